@@ -1,0 +1,52 @@
+# Everything a user or a developer types. `make run` and `make test` need Python 3.11+ and nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help run test check bench storm setup lock clean
+
+help:            ## what can be typed
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
+
+run: $(VENV)/run ## the whole loop on the local exchange: watch a drifted portfolio come back to target
+	$(BIN)/trimtab demo $(ARGS)
+
+test: $(VENV)/dev ## every test, the storm of the gate included
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev ## lint, types, then every test: what the gate runs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/dev ## tick to decision and to the wire, beside a bare echo and ccxt.pro; writes bench.json
+	$(BIN)/trimtab bench --out bench.json $(ARGS)
+
+storm: $(VENV)/dev ## seeded faults in virtual time; SEED=n repeats one, SEEDS=n runs that many
+	$(BIN)/python -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+setup: $(VENV)/dev ## the development environment in .venv
+
+lock:            ## refresh the pinned, hashed requirements (needs uv)
+	uv pip compile -q pyproject.toml --group build --universal --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" -o requirements.txt
+	uv pip compile -q pyproject.toml --group dev -c requirements.txt --universal --generate-hashes \
+	  --no-emit-index-url --custom-compile-command "make lock" -o requirements-dev.txt
+	uv pip compile -q requirements-clients.in --no-deps --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" -o requirements-clients.txt
+
+clean:           ## remove the environment and what tools left behind
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The locks are complete, so pip has nothing to resolve: --no-deps installs exactly what they list.
+$(VENV)/run: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt requirements-clients.txt $(VENV)/run
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt \
+	  -r requirements-clients.txt
+	@touch $@

@@ -1,0 +1,348 @@
+"""What can happen: the facts that the core is told.
+
+A fact is a small frozen value. ``instrument`` is an index (see `agent.core.instruments`), ``at`` the venue's own time
+of the event and ``*_at`` any moment, all in UTC nanoseconds; ``lots`` are signed, long +, short -. A number that the venue
+did not send is None, never 0.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from agent.core.instruments import Instrument, Tier
+
+
+class Side(StrEnum):
+    """Which row of a position: the net one, or, in hedge mode, its long or short row."""
+
+    NET = "net"
+    LONG = "long"
+    SHORT = "short"
+
+
+class Event(Struct, frozen=True, gc=False, tag=True):
+    """Whatever the core can be told."""
+
+
+# The market
+
+
+class Mark(Event):
+    """The price at which the venue values positions, and the index behind it."""
+
+    instrument: int
+    price: float
+    index: float | None
+    at: int
+
+
+class Quote(Event):
+    """Best bid and ask with their sizes (in quantity units, not lots)."""
+
+    instrument: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+    at: int
+
+
+class Depth(Event):
+    """The visible book, best level first, as (price, size) pairs; replaces what was known."""
+
+    instrument: int
+    bids: tuple[tuple[float, float], ...]
+    asks: tuple[tuple[float, float], ...]
+    at: int
+
+
+class Funding(Event):
+    """The rate expected at the next settlement, as a fraction of notional; positive: longs pay."""
+
+    instrument: int
+    rate: float
+    next_at: int
+    at: int
+
+
+# The rules of the venue
+
+
+class Listed(Event):
+    """Grids and limits of the instruments of the portfolio; an instrument not listed here can't be traded."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class Tiers(Event):
+    """The margin table of an instrument, lowest bracket first."""
+
+    instrument: int
+    tiers: tuple[Tier, ...]
+
+
+class Fees(Event):
+    """The account's own fee rates for an instrument, as fractions of notional; negative is a rebate."""
+
+    instrument: int
+    maker: float
+    taker: float
+
+
+class Interval(Event):
+    """Time between two funding settlements of an instrument."""
+
+    instrument: int
+    hours: float
+
+
+class Leverage(Event):
+    """The leverage setting of an instrument on this account, which fixes its initial margin."""
+
+    instrument: int
+    leverage: int
+
+
+class Mode(Event):
+    """How the account is set up: one-way or hedge, one collateral or many, allowed to trade or not."""
+
+    hedge: bool
+    multi_asset: bool
+    can_trade: bool
+
+
+# The account
+
+
+class Position(Event):
+    """What is held, as the venue states it. ``entry`` is None for a flat position."""
+
+    instrument: int
+    side: Side
+    lots: int
+    entry: float | None
+    at: int
+
+
+class Positions(Event):
+    """All positions of the account in one answer; an instrument that is missing here is flat.
+
+    ``asked_at`` is the venue's time when the question left: the answer is at least that new.
+    """
+
+    rows: tuple[Position, ...]
+    strangers: tuple[str, ...]
+    """Symbols held on the account that are not in the portfolio file."""
+    asked_at: int
+
+
+class Balance(Event):
+    """Wallet balance of one collateral asset, without unrealised profit."""
+
+    asset: str
+    wallet: float
+    at: int
+
+
+class Margin(Event):
+    """The venue's own totals for the account, in its valuation currency."""
+
+    wallet: float
+    equity: float
+    initial: float
+    maintenance: float
+    available: float
+    asked_at: int
+
+
+class Flow(Event):
+    """Money that came or went without a trade: ``kind`` is deposit, withdrawal, transfer, funding or another word."""
+
+    asset: str
+    amount: float
+    kind: str
+    at: int
+
+
+# Our orders
+
+
+class Accepted(Event):
+    """The venue has the order, as ``venue_order``; ``filled_lots`` of it are done (unsigned, cumulative)."""
+
+    order: str
+    venue_order: str
+    filled_lots: int
+    at: int
+
+
+class Filled(Event):
+    """One trade of an order. ``lots`` is this trade's signed size, ``filled_lots`` the unsigned total so far."""
+
+    order: str
+    instrument: int
+    trade: str
+    lots: int
+    price: float
+    fee: float
+    fee_asset: str
+    maker: bool
+    filled_lots: int
+    at: int
+
+
+class Ended(Event):
+    """The order will not trade any more: ``how`` is filled, cancelled, expired or another of the venue's words."""
+
+    order: str
+    how: str
+    filled_lots: int
+    at: int
+
+
+class Refused(Event):
+    """A definite no: the venue did not take the order and never will."""
+
+    order: str
+    code: str
+    reason: str
+    fault: Fault
+
+
+class Lost(Event):
+    """No answer that proves anything: the order may exist or not."""
+
+    order: str
+    reason: str
+
+
+class Absent(Event):
+    """The venue says explicitly that it does not know the order. ``asked_at`` as in `Positions`."""
+
+    order: str
+    asked_at: int
+
+
+class Orders(Event):
+    """All open orders of the account in one answer."""
+
+    rows: tuple[OpenOrder, ...]
+    asked_at: int
+
+
+class OpenOrder(Struct, frozen=True, gc=False):
+    """An order that rests at the venue, ours or a stranger's."""
+
+    order: str
+    venue_order: str
+    instrument: int | None
+    lots: int
+    filled_lots: int
+
+
+class Fault(StrEnum):
+    """Why a venue refused, as far as it matters for what to do next."""
+
+    RULE = "rule"
+    """Breaks one of the venue's rules (grid, size, price band): our rules are stale, or we have a bug."""
+    MARGIN = "margin"
+    """Not enough margin, or over the position limit at this leverage."""
+    REDUCE = "reduce"
+    """Would not reduce: our position is stale."""
+    PRICE = "price"
+    """Post-only would take, or fill-or-kill can't fill: normal, price again."""
+    CLOCK = "clock"
+    """Outside the time window: measure the clock again."""
+    BUSY = "busy"
+    """The venue had no time for it: the same order may be tried later."""
+    CLOSED = "closed"
+    """The instrument takes no new orders, or only reductions."""
+    ACCOUNT = "account"
+    """Key, permission or account trouble: nobody but a person can mend it."""
+    OTHER = "other"
+
+
+# The connection
+
+
+class Up(Event):
+    """A stream is connected and subscribed."""
+
+    stream: str
+
+
+class Down(Event):
+    """A stream is gone; what it told us ages from here."""
+
+    stream: str
+    reason: str
+
+
+class Unanswered(Event):
+    """A question got no usable answer. ``what`` names it; nothing is known from this."""
+
+    what: str
+    reason: str
+
+
+class Throttled(Event):
+    """The venue wants silence until ``until``; ``banned`` when it has shut us out."""
+
+    until: int
+    banned: bool
+    reason: str
+
+
+class Used(Event):
+    """How much of a request budget the venue says is used in the current window."""
+
+    bucket: str
+    amount: int
+
+
+class Clock(Event):
+    """Venue time minus our time, and half of the round trip that measured it."""
+
+    offset_ns: int
+    error_ns: int
+
+
+class Denied(Event):
+    """The venue rejects our key or account as such."""
+
+    reason: str
+
+
+class Unknown(Event):
+    """Something that we could not read, stated instead of guessed; ``private`` when it was about the account."""
+
+    stream: str
+    what: str
+    excerpt: str
+    private: bool
+
+
+# The house itself
+
+
+class Command(Event):
+    """An operator's word: pause, resume, reduce-only, rebalance …"""
+
+    name: str
+    argument: str = ""
+
+
+class Wake(Event):
+    """The time that was asked for has come."""
+
+
+Fact = (
+    Mark | Quote | Depth | Funding
+    | Listed | Tiers | Fees | Interval | Leverage | Mode
+    | Position | Positions | Balance | Margin | Flow
+    | Accepted | Filled | Ended | Refused | Lost | Absent | Orders
+    | Up | Down | Unanswered | Throttled | Used | Clock | Denied | Unknown
+    | Command | Wake
+)  # fmt: skip

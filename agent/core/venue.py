@@ -1,0 +1,242 @@
+"""The contract with a venue: what the core asks for, what a dialect must do, how a reply is classed.
+
+A dialect is a translator without a socket. It is told what came over the wire and answers with facts; it is given a
+request and answers with the bytes to send. All waiting, retrying and rate limiting happens outside of it, in
+`agent.core.limits` and `agent.core.desk`, so a new venue is one file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum, StrEnum
+from typing import NoReturn, Protocol
+
+from msgspec import Struct
+
+from agent.core.events import Fact
+from agent.core.orders import Order
+
+# Who asks
+
+
+class Secret:
+    """A text that must not be seen: every way of printing, formatting or pickling it shows dots instead."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself, for signing and for nothing else."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+
+class Credentials(Struct, frozen=True):
+    """An API key and what signs with it: an HMAC secret, or a private key in PEM (Ed25519 or RSA)."""
+
+    key: Secret
+    secret: Secret
+
+
+# What the core may ask of a venue
+
+
+class What(StrEnum):
+    """A question about the venue or the account. Its answer is facts."""
+
+    TIME = "time"
+    INSTRUMENTS = "instruments"
+    PRICES = "prices"
+    INTERVALS = "intervals"
+    TIERS = "tiers"
+    FEES = "fees"
+    """Of one instrument."""
+    LEVERAGE = "leverage"
+    MODE = "mode"
+    ACCOUNT = "account"
+    POSITIONS = "positions"
+    ORDERS = "orders"
+    ORDER = "order"
+    """Of one order, by our id."""
+    KEY = "key"
+    """The key of the private stream, new or renewed: asked by the dialect itself."""
+
+
+class Ask(Struct, frozen=True, gc=False, tag=True):
+    """A question. ``instrument`` and ``order`` where the question is about one."""
+
+    what: What
+    instrument: int | None = None
+    order: str | None = None
+
+
+class Place(Struct, frozen=True, gc=False, tag=True):
+    """Send this order, once."""
+
+    order: Order
+
+
+class Cancel(Struct, frozen=True, gc=False, tag=True):
+    """Cancel an order by our id."""
+
+    order: str
+    instrument: int
+
+
+class Arm(Struct, frozen=True, gc=False, tag=True):
+    """Tell the venue to cancel all orders of an instrument unless it hears again within ``ms``; 0 disarms."""
+
+    instrument: int
+    ms: int
+
+
+Request = Ask | Place | Cancel | Arm
+
+
+class Lane(IntEnum):
+    """What goes first when a budget is short: safety, then truth, then everything else."""
+
+    RESCUE = 0
+    """Cancels, and orders that only reduce."""
+    RESOLVE = 1
+    """Questions about orders of unknown outcome, and the keys of private streams."""
+    CREATE = 2
+    """Orders that increase."""
+    REFRESH = 3
+    """All other questions."""
+
+
+class Weight(Struct, frozen=True, gc=False):
+    """What a request takes from each bucket, by the bucket's name."""
+
+    lane: Lane
+    takes: tuple[tuple[str, int], ...]
+
+
+class Bucket(Struct, frozen=True):
+    """A request budget of a venue: ``capacity`` units per window of ``window_ns``, aligned to the clock."""
+
+    name: str
+    capacity: int
+    window_ns: int
+
+
+# What a dialect wants done on the wire
+
+
+class Open(Struct, frozen=True, tag=True):
+    """Open a websocket under this name. ``quiet_ns``: without a frame for so long it is taken for dead."""
+
+    socket: str
+    url: str
+    quiet_ns: int | None
+
+
+class Shut(Struct, frozen=True, tag=True):
+    """Close a websocket."""
+
+    socket: str
+    reason: str
+
+
+class Say(Struct, frozen=True, tag=True):
+    """Send a text frame."""
+
+    socket: str
+    text: str
+
+
+class Call(Struct, frozen=True, tag=True):
+    """One HTTP request, signed and ready, to be sent exactly once.
+
+    ``url`` holds the signature where the venue wants it there, so it is never logged. ``timeout_ms`` bounds the whole
+    call. ``conceal``: the reply holds a secret and is replaced by this text wherever it is recorded.
+    """
+
+    tag: int
+    request: Request
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    timeout_ms: int
+    conceal: str | None = None
+
+
+class Reply(Struct, frozen=True):
+    """What came back for a call: status, lower-case headers that matter, and the body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Dialect(Protocol):
+    """A venue's language. Pure: told the time, opens nothing, remembers only what the protocol needs.
+
+    Whatever bytes arrive, a method answers with facts and never raises: what it can't read becomes `Unknown`.
+    """
+
+    name: str
+    buckets: tuple[Bucket, ...]
+    answers: frozenset[What]
+    """The questions this venue can answer."""
+    sockets: tuple[str, ...]
+    """The websockets to keep open, by name, once the instruments are known."""
+
+    def connect(self, socket: str, now: int) -> Open | Ask:
+        """What opens ``socket``: its address, or the question whose answer gives it (see `acts`)."""
+        ...
+
+    def on_open(self, socket: str, now: int) -> Sequence[Fact]:
+        """The socket is connected; subscriptions are left in `acts`."""
+        ...
+
+    def on_frame(self, socket: str, data: bytes, now: int) -> Sequence[Fact]:
+        """A frame arrived."""
+        ...
+
+    def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
+        """The socket is gone."""
+        ...
+
+    def on_wake(self, now: int) -> None:
+        """Do what is due: renew keys, ping. Wishes are left in `acts`."""
+        ...
+
+    @property
+    def wake_at(self) -> int | None:
+        """When `on_wake` is wanted next."""
+        ...
+
+    def acts(self) -> list[Open | Shut | Say | Ask]:
+        """What the dialect wants done, drained: sockets to open or close, frames to send, questions to ask."""
+        ...
+
+    def weigh(self, request: Request) -> Weight:
+        """The lane and the price of a request."""
+        ...
+
+    def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
+        """The request on the wire, signed at this moment; or, where the venue is arithmetic, its answer."""
+        ...
+
+    def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
+        """An answer to ``call``, whatever its status."""
+        ...
+
+    def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
+        """No answer will come. ``sent`` is False only when it is certain that not one byte left."""
+        ...
