@@ -1,8 +1,8 @@
 """What can happen: the facts that the core is told.
 
 A fact is a small frozen value. ``instrument`` is an index (see `agent.core.instruments`), ``at`` the venue's own time
-of the event and ``*_at`` any moment, all in UTC nanoseconds; ``lots`` are signed, long +, short -. A number that the venue
-did not send is None, never 0.
+of the event and ``*_at`` any moment, all in UTC nanoseconds; ``lots`` are signed, long +, short -. A number that the
+venue did not send is None, never 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Event(Struct, frozen=True, gc=False, tag=True):
 # The market
 
 
-class Mark(Event):
+class Mark(Event, frozen=True):
     """The price at which the venue values positions, and the index behind it."""
 
     instrument: int
@@ -38,7 +38,7 @@ class Mark(Event):
     at: int
 
 
-class Quote(Event):
+class Quote(Event, frozen=True):
     """Best bid and ask with their sizes (in quantity units, not lots)."""
 
     instrument: int
@@ -49,7 +49,7 @@ class Quote(Event):
     at: int
 
 
-class Depth(Event):
+class Depth(Event, frozen=True):
     """The visible book, best level first, as (price, size) pairs; replaces what was known."""
 
     instrument: int
@@ -58,7 +58,7 @@ class Depth(Event):
     at: int
 
 
-class Funding(Event):
+class Funding(Event, frozen=True):
     """The rate expected at the next settlement, as a fraction of notional; positive: longs pay."""
 
     instrument: int
@@ -70,20 +70,20 @@ class Funding(Event):
 # The rules of the venue
 
 
-class Listed(Event):
+class Listed(Event, frozen=True):
     """Grids and limits of the instruments of the portfolio; an instrument not listed here can't be traded."""
 
     instruments: tuple[Instrument, ...]
 
 
-class Tiers(Event):
+class Tiers(Event, frozen=True):
     """The margin table of an instrument, lowest bracket first."""
 
     instrument: int
     tiers: tuple[Tier, ...]
 
 
-class Fees(Event):
+class Fees(Event, frozen=True):
     """The account's own fee rates for an instrument, as fractions of notional; negative is a rebate."""
 
     instrument: int
@@ -91,21 +91,21 @@ class Fees(Event):
     taker: float
 
 
-class Interval(Event):
+class Interval(Event, frozen=True):
     """Time between two funding settlements of an instrument."""
 
     instrument: int
     hours: float
 
 
-class Leverage(Event):
+class Leverage(Event, frozen=True):
     """The leverage setting of an instrument on this account, which fixes its initial margin."""
 
     instrument: int
     leverage: int
 
 
-class Mode(Event):
+class Mode(Event, frozen=True):
     """How the account is set up: one-way or hedge, one collateral or many, allowed to trade or not."""
 
     hedge: bool
@@ -116,7 +116,7 @@ class Mode(Event):
 # The account
 
 
-class Position(Event):
+class Position(Event, frozen=True):
     """What is held, as the venue states it. ``entry`` is None for a flat position."""
 
     instrument: int
@@ -126,7 +126,7 @@ class Position(Event):
     at: int
 
 
-class Positions(Event):
+class Positions(Event, frozen=True):
     """All positions of the account in one answer; an instrument that is missing here is flat.
 
     ``asked_at`` is the venue's time when the question left: the answer is at least that new.
@@ -138,7 +138,7 @@ class Positions(Event):
     asked_at: int
 
 
-class Balance(Event):
+class Balance(Event, frozen=True):
     """Wallet balance of one collateral asset, without unrealised profit."""
 
     asset: str
@@ -146,7 +146,7 @@ class Balance(Event):
     at: int
 
 
-class Margin(Event):
+class Margin(Event, frozen=True):
     """The venue's own totals for the account, in its valuation currency."""
 
     wallet: float
@@ -157,7 +157,7 @@ class Margin(Event):
     asked_at: int
 
 
-class Flow(Event):
+class Flow(Event, frozen=True):
     """Money that came or went without a trade: ``kind`` is deposit, withdrawal, transfer, funding or another word."""
 
     asset: str
@@ -166,10 +166,17 @@ class Flow(Event):
     at: int
 
 
+class Warned(Event, frozen=True):
+    """The venue warns about the account, in its own words: a person should be told."""
+
+    what: str
+    at: int
+
+
 # Our orders
 
 
-class Accepted(Event):
+class Accepted(Event, frozen=True):
     """The venue has the order, as ``venue_order``; ``filled_lots`` of it are done (unsigned, cumulative)."""
 
     order: str
@@ -178,7 +185,7 @@ class Accepted(Event):
     at: int
 
 
-class Filled(Event):
+class Filled(Event, frozen=True):
     """One trade of an order. ``lots`` is this trade's signed size, ``filled_lots`` the unsigned total so far."""
 
     order: str
@@ -193,7 +200,7 @@ class Filled(Event):
     at: int
 
 
-class Ended(Event):
+class Ended(Event, frozen=True):
     """The order will not trade any more: ``how`` is filled, cancelled, expired or another of the venue's words."""
 
     order: str
@@ -202,7 +209,7 @@ class Ended(Event):
     at: int
 
 
-class Refused(Event):
+class Refused(Event, frozen=True):
     """A definite no: the venue did not take the order and never will."""
 
     order: str
@@ -211,21 +218,21 @@ class Refused(Event):
     fault: Fault
 
 
-class Lost(Event):
+class Lost(Event, frozen=True):
     """No answer that proves anything: the order may exist or not."""
 
     order: str
     reason: str
 
 
-class Absent(Event):
+class Absent(Event, frozen=True):
     """The venue says explicitly that it does not know the order. ``asked_at`` as in `Positions`."""
 
     order: str
     asked_at: int
 
 
-class Orders(Event):
+class Orders(Event, frozen=True):
     """All open orders of the account in one answer."""
 
     rows: tuple[OpenOrder, ...]
@@ -267,27 +274,27 @@ class Fault(StrEnum):
 # The connection
 
 
-class Up(Event):
+class Up(Event, frozen=True):
     """A stream is connected and subscribed."""
 
     stream: str
 
 
-class Down(Event):
+class Down(Event, frozen=True):
     """A stream is gone; what it told us ages from here."""
 
     stream: str
     reason: str
 
 
-class Unanswered(Event):
+class Unanswered(Event, frozen=True):
     """A question got no usable answer. ``what`` names it; nothing is known from this."""
 
     what: str
     reason: str
 
 
-class Throttled(Event):
+class Throttled(Event, frozen=True):
     """The venue wants silence until ``until``; ``banned`` when it has shut us out."""
 
     until: int
@@ -295,27 +302,27 @@ class Throttled(Event):
     reason: str
 
 
-class Used(Event):
+class Used(Event, frozen=True):
     """How much of a request budget the venue says is used in the current window."""
 
     bucket: str
     amount: int
 
 
-class Clock(Event):
+class Clock(Event, frozen=True):
     """Venue time minus our time, and half of the round trip that measured it."""
 
     offset_ns: int
     error_ns: int
 
 
-class Denied(Event):
+class Denied(Event, frozen=True):
     """The venue rejects our key or account as such."""
 
     reason: str
 
 
-class Unknown(Event):
+class Unknown(Event, frozen=True):
     """Something that we could not read, stated instead of guessed; ``private`` when it was about the account."""
 
     stream: str
@@ -327,21 +334,21 @@ class Unknown(Event):
 # The house itself
 
 
-class Command(Event):
+class Command(Event, frozen=True):
     """An operator's word: pause, resume, reduce-only, rebalance …"""
 
     name: str
     argument: str = ""
 
 
-class Wake(Event):
+class Wake(Event, frozen=True):
     """The time that was asked for has come."""
 
 
 Fact = (
     Mark | Quote | Depth | Funding
     | Listed | Tiers | Fees | Interval | Leverage | Mode
-    | Position | Positions | Balance | Margin | Flow
+    | Position | Positions | Balance | Margin | Flow | Warned
     | Accepted | Filled | Ended | Refused | Lost | Absent | Orders
     | Up | Down | Unanswered | Throttled | Used | Clock | Denied | Unknown
     | Command | Wake

@@ -1,12 +1,35 @@
-"""Our orders: what one is, how it lives, and what to do while its fate is unknown."""
+"""Our orders: what one is, how it lives, and what to do while its fate is unknown.
+
+An order is sent at most once. No answer is never an answer: an order whose reply was lost is *unknown* until the venue
+says what became of it, and "it does not exist" is believed only after the request can no longer be accepted.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from agent.core.events import Side
+from agent.core.events import Absent, Accepted, Ended, Fact, Filled, Lost, Orders, Refused, Side
+
+MS = 1_000_000
+S = 1_000_000_000
+
+REPLY_NS = 10 * S
+"""A request without any answer for so long is taken for lost, even if nobody said so."""
+ASK_NS = 2 * S
+"""How often an unknown order is asked about."""
+SETTLE_NS = 12 * S
+"""How long after its expiry a request might still be accepted: a venue's own time-out of 10 s, and a margin.
+
+Venues check the time limit of a request on arrival, and may hold it afterwards; until this has passed, "no such order"
+proves nothing.
+"""
+TWICE_NS = 1 * S
+"""Two denials at least this far apart are the proof that an order was never placed."""
+KEEP_NS = 600 * S
+"""How long a finished order is remembered, for what arrives late."""
 
 
 class Style(StrEnum):
@@ -49,9 +72,263 @@ class Order(Struct, frozen=True):
     created_at: int
     expires_at: int
     """The venue must not accept it later than this: the request's own time limit."""
+    reference: float
+    """The price it was sized at."""
     state: State = State.SENT
     venue_order: str | None = None
     filled_lots: int = 0
     """Unsigned, cumulative: the largest that the venue has told."""
     ended: str | None = None
     """How it ended, once it is done."""
+
+    @property
+    def open_lots(self) -> int:
+        """Signed lots that may still trade."""
+        if self.state is State.DONE:
+            return 0
+        left = max(0, abs(self.lots) - self.filled_lots)
+        return left if self.lots > 0 else -left
+
+
+NEXT: dict[State, dict[type, State]] = {
+    State.SENT: {
+        Accepted: State.WORKING,
+        Filled: State.WORKING,
+        Ended: State.DONE,
+        Refused: State.DONE,
+        Lost: State.UNKNOWN,
+        Absent: State.SENT,
+    },
+    State.WORKING: {
+        Accepted: State.WORKING,
+        Filled: State.WORKING,
+        Ended: State.DONE,
+        Refused: State.WORKING,
+        Lost: State.UNKNOWN,
+        Absent: State.UNKNOWN,
+    },
+    State.UNKNOWN: {
+        Accepted: State.WORKING,
+        Filled: State.WORKING,
+        Ended: State.DONE,
+        Refused: State.UNKNOWN,
+        Lost: State.UNKNOWN,
+        Absent: State.UNKNOWN,
+    },
+    State.DONE: {
+        Accepted: State.DONE,
+        Filled: State.DONE,
+        Ended: State.DONE,
+        Refused: State.DONE,
+        Lost: State.DONE,
+        Absent: State.DONE,
+    },
+}
+"""The life of an order. `Absent` leads out of `UNKNOWN` only as a proof, see `Blotter.apply`.
+
+A refusal ends an order only while nothing else is known of it: a late refusal of an order that the venue has accepted
+contradicts it, so it is asked about.
+"""
+
+
+class Watch(Struct):
+    """What is remembered about an order besides the order: when to ask, cancel, forget."""
+
+    asked_at: int | None = None
+    denied_at: int | None = None
+    cancel_at: int | None = None
+    """When to cancel it if it still rests."""
+    cancelled_at: int | None = None
+    done_at: int | None = None
+    heard_at: int = 0
+    """Our time of the last word about it."""
+
+
+class Blotter:
+    """All our orders that are not finished, and those that lately were."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, Order] = {}
+        self.watches: dict[str, Watch] = {}
+        self.effects: dict[int, int] = {}
+        """By instrument: the venue's time of the last effect of our orders, which a position must not be older than."""
+        self.trades: dict[tuple[int, str], None] = {}
+        """Trades already counted, oldest first."""
+        self.changed: dict[str, None] = {}
+
+    def add(self, order: Order, now: int, cancel_at: int | None = None) -> None:
+        """Take in an order that is about to be sent, or one of an earlier life whose end is not on record."""
+        assert order.id not in self.orders, "an id is never used twice"
+        self.orders[order.id] = order
+        self.watches[order.id] = Watch(cancel_at=cancel_at, heard_at=now)
+        self.changed[order.id] = None
+
+    def live(self, instrument: int | None = None) -> list[Order]:
+        """Orders that may still trade, of one instrument or of all."""
+        return [
+            order
+            for order in self.orders.values()
+            if order.state is not State.DONE and instrument in (None, order.instrument)
+        ]
+
+    def drain(self) -> tuple[Order, ...]:
+        """Orders that changed since the last call, as they are now."""
+        changed = tuple(self.orders[name] for name in self.changed if name in self.orders)
+        self.changed.clear()
+        return changed
+
+    def apply(self, fact: Fact, now: int) -> Order | None:
+        """Take note of a fact about one of our orders: the order as it is now; None if not ours, or told before."""
+        match fact:
+            case Accepted() | Filled() | Ended() | Refused() | Lost() | Absent():
+                order = self.orders.get(fact.order)
+            case _:
+                return None
+        if order is None:
+            return None
+        watch = self.watches[order.id]
+        if isinstance(fact, Filled) and not self._new_trade(fact):
+            return None
+        after = self._after(order, fact, watch, now)
+        if after.state is not order.state:
+            watch.asked_at = watch.cancelled_at = None
+        if after.state is State.DONE and watch.done_at is None:
+            watch.done_at = now
+        if not isinstance(fact, Absent | Lost):
+            watch.heard_at, watch.denied_at = now, None
+        if after != order:
+            self.orders[order.id] = after
+            self.changed[order.id] = None
+        return after
+
+    def _after(self, order: Order, fact: Fact, watch: Watch, now: int) -> Order:
+        state = NEXT[order.state][type(fact)]
+        match fact:
+            case Accepted():
+                filled = max(order.filled_lots, fact.filled_lots)
+                self._effect(order, filled, fact.at)
+                return replace(order, state=state, venue_order=fact.venue_order, filled_lots=filled)
+            case Filled():
+                filled = max(order.filled_lots, fact.filled_lots)
+                self._effect(order, filled, fact.at)
+                return replace(order, state=state, filled_lots=filled)
+            case Ended():
+                filled = max(order.filled_lots, fact.filled_lots)
+                self._effect(order, filled, fact.at)
+                return replace(order, state=state, filled_lots=filled, ended=order.ended or fact.how)
+            case Refused() if order.state is State.SENT:
+                return replace(order, state=state, ended=f"refused {fact.code}")
+            case Absent() if order.state is State.UNKNOWN:
+                return self._denied(order, fact, watch, now)
+        return replace(order, state=state)
+
+    def _denied(self, order: Order, fact: Absent, watch: Watch, now: int) -> Order:
+        """Believe a denial only when the request is dead, and only when it is repeated."""
+        if order.venue_order is not None or order.filled_lots:
+            return order  # the venue had it: a denial is its forgetting, not a proof
+        if fact.asked_at < order.expires_at + SETTLE_NS:
+            return order
+        if watch.denied_at is None:
+            watch.denied_at = now
+            return order
+        if now - watch.denied_at < TWICE_NS:
+            return order
+        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), fact.asked_at)
+        return replace(order, state=State.DONE, ended="never placed")
+
+    def _effect(self, order: Order, filled: int, at: int) -> None:
+        if filled > order.filled_lots:
+            self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), at)
+
+    def _new_trade(self, fact: Filled) -> bool:
+        key = (fact.instrument, fact.trade)
+        if key in self.trades:
+            return False
+        self.trades[key] = None
+        while len(self.trades) > 10_000:
+            del self.trades[next(iter(self.trades))]
+        return True
+
+    def compare(self, fact: Orders, now: int) -> None:
+        """Look for our orders in an answer about all open ones; those that are missing are asked about."""
+        there = {row.order: row for row in fact.rows}
+        for order in self.live():
+            row = there.get(order.id)
+            if row is not None:
+                seen = Accepted(
+                    order=order.id, venue_order=row.venue_order, filled_lots=row.filled_lots, at=fact.asked_at
+                )
+                self.apply(seen, now)
+            elif order.state is State.WORKING and order.created_at + REPLY_NS < now:
+                self._become(order, State.UNKNOWN)
+
+    def _become(self, order: Order, state: State) -> None:
+        self.orders[order.id] = replace(order, state=state)
+        self.watches[order.id].asked_at = None
+        self.changed[order.id] = None
+
+    def due(self, now: int) -> tuple[list[Order], list[Order]]:
+        """Orders to ask about and orders to cancel, now; forgets what finished long ago."""
+        asks, cancels = [], []
+        for order in list(self.orders.values()):
+            watch = self.watches[order.id]
+            if watch.done_at is not None:
+                if now >= watch.done_at + KEEP_NS:
+                    del self.orders[order.id], self.watches[order.id]
+                continue
+            if order.state is not State.UNKNOWN and self._overdue(order, watch) <= now:
+                self._become(order, State.UNKNOWN)
+                order = self.orders[order.id]
+            if order.state is State.UNKNOWN and (watch.asked_at is None or now >= watch.asked_at + ASK_NS):
+                watch.asked_at = now
+                asks.append(order)
+            if watch.cancel_at is not None and now >= watch.cancel_at and order.state is State.WORKING:
+                watch.cancel_at, watch.cancelled_at = now + REPLY_NS, now
+                cancels.append(order)
+        return asks, cancels
+
+    def _overdue(self, order: Order, watch: Watch) -> int:
+        """When silence about an order becomes suspicious: a resting order may be silent until it is cancelled."""
+        if order.state is State.WORKING and order.style is Style.POST:
+            return watch.heard_at + 60 * S if watch.cancelled_at is None else watch.cancelled_at + REPLY_NS
+        return watch.heard_at + REPLY_NS
+
+    def wake_at(self) -> int | None:
+        """When `due` has something to do next."""
+        times = []
+        for order in self.live():
+            watch = self.watches[order.id]
+            if order.state is State.UNKNOWN:
+                times.append((watch.asked_at or 0) + ASK_NS)
+            else:
+                times.append(self._overdue(order, watch))
+                if watch.cancel_at is not None:
+                    times.append(watch.cancel_at)
+        return min(times, default=None)
+
+
+def order_id(tag: str, epoch: int, number: int) -> str:
+    """The id of our n-th order of an epoch: 17 characters that every venue takes and that say whose it is.
+
+    ``tt``, two characters of the account's tag, four of the epoch, eight of the number, one check character.
+    """
+    body = f"tt{tag:0>2.2}{base36(epoch):0>4}{base36(number):0>8}"
+    return body + base36(sum(body.encode()) % 36)
+
+
+def epoch_of(order: str, tag: str) -> int | None:
+    """The epoch in one of our ids; None when the id is not ours."""
+    if len(order) != 17 or not order.startswith(f"tt{tag:0>2.2}"):
+        return None
+    if not order.isalnum() or order != order.lower() or base36(sum(order[:-1].encode()) % 36) != order[-1]:
+        return None
+    return int(order[4:8], 36)
+
+
+def base36(number: int) -> str:
+    """A non-negative number in digits 0-9 a-z."""
+    digits = ""
+    while number or not digits:
+        number, rest = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
+    return digits

@@ -70,6 +70,8 @@ class What(StrEnum):
     ORDERS = "orders"
     ORDER = "order"
     """Of one order, by our id."""
+    TRADES = "trades"
+    """Our fills in one instrument, from ``since`` on."""
     KEY = "key"
     """The key of the private stream, new or renewed: asked by the dialect itself."""
 
@@ -80,12 +82,20 @@ class Ask(Struct, frozen=True, gc=False, tag=True):
     what: What
     instrument: int | None = None
     order: str | None = None
+    since: str | None = None
+    """The last trade already known, where trades are asked for."""
 
 
 class Place(Struct, frozen=True, gc=False, tag=True):
     """Send this order, once."""
 
     order: Order
+
+
+class Batch(Struct, frozen=True, gc=False, tag=True):
+    """Send these orders in one request, each once; each is accepted, refused or lost for itself."""
+
+    orders: tuple[Order, ...]
 
 
 class Cancel(Struct, frozen=True, gc=False, tag=True):
@@ -102,7 +112,7 @@ class Arm(Struct, frozen=True, gc=False, tag=True):
     ms: int
 
 
-Request = Ask | Place | Cancel | Arm
+Request = Ask | Place | Batch | Cancel | Arm
 
 
 class Lane(IntEnum):
@@ -173,6 +183,8 @@ class Call(Struct, frozen=True, tag=True):
     body: bytes
     timeout_ms: int
     conceal: str | None = None
+    at: int = 0
+    """When it was signed."""
 
 
 class Reply(Struct, frozen=True):

@@ -1,0 +1,142 @@
+"""The audit: which questions the venue is asked, at the start, after every reconnection, and for ever after.
+
+Streams tell what changes; they do not tell what was missed. So the account is asked about again and again, more often
+while something is uncertain, and nothing increases until the answers after the last reconnection are in.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agent.core.events import (
+    Clock,
+    Fact,
+    Fees,
+    Interval,
+    Leverage,
+    Listed,
+    Margin,
+    Mark,
+    Mode,
+    Orders,
+    Positions,
+    Tiers,
+    Unanswered,
+)
+from agent.core.limits import backoff
+from agent.core.orders import MS, S
+from agent.core.venue import Ask, What
+
+ANSWERS: dict[What, type] = {
+    What.TIME: Clock,
+    What.INSTRUMENTS: Listed,
+    What.PRICES: Mark,
+    What.INTERVALS: Interval,
+    What.TIERS: Tiers,
+    What.FEES: Fees,
+    What.LEVERAGE: Leverage,
+    What.MODE: Mode,
+    What.ACCOUNT: Margin,
+    What.POSITIONS: Positions,
+    What.ORDERS: Orders,
+}
+"""The fact that shows a question to be answered."""
+
+EVERY_NS: dict[What, int] = {
+    What.TIME: 600 * S,
+    What.INSTRUMENTS: 3600 * S,
+    What.PRICES: 3600 * S,
+    What.INTERVALS: 3600 * S,
+    What.TIERS: 3600 * S,
+    What.FEES: 24 * 3600 * S,
+    What.LEVERAGE: 300 * S,
+    What.MODE: 300 * S,
+    What.ACCOUNT: 15 * S,
+    What.POSITIONS: 15 * S,
+    What.ORDERS: 30 * S,
+}
+"""How often each is asked while all is well."""
+
+TRUTH = (What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS)
+"""What must be asked anew after the private stream was away."""
+
+RUSH_NS = 1200 * MS
+"""How often positions are asked for while one is in doubt: just longer than the book's time to believe a repetition."""
+
+PATIENCE_NS = 15 * S
+"""A question without any answer for so long is asked again."""
+
+
+class Poll(Struct):
+    """One question and the state of its answer."""
+
+    ask: Ask
+    due_at: int = 0
+    pending_since: int | None = None
+    answered: bool = False
+    """Since it was last required."""
+    attempt: int = 0
+    required_at: int = 0
+    """The venue's time that the answer must not be older than."""
+
+
+class Audit:
+    """All standing questions of one account."""
+
+    def __init__(self, answers: frozenset[What], instruments: int, salt: str) -> None:
+        self.salt = salt
+        self.polls: dict[tuple[What, int | None], Poll] = {}
+        for what in ANSWERS:
+            if what in answers:
+                for index in range(instruments) if what is What.FEES else (None,):
+                    self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index))
+
+    def apply(self, fact: Fact, now: int) -> None:
+        """See whether a fact answers one of the questions, or says that no answer came."""
+        for (what, index), poll in self.polls.items():
+            if isinstance(fact, ANSWERS[what]) and index in (None, getattr(fact, "instrument", None)):
+                if poll.pending_since is not None and getattr(fact, "asked_at", now) >= poll.required_at:
+                    poll.answered = True
+                    poll.pending_since, poll.attempt, poll.due_at = None, 0, now + EVERY_NS[what]
+            elif isinstance(fact, Unanswered) and fact.what == what and poll.pending_since is not None:
+                poll.pending_since, poll.attempt = None, poll.attempt + 1
+                poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{what}")
+
+    def require(self, whats: tuple[What, ...], now: int, venue_now: int) -> None:
+        """Ask these anew at once; answers to questions already on their way, by the venue's clock, don't count."""
+        for (what, _), poll in self.polls.items():
+            if what in whats:
+                poll.answered, poll.pending_since, poll.due_at = False, None, now
+                poll.required_at = venue_now
+
+    def hurry(self, what: What, now: int) -> None:
+        """Ask this sooner than usual, without holding anything up."""
+        poll = self.polls.get((what, None))
+        if poll is not None and poll.pending_since is None:
+            poll.due_at = min(poll.due_at, now + RUSH_NS)
+
+    def due(self, now: int) -> list[Ask]:
+        """Questions to ask now. Until the instruments are known, only their grids and the time are asked for."""
+        first = self.polls.get((What.INSTRUMENTS, None))
+        early = first is not None and not first.answered
+        asks = []
+        for (what, _), poll in self.polls.items():
+            if early and what not in (What.INSTRUMENTS, What.TIME):
+                continue
+            if poll.pending_since is not None and now >= poll.pending_since + PATIENCE_NS:
+                poll.pending_since = None
+            if poll.pending_since is None and now >= poll.due_at:
+                poll.pending_since = now
+                asks.append(poll.ask)
+        return asks
+
+    def missing(self) -> list[What]:
+        """Questions without an answer since they were required."""
+        return list(dict.fromkeys(what for (what, _), poll in self.polls.items() if not poll.answered))
+
+    def wake_at(self) -> int:
+        """When `due` has something to ask next."""
+        return min(
+            poll.due_at if poll.pending_since is None else poll.pending_since + PATIENCE_NS
+            for poll in self.polls.values()
+        )

@@ -1,0 +1,239 @@
+"""The desk: one dialect and the engine behind one door. Inputs come in, decisions and acts for the wire go out.
+
+The whole agent short of its sockets, files and clock: live, paper, replay and storms all run this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from agent.core.engine import Decision, Engine
+from agent.core.events import Command, Denied, Fact, Fault, Listed, Refused, Throttled, Used, Wake
+from agent.core.limits import Lanes, backoff
+from agent.core.orders import MS, S
+from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Say, Shut
+
+
+class Opened(Struct, frozen=True, tag=True):
+    """A websocket is connected."""
+
+    socket: str
+
+
+class Closed(Struct, frozen=True, tag=True):
+    """A websocket is gone, or could not be opened."""
+
+    socket: str
+    reason: str
+    fatal: bool = False
+    """Trying again can't help (a certificate that does not hold)."""
+
+
+class Frame(Struct, frozen=True, tag=True):
+    """A message arrived on a websocket."""
+
+    socket: str
+    data: bytes
+
+
+class Answer(Struct, frozen=True, tag=True):
+    """The reply to a call arrived."""
+
+    call: int
+    reply: Reply
+
+
+class Silence(Struct, frozen=True, tag=True):
+    """No reply to a call will come. ``sent`` is False only when it is certain that not one byte left."""
+
+    call: int
+    sent: bool
+    reason: str
+
+
+class Told(Struct, frozen=True, tag=True):
+    """An operator's command."""
+
+    name: str
+    argument: str = ""
+
+
+class Tick(Struct, frozen=True, tag=True):
+    """The time that was asked for has come."""
+
+
+Input = Opened | Closed | Frame | Answer | Silence | Told | Tick
+
+Act = Open | Shut | Say | Call
+
+KEY_PATIENCE_NS = 15 * S
+"""How long to wait for the key of a private stream, or for a socket to open, before trying anew."""
+
+
+class Step(Struct, frozen=True):
+    """What one input led to: decisions, to be on disk before ``acts`` are carried out; and when to come back."""
+
+    decisions: tuple[Decision, ...]
+    acts: tuple[Act, ...]
+    wake_at: int
+
+
+class Line(Struct):
+    """One websocket that should be open."""
+
+    due_at: int | None = 0
+    """When to open it; None while it is open or opening."""
+    opening_since: int | None = None
+    open: bool = False
+    attempt: int = 0
+    heard_at: int = 0
+    quiet_ns: int | None = None
+
+
+class Desk:
+    """One dialect and the engine, and between them the lanes and the sockets' comings and goings. Pure."""
+
+    def __init__(self, dialect: Dialect, engine: Engine, salt: str) -> None:
+        self.dialect = dialect
+        self.engine = engine
+        self.lanes = Lanes(dialect.buckets)
+        self.calls: dict[int, Call] = {}
+        self.lines = {socket: Line() for socket in dialect.sockets}
+        self._salt = salt
+        self._listed = False
+
+    def take(self, inputs: Sequence[Input], now: int) -> Step:
+        """One step: what came in, the decisions it leads to, and what to do on the wire."""
+        facts: list[Fact] = []
+        for arrived in inputs:
+            facts += self._translate(arrived, now)
+        wake_at = self.dialect.wake_at
+        if wake_at is not None and now >= wake_at:
+            self.dialect.on_wake(now)
+        decisions: list[Decision] = []
+        acts: list[Act] = []
+        while facts or not decisions:
+            self._heed(facts, now)
+            decision = self.engine.step(facts, now)
+            decisions.append(decision)
+            for request in decision.requests:
+                self.lanes.put(request, self.dialect.weigh(request))
+            self._tend(now, acts)
+            facts = self._send(now, acts)
+            self._wishes(now, acts)
+        return Step(decisions=tuple(decisions), acts=tuple(acts), wake_at=self._wake_at(decisions[-1], now))
+
+    def conceal(self, arrived: Input) -> str | None:
+        """What to record in place of a reply's body, if it holds a secret."""
+        call = self.calls.get(arrived.call) if isinstance(arrived, Answer) else None
+        return call.conceal if call else None
+
+    def _translate(self, arrived: Input, now: int) -> Sequence[Fact]:
+        match arrived:
+            case Frame(socket=socket, data=data):
+                line = self.lines[socket]
+                line.heard_at, line.attempt = now, 0
+                return self.dialect.on_frame(socket, data, now)
+            case Opened(socket=socket):
+                line = self.lines[socket]
+                line.open, line.opening_since, line.heard_at = True, None, now
+                return self.dialect.on_open(socket, now)
+            case Closed(socket=socket, reason=reason, fatal=fatal):
+                self._lost(socket, now)
+                facts = list(self.dialect.on_close(socket, reason, now))
+                return [*facts, Denied(reason=f"{socket}: {reason}")] if fatal else facts
+            case Answer(call=tag, reply=reply):
+                call = self.calls.pop(tag, None)
+                return self.dialect.on_reply(call, reply, now) if call else ()
+            case Silence(call=tag, sent=sent, reason=reason):
+                call = self.calls.pop(tag, None)
+                return self.dialect.on_silence(call, sent, reason, now) if call else ()
+            case Told(name=name, argument=argument):
+                return (Command(name=name, argument=argument),)
+            case Tick():
+                return (Wake(),)
+
+    def _heed(self, facts: Sequence[Fact], now: int) -> None:
+        """What the venue says about budgets and grids concerns the desk as well."""
+        for fact in facts:
+            match fact:
+                case Used(bucket=bucket, amount=amount):
+                    self.lanes.told(bucket, amount, now)
+                case Throttled(until=until):
+                    self.lanes.throttle(until)
+                case Listed():
+                    self._listed = True
+                case _:
+                    pass
+
+    def _send(self, now: int, acts: list[Act]) -> list[Fact]:
+        """Give to the wire what the budgets allow; answers that come without a wire are returned."""
+        facts: list[Fact] = []
+        for request in self.lanes.due(now):
+            if isinstance(request, Place) and now >= request.order.expires_at:
+                reason = "it waited for request budget until its time was over, and was not sent"
+                facts.append(Refused(order=request.order.id, code="unsent", reason=reason, fault=Fault.BUSY))
+                continue
+            performed = self.dialect.perform(request, now)
+            if isinstance(performed, Call):
+                self.calls[performed.tag] = performed
+                acts.append(performed)
+            else:
+                facts += performed
+        return facts
+
+    def _wishes(self, now: int, acts: list[Act]) -> None:
+        """Carry over what the dialect wants by itself: keys to ask for, sockets to open or close, frames to send."""
+        for wish in self.dialect.acts():
+            match wish:
+                case Ask():
+                    self.lanes.put(wish, self.dialect.weigh(wish))
+                case Open(socket=socket, quiet_ns=quiet_ns):
+                    self._open(wish, socket, quiet_ns, now)
+                    acts.append(wish)
+                case _:
+                    acts.append(wish)
+
+    def _tend(self, now: int, acts: list[Act]) -> None:
+        """Open the sockets whose time has come, and drop those that have gone silent."""
+        if not self._listed:
+            return
+        for socket, line in self.lines.items():
+            if line.opening_since is not None and now >= line.opening_since + KEY_PATIENCE_NS:
+                line.opening_since, line.due_at = None, now + backoff(line.attempt, f"{self._salt}:{socket}")
+                line.attempt += 1
+            if line.due_at is not None and now >= line.due_at:
+                way = self.dialect.connect(socket, now)
+                if isinstance(way, Ask):
+                    line.due_at, line.opening_since = None, now
+                    self.lanes.put(way, self.dialect.weigh(way))
+                else:
+                    self._open(way, socket, way.quiet_ns, now)
+                    acts.append(way)
+            elif line.open and line.quiet_ns is not None and now >= line.heard_at + line.quiet_ns:
+                line.open = False
+                acts.append(Shut(socket=socket, reason=f"silent for {line.quiet_ns / S:g} s"))
+
+    def _open(self, way: Open, socket: str, quiet_ns: int | None, now: int) -> None:
+        line = self.lines[socket]
+        line.due_at, line.opening_since, line.quiet_ns = None, now, quiet_ns
+
+    def _lost(self, socket: str, now: int) -> None:
+        line = self.lines[socket]
+        line.open, line.opening_since = False, None
+        line.due_at = now + backoff(line.attempt, f"{self._salt}:{socket}")
+        line.attempt += 1
+
+    def _wake_at(self, last: Decision, now: int) -> int:
+        times = [last.wake_at]
+        times += [at for at in (self.dialect.wake_at, self.lanes.wake_at(now)) if at is not None]
+        for line in self.lines.values() if self._listed else ():
+            if line.due_at is not None:
+                times.append(line.due_at)
+            elif line.opening_since is not None:
+                times.append(line.opening_since + KEY_PATIENCE_NS)
+            elif line.open and line.quiet_ns is not None:
+                times.append(line.heard_at + line.quiet_ns)
+        return max(now + MS, min(times))

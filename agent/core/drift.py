@@ -1,0 +1,94 @@
+"""Drift: how far each holding stands from its target.
+
+Definitions are those of the portfolio literature for leveraged books: a weight is signed notional over equity, drift is
+the weight less its target, and it is counted in points of the target gross leverage, so that 7 % means the same at 1x
+and at 5x.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from agent.core.book import Book
+from agent.core.targets import Targets, wanted
+
+
+class Bands(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far is too far, and how far back a correction goes."""
+
+    tolerance: float = 0.07
+    """Largest drift of one instrument, as a share of target gross."""
+    relative: float | None = None
+    """Largest drift of one instrument, as a share of its own target; the tighter of the two counts."""
+    portfolio: float | None = None
+    """Largest total drift: half the sum of all, the one-way turnover that would cure it, as a share of target gross."""
+    destination: Literal["edge", "target"] = "edge"
+    """Correct to just inside the band, or all the way."""
+    landing: float = 0.75
+    """Just inside: this part of the band's half width."""
+
+
+class Drift(Struct, frozen=True):
+    """Where the portfolio stands. Lists are in instrument order; an instrument on ``hold`` has target None, drift 0."""
+
+    equity: float
+    leverage: float
+    """Gross notional over equity."""
+    gross_target: float
+    """Sum of absolute target weights: the unit in which drift is counted."""
+    weights: list[float]
+    targets: list[float | None]
+    drifts: list[float]
+    """Signed, in points of target gross."""
+    bands: list[float]
+    """Half width of each instrument's band, in the same unit."""
+
+    @property
+    def worst(self) -> float:
+        """The largest absolute drift."""
+        return max((abs(d) for d in self.drifts), default=0.0)
+
+    @property
+    def total(self) -> float:
+        """Half the sum of absolute drifts: one-way turnover of a full correction."""
+        return sum(abs(d) for d in self.drifts) / 2
+
+    @property
+    def reach(self) -> float:
+        """The largest drift as a part of its own band: 1 is the edge."""
+        return max((abs(d) / b for d, b in zip(self.drifts, self.bands, strict=True)), default=0.0)
+
+
+def measure(book: Book, targets: Targets, bands: Bands) -> Drift | None:
+    """Drift at the book's marks; None while a price, a position or the wallet is missing or equity is not positive."""
+    equity = book.equity
+    if equity is None or equity <= 0:
+        return None
+    weights = []
+    for row in book.rows:
+        if row.notional is None:
+            return None
+        weights.append(row.notional / equity)
+    leverage = sum(abs(w) for w in weights)
+    goals = wanted(targets, leverage)
+    gross_target = sum(abs(g) for g in goals if g is not None)
+    unit = gross_target or 1.0
+    drifts = [0.0 if g is None else (w - g) / unit for w, g in zip(weights, goals, strict=True)]
+    return Drift(
+        equity=equity,
+        leverage=leverage,
+        gross_target=gross_target,
+        weights=weights,
+        targets=goals,
+        drifts=drifts,
+        bands=[half_width(goal, unit, bands) for goal in goals],
+    )
+
+
+def half_width(goal: float | None, unit: float, bands: Bands) -> float:
+    """Half width of an instrument's band in points of target gross: the tolerance, or less where relative says so."""
+    if bands.relative is None or not goal:
+        return bands.tolerance
+    return min(bands.tolerance, bands.relative * abs(goal) / unit)

@@ -1,0 +1,104 @@
+"""Request budgets: buckets that believe the venue, lanes that let safety go first, back-off. Told the time."""
+
+from __future__ import annotations
+
+from collections import deque
+from hashlib import blake2b
+
+from agent.core.venue import Bucket, Lane, Request, Weight
+
+SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.75, Lane.CREATE: 0.65, Lane.REFRESH: 0.5}
+"""The part of each budget up to which a lane may go on, so that what matters more always has room left."""
+
+
+def backoff(attempt: int, salt: str, base_ns: int = 500_000_000, cap_ns: int = 30_000_000_000) -> int:
+    """How long to wait before trying again: full jitter under a doubling cap.
+
+    The jitter comes from ``salt`` and ``attempt`` alone, so a recorded run repeats it exactly while two agents, or two
+    sockets of one agent, do not wait in step.
+    """
+    digest = blake2b(f"{salt}:{attempt}".encode(), digest_size=8).digest()
+    ceiling = min(cap_ns, base_ns << min(attempt, 16))
+    return ceiling * int.from_bytes(digest) >> 64
+
+
+class Gauge:
+    """How much of a bucket is used in its present window."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.window = 0
+        self.used = 0
+
+    def roll(self, now: int) -> None:
+        """Start a new window when its time has come."""
+        window = now // self.bucket.window_ns
+        if window != self.window:
+            self.window, self.used = window, 0
+
+    def opens_at(self) -> int:
+        """When the next window starts."""
+        return (self.window + 1) * self.bucket.window_ns
+
+
+class Lanes:
+    """Requests waiting for budget, in four lanes.
+
+    The venue's own count, where it sends one, is believed whenever it is higher than ours: others may use the same
+    address or account.
+    """
+
+    def __init__(self, buckets: tuple[Bucket, ...]) -> None:
+        self.gauges = {bucket.name: Gauge(bucket) for bucket in buckets}
+        self.waiting: dict[Lane, deque[tuple[Request, Weight]]] = {lane: deque() for lane in Lane}
+        self.silent_until = 0
+
+    def put(self, request: Request, weight: Weight) -> None:
+        """Queue a request; a question that already waits is not asked twice."""
+        lane = self.waiting[weight.lane]
+        if not any(waiting == request for waiting, _ in lane):
+            lane.append((request, weight))
+
+    def told(self, bucket: str, amount: int, now: int) -> None:
+        """The venue says how much of a bucket is used."""
+        gauge = self.gauges.get(bucket)
+        if gauge is not None:
+            gauge.roll(now)
+            gauge.used = max(gauge.used, amount)
+
+    def throttle(self, until: int) -> None:
+        """Nothing leaves before ``until``."""
+        self.silent_until = max(self.silent_until, until)
+
+    def due(self, now: int) -> list[Request]:
+        """The requests that may leave now, most urgent lane first; their price is taken from the buckets."""
+        if now < self.silent_until:
+            return []
+        for gauge in self.gauges.values():
+            gauge.roll(now)
+        leaving = []
+        for lane, queue in self.waiting.items():
+            while queue and self._affordable(queue[0][1]):
+                request, weight = queue.popleft()
+                for name, amount in weight.takes:
+                    self.gauges[name].used += amount
+                leaving.append(request)
+            if queue and lane == Lane.RESCUE:
+                break
+        return leaving
+
+    def _affordable(self, weight: Weight) -> bool:
+        share = SHARE[weight.lane]
+        return all(
+            self.gauges[name].used + amount <= share * self.gauges[name].bucket.capacity
+            for name, amount in weight.takes
+        )
+
+    def wake_at(self, now: int) -> int | None:
+        """When something that waits may leave; None when nothing waits."""
+        heads = [queue[0][1] for queue in self.waiting.values() if queue]
+        if not heads:
+            return None
+        if now < self.silent_until:
+            return self.silent_until
+        return min(max((self.gauges[name].opens_at() for name, _ in weight.takes), default=now) for weight in heads)

@@ -1,0 +1,196 @@
+"""The planner: from drift to the legs that cure it, on the venue's lot grid, reductions first.
+
+It plans one step, not a whole journey: one leg per instrument, a flip only down to zero, an increase only when nothing
+is left to reduce. What remains is planned again from the positions that the venue then reports, so an interrupted plan
+leaves an account with less risk, never more.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from agent.core.book import Book, Row
+from agent.core.costs import Cost, Costs, cost_of
+from agent.core.drift import Bands, Drift
+from agent.core.events import Side
+from agent.core.instruments import Instrument
+
+
+class Execution(Struct, frozen=True, forbid_unknown_fields=True):
+    """How orders are executed."""
+
+    style: Literal["taker", "maker"] = "taker"
+    """taker: immediate-or-cancel at a bounded price. maker: post-only at the best price; what is left when patience
+    ends is taken."""
+    slippage: float = 0.005
+    """A taking order is not filled at prices worse than the best one by more than this fraction."""
+    patience_s: float = 10.0
+    """How long a post-only order rests before it is cancelled."""
+    request_life_s: float = 3.0
+    """The venue must not accept an order later than this after it was sent."""
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What must never happen."""
+
+    leverage: float = 5.0
+    """Largest gross notional over equity after an order that increases; beyond it everything is reduced at once."""
+    asset_share: float = 1.0
+    """Largest part of the target gross that one instrument may reach by an order that increases."""
+    maintenance: float = 0.5
+    """Largest maintenance margin over equity after an order that increases."""
+    order_notional: float | None = None
+    """Largest value of one order in the quote currency; larger legs are sent in slices."""
+    turnover_per_day: float = 10.0
+    """Largest value traded by increasing orders in 24 hours, as a multiple of equity."""
+    orders_per_minute: int = 60
+    """Most orders sent in a minute; reductions are exempt."""
+    data_age_s: float = 5.0
+    """Oldest mark price an order may be sized from."""
+    price_gap: float = 0.1
+    """Largest distance between mark and index, as a fraction of the index."""
+    kill_file: str | None = None
+    """While this file exists, nothing is sent but cancels and reductions."""
+
+
+class Leg(Struct, frozen=True):
+    """One trade that the planner wants: signed lots of one position row."""
+
+    instrument: int
+    side: Side
+    lots: int
+    reduce: bool
+    notional: float
+    """Absolute value at mark, in the quote currency."""
+    cost: Cost | None
+    """None while the quote or the fee rate is unknown."""
+
+
+class Skip(Struct, frozen=True):
+    """Drift that cannot be traded away, and why."""
+
+    instrument: int
+    reason: str
+
+
+class Plan(Struct, frozen=True):
+    """What to do now, largest reduction first; ``goals`` are the weights it leads to, before lots."""
+
+    legs: tuple[Leg, ...]
+    skips: tuple[Skip, ...]
+    goals: tuple[float, ...]
+
+
+def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *, to_target: bool, maker: bool) -> Plan:
+    """The next legs toward the destination, cut to the limits."""
+    goals = capped(destinations(drift, bands, to_target=to_target), drift, limits)
+    hedge = book.mode is not None and book.mode.hedge
+    legs, skips = [], []
+    for index, goal in enumerate(goals):
+        row = book.rows[index]
+        if drift.targets[index] is None or row.instrument is None or row.mark is None:
+            continue
+        lots = lots_toward(row.instrument, row, drift, index, goal)
+        side, lots, reduce = next_row(row, lots, hedge=hedge)
+        lots = sliced(row.instrument, lots, row.mark.price, limits, maker=maker)
+        refusal = too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge)
+        if lots and not refusal:
+            notional = abs(row.instrument.notional(lots, row.mark.price))
+            cost = cost_of(row, lots, costs, maker=maker and not reduce)
+            legs.append(Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost))
+        elif abs(drift.drifts[index]) > drift.bands[index]:
+            skips.append(Skip(instrument=index, reason=unreachable(row.instrument, row.mark.price, drift, index)))
+    legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
+    return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
+
+
+def destinations(drift: Drift, bands: Bands, *, to_target: bool) -> list[float]:
+    """The weight each instrument should end at: its target, or just inside its band where it stands outside."""
+    goals = []
+    for weight, target, d, band in zip(drift.weights, drift.targets, drift.drifts, drift.bands, strict=True):
+        landing = 0.0 if to_target else bands.landing * band
+        kept = max(-landing, min(landing, d))
+        goals.append(weight if target is None else target + kept * drift.gross_target)
+    return goals
+
+
+def capped(goals: list[float], drift: Drift, limits: Limits) -> list[float]:
+    """Goals cut to one instrument's share and to the leverage limit; what is on hold can't be cut."""
+    most = limits.asset_share * drift.gross_target
+    free = [target is not None for target in drift.targets]
+    goals = [max(-most, min(most, goal)) if may else goal for goal, may in zip(goals, free, strict=True)]
+    fixed = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if not may)
+    movable = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if may)
+    if fixed + movable <= limits.leverage:
+        return goals
+    scale = max(0.0, limits.leverage - fixed) / movable if movable else 1.0
+    return [goal * scale if may else goal for goal, may in zip(goals, free, strict=True)]
+
+
+def lots_toward(instrument: Instrument, row: Row, drift: Drift, index: int, goal: float) -> int:
+    """Whole lots from the present position toward ``goal``, never past it.
+
+    One lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
+    order would be below the venue's smallest.
+    """
+    assert row.mark is not None, "nothing is sized without a price"
+    price, target = row.mark.price, drift.targets[index]
+    assert target is not None, "what is on hold is not planned"
+    lots = int(instrument.lots_for(goal * drift.equity, price) - row.lots)
+    furthest = int(instrument.lots_for(target * drift.equity, price) - row.lots)
+    if abs(drift.drifts[index]) <= drift.bands[index] or not furthest:
+        return lots
+    step = 1 if furthest > 0 else -1
+    left = (instrument.notional(row.lots + lots, price) / drift.equity - target) / (drift.gross_target or 1.0)
+    if abs(left) > drift.bands[index] and abs(lots + step) <= abs(furthest):
+        lots += step
+    smallest = smallest_lots(instrument, price)
+    grows = lots * row.lots >= 0
+    if grows and 0 < abs(lots) < smallest <= abs(furthest):
+        lots = step * smallest
+    return lots
+
+
+def next_row(row: Row, lots: int, *, hedge: bool) -> tuple[Side, int, bool]:
+    """Which position row a net change trades first, how much of it, and whether that only reduces."""
+    if hedge:
+        opposite, own = (Side.SHORT, Side.LONG) if lots > 0 else (Side.LONG, Side.SHORT)
+        held = row.holdings[opposite].lots if opposite in row.holdings else 0
+    else:
+        opposite = own = Side.NET
+        held = row.lots
+    if held * lots < 0:
+        return opposite, (min(lots, -held) if lots > 0 else max(lots, -held)), True
+    return own, lots, False
+
+
+def sliced(instrument: Instrument, lots: int, price: float, limits: Limits, *, maker: bool) -> int:
+    """At most one order's worth of ``lots``: the venue's largest, or the user's."""
+    most = instrument.max_lots if maker else min(instrument.max_lots, instrument.max_market_lots)
+    if limits.order_notional is not None:
+        most = min(most, int(instrument.lots_for(limits.order_notional, price)))
+    return max(-most, min(most, lots))
+
+
+def smallest_lots(instrument: Instrument, price: float) -> int:
+    """The smallest order the venue takes at ``price``, when it does not reduce."""
+    by_value = -int(-instrument.lots_for(instrument.min_notional, price) // 1)
+    return max(instrument.min_lots, by_value, 1)
+
+
+def too_small(instrument: Instrument, lots: int, price: float, *, exempt: bool) -> bool:
+    """Whether the venue would refuse the order for its size; a reduction is exempt from the smallest value."""
+    return abs(lots) < (instrument.min_lots if exempt else smallest_lots(instrument, price))
+
+
+def unreachable(instrument: Instrument, price: float, drift: Drift, index: int) -> str:
+    """Why drift outside the band cannot be traded, and the equity at which it could be."""
+    smallest = instrument.notional(smallest_lots(instrument, price), price)
+    gap = abs(drift.drifts[index]) * drift.gross_target
+    cure = smallest / gap if gap else float("inf")
+    return (
+        f"drift {drift.drifts[index]:+.1%} is outside the band but worth less than the smallest order "
+        f"({smallest:,.2f} {instrument.quote}); with {cure:,.0f} {instrument.settle} equity it could be traded"
+    )

@@ -1,0 +1,208 @@
+"""The gates: each lets a leg pass or refuses it with a reason. Cancels never come here: they are always allowed.
+
+Legs are judged on the worst case: every order that may still trade is counted as filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from agent.core.book import Book
+from agent.core.drift import Drift
+from agent.core.instruments import maintenance, tier_of
+from agent.core.orders import Blotter, S, State
+from agent.core.planner import Leg, Limits
+
+
+class Situation(Struct):
+    """What the gates look at besides the leg."""
+
+    book: Book
+    drift: Drift
+    blotter: Blotter
+    limits: Limits
+    now: int
+    halted: str | None
+    """Why nothing may increase, if so."""
+    increased_today: float
+    """Value of increasing orders filled or open in the last 24 hours, in the quote currency."""
+    sent_last_minute: int
+
+
+class Refusal(Struct, frozen=True):
+    """Why a leg was not sent."""
+
+    gate: str
+    instrument: int
+    reason: str
+
+
+def judge(leg: Leg, situation: Situation) -> Refusal | None:
+    """The first refusal, or None when every gate lets the leg pass."""
+    for gate in ALWAYS if leg.reduce else ALWAYS + INCREASES:
+        reason = gate(leg, situation)
+        if reason is not None:
+            return Refusal(gate=gate.__name__.replace("_", " "), instrument=leg.instrument, reason=reason)
+    return None
+
+
+def fresh_price(leg: Leg, s: Situation) -> str | None:
+    """The leg's own mark must be recent and near its index."""
+    row = s.book.rows[leg.instrument]
+    age = s.book.mark_age(leg.instrument, s.now)
+    if age is None or age > s.limits.data_age_s * S:
+        told = "never came" if age is None else f"is {age / S:.1f} s old"
+        return f"the mark price {told}; at most {s.limits.data_age_s:g} s are allowed"
+    if row.mark is not None and row.mark.index is not None:
+        gap = abs(row.mark.price / row.mark.index - 1)
+        if gap > s.limits.price_gap:
+            return f"mark and index are {gap:.1%} apart; at most {s.limits.price_gap:.1%} are allowed"
+    return None
+
+
+def settled(leg: Leg, s: Situation) -> str | None:
+    """The position must be newer than our last effect on it, and undisputed."""
+    if s.book.known_at(leg.instrument) < s.blotter.effects.get(leg.instrument, 0):
+        return "the position is older than our last fill"
+    if any(index == leg.instrument for index, _ in s.book.disputed):
+        return "the venue's answers about the position disagree"
+    return None
+
+
+def alone(leg: Leg, s: Situation) -> str | None:
+    """One order at a time on an instrument."""
+    live = s.blotter.live(leg.instrument)
+    return f"order {live[0].id} is still {live[0].state}" if live else None
+
+
+def tradable(leg: Leg, s: Situation) -> str | None:
+    """The venue must be matching this instrument."""
+    instrument = s.book.rows[leg.instrument].instrument
+    if instrument is None or not instrument.trading:
+        return "the venue takes no orders for it now"
+    return None
+
+
+def not_halted(leg: Leg, s: Situation) -> str | None:
+    """While halted, nothing increases."""
+    return s.halted
+
+
+def reductions_first(leg: Leg, s: Situation) -> str | None:
+    """No increase while a reduction is under way or any order is of unknown fate."""
+    for order in s.blotter.live():
+        if order.state is State.UNKNOWN:
+            return f"order {order.id} on {order.symbol} is unknown; its fate comes first"
+        if order.reduce:
+            return f"order {order.id} still reduces {order.symbol}"
+    return None
+
+
+def all_prices_fresh(leg: Leg, s: Situation) -> str | None:
+    """Leverage after the leg depends on every price."""
+    for index, row in enumerate(s.book.rows):
+        age = s.book.mark_age(index, s.now)
+        if row.lots and (age is None or age > s.limits.data_age_s * S):
+            return f"the mark price of {row.symbol} is too old to know the leverage"
+    return None
+
+
+def no_strangers(leg: Leg, s: Situation) -> str | None:
+    """A position that the file does not name falsifies equity and leverage."""
+    if s.book.strangers:
+        names = ", ".join(s.book.strangers)
+        return f'the account holds {names}, which the file does not name: add it to [targets.weights], or as "hold"'
+    return None
+
+
+def worst_notionals(leg: Leg, s: Situation) -> list[float] | None:
+    """Largest absolute value each instrument can reach if the leg and any live order trade in full."""
+    values = []
+    for index, row in enumerate(s.book.rows):
+        if row.instrument is None or row.mark is None:
+            if row.lots:
+                return None
+            values.append(0.0)
+            continue
+        changes = [order.open_lots for order in s.blotter.live(index)]
+        changes += [leg.lots] if index == leg.instrument else []
+        up = row.lots + sum(lots for lots in changes if lots > 0)
+        down = row.lots + sum(lots for lots in changes if lots < 0)
+        values.append(max(abs(row.instrument.notional(lots, row.mark.price)) for lots in (row.lots, up, down)))
+    return values
+
+
+def leverage_limit(leg: Leg, s: Situation) -> str | None:
+    """Gross notional over equity in the worst case."""
+    values = worst_notionals(leg, s)
+    if values is None:
+        return "the value of a position is unknown"
+    leverage = sum(values) / s.drift.equity
+    if leverage > s.limits.leverage:
+        return f"leverage could reach {leverage:.2f}x; the limit is {s.limits.leverage:g}x"
+    return None
+
+
+def asset_limit(leg: Leg, s: Situation) -> str | None:
+    """One instrument's part of the target gross in the worst case. A lot of rounding is allowed for."""
+    values = worst_notionals(leg, s)
+    row = s.book.rows[leg.instrument]
+    if values is None or row.instrument is None or row.mark is None or not s.drift.gross_target:
+        return "the value of a position is unknown"
+    most = s.limits.asset_share * s.drift.gross_target * s.drift.equity + row.instrument.notional(1, row.mark.price)
+    if values[leg.instrument] > most:
+        share = values[leg.instrument] / (s.drift.gross_target * s.drift.equity)
+        return f"its share could reach {share:.1%} of target gross; the limit is {s.limits.asset_share:.1%}"
+    return None
+
+
+def margin_limit(leg: Leg, s: Situation) -> str | None:
+    """The venue's own margin tables after the leg: initial margin within equity, maintenance within the limit."""
+    values = worst_notionals(leg, s)
+    if values is None:
+        return "the value of a position is unknown"
+    initial = kept = 0.0
+    for row, value in zip(s.book.rows, values, strict=True):
+        if not value:
+            continue
+        needed = maintenance(row.tiers, value)
+        if needed is None or row.leverage is None:
+            return f"the margin table or leverage setting of {row.symbol} is not known yet"
+        tier = tier_of(row.tiers, value)
+        if tier is not None and row.leverage > tier.leverage:
+            return f"{row.symbol} at {value:,.0f} allows {tier.leverage}x; its leverage setting is {row.leverage}x"
+        initial += value / row.leverage
+        kept += needed
+    if initial > s.drift.equity:
+        return f"initial margin could reach {initial / s.drift.equity:.0%} of equity"
+    if kept > s.limits.maintenance * s.drift.equity:
+        share = kept / s.drift.equity
+        return f"maintenance margin could reach {share:.1%} of equity; the limit is {s.limits.maintenance:.1%}"
+    return None
+
+
+def turnover_limit(leg: Leg, s: Situation) -> str | None:
+    """What was bought or sold anew in the last 24 hours."""
+    most = s.limits.turnover_per_day * s.drift.equity
+    if s.increased_today + leg.notional > most:
+        return (
+            f"increases of the last 24 h would reach {s.increased_today + leg.notional:,.0f}; the limit is {most:,.0f}"
+        )
+    return None
+
+
+def order_rate(leg: Leg, s: Situation) -> str | None:
+    """Orders sent in the last minute."""
+    if s.sent_last_minute >= s.limits.orders_per_minute:
+        return f"{s.sent_last_minute} orders were sent in the last minute; the limit is {s.limits.orders_per_minute}"
+    return None
+
+
+Gate = Callable[[Leg, Situation], str | None]
+ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, alone, settled)
+INCREASES: tuple[Gate, ...] = (
+    not_halted, reductions_first, all_prices_fresh, no_strangers, leverage_limit, asset_limit, margin_limit,
+    turnover_limit, order_rate,
+)  # fmt: skip
