@@ -95,7 +95,8 @@ class Audit:
         """See whether a fact answers one of the questions, or says that no answer came."""
         for (what, index), poll in self.polls.items():
             if isinstance(fact, ANSWERS[what]) and index in (None, getattr(fact, "instrument", None)):
-                if poll.pending_since is not None and getattr(fact, "asked_at", now) >= poll.required_at:
+                asked_at: int | None = getattr(fact, "asked_at", None)  # where told, by the venue's clock
+                if poll.pending_since is not None and (asked_at is None or asked_at >= poll.required_at):
                     poll.answered = True
                     poll.pending_since, poll.attempt, poll.due_at = None, 0, now + EVERY_NS[what]
             elif isinstance(fact, Unanswered) and fact.what == what and poll.pending_since is not None:
@@ -117,18 +118,19 @@ class Audit:
 
     def due(self, now: int) -> list[Ask]:
         """Questions to ask now. Until the instruments are known, only their grids and the time are asked for."""
-        first = self.polls.get((What.INSTRUMENTS, None))
-        early = first is not None and not first.answered
         asks = []
-        for (what, _), poll in self.polls.items():
-            if early and what not in (What.INSTRUMENTS, What.TIME):
-                continue
+        for poll in self._open():
             if poll.pending_since is not None and now >= poll.pending_since + PATIENCE_NS:
                 poll.pending_since = None
             if poll.pending_since is None and now >= poll.due_at:
                 poll.pending_since = now
                 asks.append(poll.ask)
         return asks
+
+    def _open(self) -> list[Poll]:
+        first = self.polls.get((What.INSTRUMENTS, None))
+        early = first is not None and not first.answered
+        return [poll for (what, _), poll in self.polls.items() if not early or what in (What.INSTRUMENTS, What.TIME)]
 
     def missing(self) -> list[What]:
         """Questions without an answer since they were required."""
@@ -137,6 +139,5 @@ class Audit:
     def wake_at(self) -> int:
         """When `due` has something to ask next."""
         return min(
-            poll.due_at if poll.pending_since is None else poll.pending_since + PATIENCE_NS
-            for poll in self.polls.values()
+            poll.due_at if poll.pending_since is None else poll.pending_since + PATIENCE_NS for poll in self._open()
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.events import (
     Balance,
@@ -131,14 +133,19 @@ class Book:
         return None if None in notionals else sum(abs(n) for n in notionals if n is not None)
 
     def apply(self, fact: Fact, now: int) -> None:
-        """Take note of a fact; facts that are not about the book are none of its business."""
+        """Take note of a fact; facts that are not about the book are none of its business.
+
+        What can't be a price (zero, negative, not a number, a bid above the ask) is not taken for one: the last that
+        could be stays, and ages.
+        """
         match fact:
-            case Mark(instrument=i):
+            case Mark(instrument=i, price=price):
                 row = self.rows[i]
-                if row.mark is None or fact.at >= row.mark.at:
+                if 0 < price < inf and (row.mark is None or fact.at >= row.mark.at):
                     row.mark, row.mark_seen = fact, now
-            case Quote(instrument=i):
-                self.rows[i].quote, self.rows[i].quote_seen = fact, now
+            case Quote(instrument=i, bid=bid, ask=ask):
+                if 0 < bid <= ask < inf:
+                    self.rows[i].quote, self.rows[i].quote_seen = fact, now
             case Depth(instrument=i):
                 self.rows[i].depth = fact
             case Funding(instrument=i):
@@ -157,6 +164,9 @@ class Book:
     def _apply_rules(self, fact: Fact, now: int) -> None:
         match fact:
             case Listed(instruments=instruments):
+                for row in self.rows:
+                    if row.instrument is not None:
+                        row.instrument = replace(row.instrument, trading=False)
                 for instrument in instruments:
                     self.rows[instrument.index].instrument = instrument
                     self.settle = instrument.settle

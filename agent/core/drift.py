@@ -72,7 +72,8 @@ def measure(book: Book, targets: Targets, bands: Bands) -> Drift | None:
             return None
         weights.append(row.notional / equity)
     leverage = sum(abs(w) for w in weights)
-    goals = wanted(targets, leverage)
+    held = [share == "hold" for share in targets.weights.values()]
+    goals = wanted(targets, sum(abs(w) for w, hold in zip(weights, held, strict=True) if not hold))
     gross_target = sum(abs(g) for g in goals if g is not None)
     unit = gross_target or 1.0
     drifts = [0.0 if g is None else (w - g) / unit for w, g in zip(weights, goals, strict=True)]

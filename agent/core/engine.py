@@ -51,6 +51,8 @@ RETRY_NS = 250 * MS
 """How long to leave an instrument alone after an order on it did not fill; doubles each time."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
+LONG_NS = 5 * S
+"""A wait for so long is worth a word."""
 STRIKES = 3
 """After so many refusals in one correction an instrument is left alone until the next."""
 
@@ -144,7 +146,7 @@ class Engine:
         self.fills = 0
         self.refused = 0
         self._number = 0
-        self._next_cron: int | None = None
+        self.next_schedule_at: int | None = None
         self._next_hold_note = 0
         self._increases: deque[tuple[int, float]] = deque()
         self._sent: deque[int] = deque()
@@ -306,6 +308,11 @@ class Engine:
                 self.killed = command.argument
             case "unkill":
                 self.killed = None
+            case "resync":
+                self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
+            case "stop":
+                self.paused, self.correction = True, None
+                self.blotter.cancel_resting(now)
             case "rebalance":
                 self._start("command", now, to_target=command.argument == "target")
             case _:
@@ -336,12 +343,12 @@ class Engine:
 
     def _work(self, now: int) -> list[Order]:
         unready = self.unready()
-        self._enter(f"waiting: {unready}" if unready else self.posture)
+        self._enter(f"waiting for {unready}" if unready else self.posture)
         if unready:
             return []
         self.drift = measure(self.book, self.policy.targets, self.policy.bands)
         if self.drift is None:
-            self._enter("waiting: equity is not known or not positive")
+            self._enter("waiting for equity: it is not known, or not positive")
             return []
         self._pull_triggers(self.drift, now)
         if self.correction is None:
@@ -354,14 +361,14 @@ class Engine:
         unlisted = [row.symbol for row in self.book.rows if row.instrument is None]
         missing = self.audit.missing()
         if What.INSTRUMENTS not in missing and unlisted:
-            return f"the venue does not list {', '.join(unlisted)}: correct [targets.weights]"
+            return f"the venue to list {', '.join(unlisted)}; correct [targets.weights] if the name is wrong"
         if missing:
-            return f"no answer yet about {', '.join(missing)}"
+            return "answers of the venue"
         down = [stream for stream in self.streams if stream not in self.book.streams]
         if down:
-            return f"stream {', '.join(down)} is not up"
+            return f"stream {', '.join(down)}"
         silent = [row.symbol for row in self.book.rows if row.mark is None]
-        return f"no price yet of {', '.join(silent)}" if silent else None
+        return f"a price of {', '.join(silent)}" if silent else None
 
     @property
     def posture(self) -> str:
@@ -374,8 +381,8 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if a trigger fires. Safety does not wait for confirmation or cool-down."""
-        if self._next_cron is None:
-            self._next_cron = self.schedule(now)
+        if self.next_schedule_at is None:
+            self.next_schedule_at = self.schedule(now)
         bands = self.policy.bands
         reach = max(drift.reach, drift.total / bands.portfolio if bands.portfolio else 0.0)
         fired = self.threshold.observe(reach, now)
@@ -386,8 +393,8 @@ class Engine:
                 self._start(f"leverage {drift.leverage:.2f}x is over the limit", now, urgent=True)
         elif fired and self.correction is None:
             self._start(self._worst(drift), now)
-        elif self._next_cron is not None and now >= self._next_cron:
-            self._next_cron = self.schedule(now)
+        elif self.next_schedule_at is not None and now >= self.next_schedule_at:
+            self.next_schedule_at = self.schedule(now)
             if self.correction is None:
                 self._start("the schedule", now)
 
@@ -419,9 +426,14 @@ class Engine:
             self._end(now)
             return []
         orders = self._place(correction, drift, self.plan, now, maker=maker)
-        if not orders and not live and now >= correction.last_progress_at + GIVE_UP_NS:
-            self._note("done", f"gave up after {GIVE_UP_NS // S} s without progress; trying again after the cool-down")
-            self._end(now)
+        if not orders and not live:
+            struck = all(correction.strikes.get(leg.instrument, 0) >= STRIKES for leg in self.plan.legs)
+            if struck or now >= correction.last_progress_at + GIVE_UP_NS:
+                why = (
+                    f"{STRIKES} orders in a row came to nothing" if struck else f"{GIVE_UP_NS // S} s without progress"
+                )
+                self._note("done", f"gave up: {why}; trying again after the cool-down")
+                self._end(now)
         return orders
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
@@ -436,7 +448,7 @@ class Engine:
                 continue
             refusal = judge(leg, self._situation(drift, now))
             if refusal is not None:
-                self._refuse(correction, refusal)
+                self._refuse(correction, refusal, now)
                 continue
             order = self._order(leg, now, maker=maker and leg.instrument not in correction.take)
             cancel_at = now + round(self.policy.execution.patience_s * S) if order.style is Style.POST else None
@@ -471,8 +483,11 @@ class Engine:
             sent_last_minute=len(self._sent),
         )
 
-    def _refuse(self, correction: Correction, refusal: Refusal) -> None:
+    def _refuse(self, correction: Correction, refusal: Refusal, now: int) -> None:
+        """Write a refusal down once; one that only means waiting, when the wait gets long."""
         key = (refusal.gate, refusal.instrument)
+        if refusal.passing and now < correction.last_progress_at + LONG_NS:
+            return
         if key not in correction.refusals:
             correction.refusals[key] = None
             self._note("refusal", f"{refusal.gate}: {refusal.reason}", self.symbols[refusal.instrument])
@@ -550,6 +565,17 @@ class Engine:
             waiting = "waiting for confirmation or cool-down" if outside else "inside the band"
             self._note("hold", f"{waiting}: largest drift {drift.worst:.1%} ({drift.reach:.0%} of its band)")
 
+    def preview(self, now: int, *, to_target: bool = False) -> tuple[Plan, dict[int, Refusal]] | None:
+        """What a correction would do at this moment, and the legs a gate would refuse; None while not ready."""
+        if self.unready() or self.drift is None:
+            return None
+        policy = self.policy
+        to_target = to_target or policy.bands.destination == "target"
+        maker = policy.execution.style == "maker"
+        todo = plan(self.book, self.drift, policy.bands, policy.limits, policy.costs, to_target=to_target, maker=maker)
+        verdicts = {leg.instrument: judge(leg, self._situation(self.drift, now)) for leg in todo.legs}
+        return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
+
     # Small things
 
     def _resume(self, order: Order) -> None:
@@ -593,8 +619,10 @@ class Engine:
         return f"plan: {', '.join(legs)}; cost about {cost:,.2f}"
 
     def _wake_at(self, now: int) -> int:
-        times = [self.audit.wake_at(), self._next_hold_note]
-        times += [at for at in (self.blotter.wake_at(), self.threshold.due_at, self._next_cron) if at is not None]
+        times = [self.audit.wake_at()]
+        times += [at for at in (self.blotter.wake_at(), self.threshold.due_at, self.next_schedule_at) if at is not None]
+        if self._next_hold_note > now:
+            times.append(self._next_hold_note)
         if self.correction is not None:
             times.append(now + RETRY_NS)
         return max(now + MS, min(times))

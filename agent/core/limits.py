@@ -78,7 +78,7 @@ class Lanes:
             gauge.roll(now)
         leaving = []
         for lane, queue in self.waiting.items():
-            while queue and self._affordable(queue[0][1]):
+            while queue and not self._short(queue[0][1]):
                 request, weight = queue.popleft()
                 for name, amount in weight.takes:
                     self.gauges[name].used += amount
@@ -87,12 +87,11 @@ class Lanes:
                 break
         return leaving
 
-    def _affordable(self, weight: Weight) -> bool:
+    def _short(self, weight: Weight) -> list[Gauge]:
+        """The buckets that have too little left for a request of this lane and price."""
         share = SHARE[weight.lane]
-        return all(
-            self.gauges[name].used + amount <= share * self.gauges[name].bucket.capacity
-            for name, amount in weight.takes
-        )
+        wanted = [(self.gauges[name], amount) for name, amount in weight.takes]
+        return [gauge for gauge, amount in wanted if gauge.used + amount > share * gauge.bucket.capacity]
 
     def wake_at(self, now: int) -> int | None:
         """When something that waits may leave; None when nothing waits."""
@@ -101,4 +100,6 @@ class Lanes:
             return None
         if now < self.silent_until:
             return self.silent_until
-        return min(max((self.gauges[name].opens_at() for name, _ in weight.takes), default=now) for weight in heads)
+        if self.waiting[Lane.RESCUE]:
+            heads = heads[:1]  # nothing else leaves before it
+        return min(max((gauge.opens_at() for gauge in self._short(weight)), default=now) for weight in heads)

@@ -103,7 +103,7 @@ NEXT: dict[State, dict[type, State]] = {
         Accepted: State.WORKING,
         Filled: State.WORKING,
         Ended: State.DONE,
-        Refused: State.WORKING,
+        Refused: State.UNKNOWN,
         Lost: State.UNKNOWN,
         Absent: State.UNKNOWN,
     },
@@ -267,6 +267,12 @@ class Blotter:
         self.watches[order.id].asked_at = None
         self.changed[order.id] = None
 
+    def cancel_resting(self, now: int) -> None:
+        """Have every order that may rest cancelled at once."""
+        for order in self.live():
+            if order.style is Style.POST:
+                self.watches[order.id].cancel_at = now
+
     def due(self, now: int) -> tuple[list[Order], list[Order]]:
         """Orders to ask about and orders to cancel, now; forgets what finished long ago."""
         asks, cancels = [], []
@@ -302,7 +308,7 @@ class Blotter:
                 times.append((watch.asked_at or 0) + ASK_NS)
             else:
                 times.append(self._overdue(order, watch))
-                if watch.cancel_at is not None:
+                if watch.cancel_at is not None and order.state is State.WORKING:
                     times.append(watch.cancel_at)
         return min(times, default=None)
 

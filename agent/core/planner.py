@@ -7,6 +7,7 @@ leaves an account with less risk, never more.
 
 from __future__ import annotations
 
+from math import ceil, floor
 from typing import Literal
 
 from msgspec import Struct
@@ -16,6 +17,9 @@ from agent.core.costs import Cost, Costs, cost_of
 from agent.core.drift import Bands, Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
+
+WORTH = 0.02
+"""A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
 
 
 class Execution(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,35 +96,53 @@ def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *
         row = book.rows[index]
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
-        lots = lots_toward(row.instrument, row, drift, index, goal)
-        side, lots, reduce = next_row(row, lots, hedge=hedge)
-        lots = sliced(row.instrument, lots, row.mark.price, limits, maker=maker)
+        lots = lots_toward(row.instrument, row, drift, index, goal, over=drift.leverage > limits.leverage)
+        side, whole, reduce = next_row(row, lots, hedge=hedge)
+        lots = sliced(row.instrument, whole, row.mark.price, limits, maker=maker)
         refusal = too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge)
         if lots and not refusal:
             notional = abs(row.instrument.notional(lots, row.mark.price))
             cost = cost_of(row, lots, costs, maker=maker and not reduce)
             legs.append(Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost))
         elif abs(drift.drifts[index]) > drift.bands[index]:
-            skips.append(Skip(instrument=index, reason=unreachable(row.instrument, row.mark.price, drift, index)))
+            if cut_short(drift, index, goal):
+                reason = f"drift {drift.drifts[index]:+.1%} is outside the band, and the limits allow no more"
+            elif abs(lots) < abs(whole):
+                reason = f"drift {drift.drifts[index]:+.1%} is outside the band, but the largest order is too small"
+            else:
+                reason = unreachable(row.instrument, row.mark.price, drift, index)
+            skips.append(Skip(instrument=index, reason=reason))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
     return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
 
 
 def destinations(drift: Drift, bands: Bands, *, to_target: bool) -> list[float]:
-    """The weight each instrument should end at: its target, or just inside its band where it stands outside."""
-    goals = []
-    for weight, target, d, band in zip(drift.weights, drift.targets, drift.drifts, drift.bands, strict=True):
-        landing = 0.0 if to_target else bands.landing * band
-        kept = max(-landing, min(landing, d))
-        goals.append(weight if target is None else target + kept * drift.gross_target)
-    return goals
+    """The weight each instrument should end at: its target, or no further from it than just inside its band.
+
+    Where the total drift has left the portfolio's band, what is kept shrinks in proportion until it is back inside.
+    """
+    part = 0.0 if to_target else bands.landing
+    kept = [max(-part * band, min(part * band, d)) for d, band in zip(drift.drifts, drift.bands, strict=True)]
+    total = sum(abs(k) for k in kept) / 2
+    if bands.portfolio is not None and drift.total >= bands.portfolio and total > part * bands.portfolio:
+        kept = [k * part * bands.portfolio / total for k in kept]
+    return [
+        weight if target is None else target + k * drift.gross_target
+        for weight, target, k in zip(drift.weights, drift.targets, kept, strict=True)
+    ]
 
 
 def capped(goals: list[float], drift: Drift, limits: Limits) -> list[float]:
-    """Goals cut to one instrument's share and to the leverage limit; what is on hold can't be cut."""
+    """Goals cut to one instrument's share and to the leverage limit; what is on hold can't be cut.
+
+    The share limits what is added: what is already larger is not reduced for its sake.
+    """
     most = limits.asset_share * drift.gross_target
     free = [target is not None for target in drift.targets]
-    goals = [max(-most, min(most, goal)) if may else goal for goal, may in zip(goals, free, strict=True)]
+    goals = [
+        max(min(-most, weight), min(max(most, weight), goal)) if may else goal
+        for goal, weight, may in zip(goals, drift.weights, free, strict=True)
+    ]
     fixed = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if not may)
     movable = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if may)
     if fixed + movable <= limits.leverage:
@@ -129,19 +151,33 @@ def capped(goals: list[float], drift: Drift, limits: Limits) -> list[float]:
     return [goal * scale if may else goal for goal, may in zip(goals, free, strict=True)]
 
 
-def lots_toward(instrument: Instrument, row: Row, drift: Drift, index: int, goal: float) -> int:
+def cut_short(drift: Drift, index: int, goal: float) -> bool:
+    """Whether a limit keeps an instrument's goal outside its band."""
+    target = drift.targets[index]
+    assert target is not None, "what is on hold is not planned"
+    return abs(goal - target) > (drift.bands[index] + 1e-9) * (drift.gross_target or 1.0)
+
+
+def lots_toward(instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, over: bool = False) -> int:
     """Whole lots from the present position toward ``goal``, never past it.
 
     One lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
-    order would be below the venue's smallest.
+    order would be below the venue's smallest; not so toward a goal that a limit has cut. ``over``: the account is over
+    its leverage limit, so a reduction takes the last, partial lot as well.
     """
     assert row.mark is not None, "nothing is sized without a price"
     price, target = row.mark.price, drift.targets[index]
     assert target is not None, "what is on hold is not planned"
-    lots = int(instrument.lots_for(goal * drift.equity, price) - row.lots)
+    exact = instrument.lots_for(goal * drift.equity, price) - row.lots
+    lots = int(exact)
+    if over and exact * row.lots < 0:
+        return ceil(exact - 1e-6) if exact > 0 else floor(exact + 1e-6)
+    if cut_short(drift, index, goal):
+        return lots
     furthest = int(instrument.lots_for(target * drift.equity, price) - row.lots)
     if abs(drift.drifts[index]) <= drift.bands[index] or not furthest:
-        return lots
+        moved = abs(instrument.notional(lots, price)) / drift.equity / (drift.gross_target or 1.0)
+        return lots if moved >= WORTH * drift.bands[index] else 0
     step = 1 if furthest > 0 else -1
     left = (instrument.notional(row.lots + lots, price) / drift.equity - target) / (drift.gross_target or 1.0)
     if abs(left) > drift.bands[index] and abs(lots + step) <= abs(furthest):

@@ -6,6 +6,7 @@ Legs are judged on the worst case: every order that may still trade is counted a
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from msgspec import Struct
 
@@ -37,6 +38,8 @@ class Refusal(Struct, frozen=True):
     gate: str
     instrument: int
     reason: str
+    passing: bool
+    """It is a matter of waiting for what is already under way."""
 
 
 def judge(leg: Leg, situation: Situation) -> Refusal | None:
@@ -44,7 +47,8 @@ def judge(leg: Leg, situation: Situation) -> Refusal | None:
     for gate in ALWAYS if leg.reduce else ALWAYS + INCREASES:
         reason = gate(leg, situation)
         if reason is not None:
-            return Refusal(gate=gate.__name__.replace("_", " "), instrument=leg.instrument, reason=reason)
+            name = gate.__name__.replace("_", " ")
+            return Refusal(gate=name, instrument=leg.instrument, reason=reason, passing=gate in PASSING)
     return None
 
 
@@ -56,6 +60,8 @@ def fresh_price(leg: Leg, s: Situation) -> str | None:
         told = "never came" if age is None else f"is {age / S:.1f} s old"
         return f"the mark price {told}; at most {s.limits.data_age_s:g} s are allowed"
     if row.mark is not None and row.mark.index is not None:
+        if not 0 < row.mark.index < inf:
+            return f"the index price is {row.mark.index:g}, which is no price"
         gap = abs(row.mark.price / row.mark.index - 1)
         if gap > s.limits.price_gap:
             return f"mark and index are {gap:.1%} apart; at most {s.limits.price_gap:.1%} are allowed"
@@ -78,7 +84,9 @@ def alone(leg: Leg, s: Situation) -> str | None:
 
 
 def tradable(leg: Leg, s: Situation) -> str | None:
-    """The venue must be matching this instrument."""
+    """The venue must be matching this instrument, and let the account trade."""
+    if s.book.mode is not None and not s.book.mode.can_trade:
+        return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
@@ -202,6 +210,7 @@ def order_rate(leg: Leg, s: Situation) -> str | None:
 
 Gate = Callable[[Leg, Situation], str | None]
 ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, alone, settled)
+PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
     not_halted, reductions_first, all_prices_fresh, no_strangers, leverage_limit, asset_limit, margin_limit,
     turnover_limit, order_rate,

@@ -26,7 +26,7 @@ class Targets(Struct, frozen=True, forbid_unknown_fields=True):
 def wanted(targets: Targets, leverage_now: float) -> list[float | None]:
     """The target weight (signed notional over equity) of each instrument in file order; None for ``hold``.
 
-    ``leverage_now`` is the present gross notional over equity, which ``cap`` and ``off`` follow.
+    ``leverage_now`` is the present gross notional over equity of what is not on hold, which ``cap`` and ``off`` follow.
     """
     match targets.leverage_mode:
         case "constant":

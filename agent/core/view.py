@@ -1,0 +1,155 @@
+"""The view: what a person may see of the agent. Numbers that are not known are None."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from agent.core.engine import Engine
+from agent.core.instruments import maintenance
+from agent.core.orders import Order, S, State
+
+
+class Leg(Struct, frozen=True):
+    """One instrument: what is held, what is wanted, and how old the news is."""
+
+    symbol: str
+    weight: float | None
+    """Signed notional over equity."""
+    target: float | None
+    """None: on hold, nothing is wanted."""
+    drift: float | None
+    """In points of target gross."""
+    band: float | None
+    quantity: str | None
+    notional: float | None
+    mark: float | None
+    entry: float | None
+    profit: float | None
+    funding_rate: float | None
+    """Expected at the next settlement; positive: longs pay."""
+    funding_at: int | None
+    mark_age_s: float | None
+
+
+class Working(Struct, frozen=True):
+    """An order that is not finished."""
+
+    id: str
+    symbol: str
+    side: str
+    quantity: str
+    price: str | None
+    state: str
+    filled: float
+    """Part that is filled, 0 to 1."""
+    age_s: float
+
+
+class View(Struct, frozen=True):
+    """The whole agent at one moment."""
+
+    at: int
+    mode: str
+    state: str
+    epoch: int
+    equity: float | None
+    leverage: float | None
+    leverage_target: float
+    leverage_limit: float
+    drift_max: float | None
+    drift_total: float | None
+    reach: float | None
+    """The largest drift as a part of its band."""
+    tolerance: float
+    maintenance: float | None
+    """Maintenance margin over equity."""
+    legs: tuple[Leg, ...]
+    orders: tuple[Working, ...]
+    unresolved: int
+    """Orders whose fate is unknown."""
+    fills: int
+    refused: int
+    turnover: float
+    fees: float
+    streams: dict[str, float]
+    """Seconds since each stream came up."""
+    next_schedule_at: int | None
+
+
+def look(engine: Engine, now: int) -> View:
+    """What there is to see now."""
+    drift = engine.drift
+    live = engine.blotter.live()
+    return View(
+        at=now,
+        mode=engine.policy.mode,
+        state=engine.state,
+        epoch=engine.epoch,
+        equity=engine.book.equity,
+        leverage=drift.leverage if drift else None,
+        leverage_target=engine.policy.targets.leverage,
+        leverage_limit=engine.policy.limits.leverage,
+        drift_max=drift.worst if drift else None,
+        drift_total=drift.total if drift else None,
+        reach=drift.reach if drift else None,
+        tolerance=engine.policy.bands.tolerance,
+        maintenance=_maintenance(engine),
+        legs=tuple(_leg(engine, index, now) for index in range(len(engine.symbols))),
+        orders=tuple(_working(engine, order, now) for order in live),
+        unresolved=sum(order.state is State.UNKNOWN for order in live),
+        fills=engine.fills,
+        refused=engine.refused,
+        turnover=engine.turnover,
+        fees=engine.fees,
+        streams={name: (now - since) / S for name, since in engine.book.streams.items()},
+        next_schedule_at=engine.next_schedule_at,
+    )
+
+
+def _leg(engine: Engine, index: int, now: int) -> Leg:
+    row, drift = engine.book.rows[index], engine.drift
+    age = engine.book.mark_age(index, now)
+    entries = [holding.entry for holding in row.holdings.values() if holding.lots]
+    sign = "-" if row.lots < 0 else ""
+    return Leg(
+        symbol=row.symbol,
+        weight=drift.weights[index] if drift else None,
+        target=drift.targets[index] if drift else None,
+        drift=drift.drifts[index] if drift else None,
+        band=drift.bands[index] if drift else None,
+        quantity=f"{sign}{row.instrument.quantity(row.lots)}" if row.instrument and row.holdings else None,
+        notional=row.notional,
+        mark=row.mark.price if row.mark else None,
+        entry=entries[0] if len(entries) == 1 else None,
+        profit=row.profit,
+        funding_rate=row.funding.rate if row.funding else None,
+        funding_at=row.funding.next_at if row.funding else None,
+        mark_age_s=None if age is None else age / S,
+    )
+
+
+def _working(engine: Engine, order: Order, now: int) -> Working:
+    instrument = engine.book.rows[order.instrument].instrument
+    price = instrument.price(order.ticks) if instrument and order.ticks is not None else None
+    return Working(
+        id=order.id,
+        symbol=order.symbol,
+        side="buy" if order.lots > 0 else "sell",
+        quantity=str(instrument.quantity(order.lots)) if instrument else f"{abs(order.lots)} lots",
+        price=None if price is None else str(price),
+        state=order.state,
+        filled=order.filled_lots / abs(order.lots),
+        age_s=(now - order.created_at) / S,
+    )
+
+
+def _maintenance(engine: Engine) -> float | None:
+    """Maintenance margin of all positions over equity; None while any part is unknown."""
+    equity, total = engine.book.equity, 0.0
+    for row in engine.book.rows:
+        if row.lots:
+            needed = maintenance(row.tiers, abs(row.notional)) if row.notional is not None else None
+            if needed is None:
+                return None
+            total += needed
+    return total / equity if equity and equity > 0 else None

@@ -1,0 +1,235 @@
+"""The agent: the desk with its journal, tape, transport and clock, for as long as it runs.
+
+The order of duties in one step is the house's first promise: what was told goes on the tape, what was decided goes to
+the journal, and only then does anything go on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from agent import notify
+from agent.clock import Clock
+from agent.config import Portfolio, render, schedule_of
+from agent.core.desk import Desk, Input, Step, Tick, Told
+from agent.core.engine import Decision, Engine, Policy
+from agent.core.orders import S
+from agent.core.venue import Dialect, Place
+from agent.core.view import View, look
+from agent.journal import Journal
+from agent.tape import Header, Recorder
+from agent.transport import Transport
+
+log = logging.getLogger(__name__)
+
+VERSION = version("trimtab")
+CHORES_S = 1.0
+"""How often the journal and the tape are flushed, the status written and the kill file looked for."""
+STOP_S = 25.0
+"""How long a stop may take to learn the fate of orders: below the 30 s that systemd grants."""
+LAG_S = 5.0
+"""A decision loop this late no longer feeds the watchdog."""
+
+
+def policy_of(portfolio: Portfolio) -> Policy:
+    """What of a portfolio file decides."""
+    return Policy(
+        mode=portfolio.mode,
+        targets=portfolio.targets,
+        bands=portfolio.bands,
+        triggers=portfolio.triggers,
+        limits=portfolio.limits,
+        costs=portfolio.costs,
+        execution=portfolio.execution,
+    )
+
+
+class Agent:
+    """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
+
+    ``watch`` is called after each step with the input's time and what came of it. Raises `agent.journal.Locked` when
+    another agent owns the folder.
+    """
+
+    def __init__(
+        self,
+        portfolio: Portfolio,
+        dialect: Dialect,
+        folder: Path,
+        *,
+        tag: str,
+        watch: Callable[[int, Step], None] | None = None,
+    ) -> None:
+        self.portfolio = portfolio
+        self.folder = folder
+        self.clock = Clock()
+        self._watch = watch
+        self._encode = msgspec.json.Encoder().encode
+        self._timer: asyncio.TimerHandle | None = None
+        self._stepped_at = 0.0
+        self._wake_at = 0
+        self._quiet = asyncio.Event()
+        """Set while no order of ours may still trade."""
+        self._killed = False
+        self._ready = False
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.journal = Journal(folder / "journal.db")
+        try:
+            text = render(portfolio)
+            epoch = self.journal.begin(portfolio.mode, text, VERSION, self.clock.now())
+            self.engine = Engine(
+                policy_of(portfolio),
+                epoch=epoch,
+                tag=tag,
+                answers=dialect.answers,
+                streams=dialect.sockets,
+                schedule=schedule_of(portfolio.triggers),
+                resume=self.journal.recent(self.clock.now() - 24 * 3600 * S),
+            )
+            self.desk = Desk(dialect, self.engine, salt=f"{tag}{epoch}")
+            self.tape = self._recorder(epoch, text) if portfolio.tape else None
+        except BaseException:
+            self.journal.close()
+            raise
+
+    def _recorder(self, epoch: int, text: str) -> Recorder:
+        tapes = self.folder / "tapes"
+        tapes.mkdir(exist_ok=True, mode=0o700)
+        symbols = tuple(self.portfolio.targets.weights)
+        header = Header(version=VERSION, epoch=epoch, mode=self.portfolio.mode, symbols=symbols, config=text)
+        return Recorder(tapes / f"{epoch:06d}.tape", header, lambda reason: log.error("tape stopped: %s", reason))
+
+    def view(self) -> View:
+        """What there is to see now."""
+        return look(self.engine, self.clock.now())
+
+    def tell(self, name: str, argument: str = "") -> None:
+        """Give the engine a command."""
+        self._take(Told(name=name, argument=argument))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known."""
+        self.transport = Transport(self._take)
+        chores = asyncio.create_task(self._chores(), name="chores")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            self._take(Tick())
+            ends: set[asyncio.Future[None]] = {chores, self.transport.failed}
+            await asyncio.wait({stopped, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                if end.done():
+                    await end
+            await self._wind_down()
+        finally:
+            stopped.cancel()
+            chores.cancel()
+            await self._close()
+
+    def _take(self, arrived: Input) -> None:
+        """One step: told, decided, on disk, on the wire."""
+        now = self.clock.now()
+        conceal = self.desk.conceal(arrived)
+        step = self.desk.take((arrived,), now)
+        if self.tape is not None:
+            self.tape.input(now, arrived, conceal)
+        for decision in step.decisions:
+            record = self._encode(decision)
+            if self.tape is not None:
+                self.tape.decision(record)
+            if decision.notes or decision.orders:
+                self._write(decision, record)
+        for act in step.acts:
+            self.transport.do(act)
+        self._set_timer(step.wake_at, now)
+        if self.engine.blotter.live():
+            self._quiet.clear()
+        else:
+            self._quiet.set()
+        if self._watch is not None:
+            self._watch(now, step)
+
+    def _write(self, decision: Decision, record: bytes) -> None:
+        urgent = any(isinstance(request, Place) for request in decision.requests)
+        self.journal.append(decision.at, decision.seq, record, decision.orders, urgent)
+        for note in decision.notes:
+            level = logging.WARNING if note.kind in ("warning", "halt", "refusal") else logging.INFO
+            log.log(level, "%s%s", f"{note.symbol}: " if note.symbol else "", note.text, extra={"kind": note.kind})
+
+    def _set_timer(self, wake_at: int, now: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._stepped_at = loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(max(0, wake_at - now) / S, self._tick)
+        self._wake_at = wake_at
+
+    def _tick(self) -> None:
+        try:
+            self._take(Tick())
+        except Exception as error:  # noqa: BLE001 — handed to `run`, which stops the process
+            if not self.transport.failed.done():
+                self.transport.failed.set_exception(error)
+
+    async def _chores(self) -> None:
+        """Once a second: make durable what may wait, look for the kill file, show status, feed the watchdog."""
+        watchdog = notify.watchdog_interval()
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CHORES_S)
+            self.journal.flush()
+            if self.tape is not None:
+                self.tape.flush()
+            self._look_for_kill_file()
+            if (jumped := self.clock.jump()) is not None:
+                log.warning("the clock jumped by %.1f s: everything known is doubted", jumped / S)
+                self.tell("resync")
+            view = self.view()
+            self._show(view)
+            late = loop.time() - self._stepped_at - max(0, self._wake_at - view.at) / S
+            if watchdog is not None and late < LAG_S:
+                notify.watchdog()
+
+    def _look_for_kill_file(self) -> None:
+        path = self.portfolio.limits.kill_file
+        killed = path is not None and os.path.exists(os.path.expanduser(path))
+        if killed != self._killed:
+            self._killed = killed
+            self.tell("kill" if killed else "unkill", f"the kill file {path} exists" if killed else "")
+
+    def _show(self, view: View) -> None:
+        """Write the status where `trimtab status` finds it: whole or not at all."""
+        target = self.folder / "status.json"
+        partial = target.with_suffix(".partial")
+        partial.write_bytes(self._encode(view))
+        partial.replace(target)
+        notify.status(f"{view.mode}: {view.state}")
+        if not self._ready and not view.state.startswith(("starting", "waiting")):
+            self._ready = True
+            notify.ready()
+
+    async def _wind_down(self) -> None:
+        """Send nothing new, cancel what rests, and wait for the fate of what was sent."""
+        notify.stopping()
+        self.tell("stop")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self._quiet.wait()
+        for order in self.engine.blotter.live():
+            log.warning("order %s on %s is still %s; the next run will ask", order.id, order.symbol, order.state)
+
+    async def _close(self) -> None:
+        await self.transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._show(self.view())
+        if self.tape is not None:
+            self.tape.close()
+        self.journal.close()

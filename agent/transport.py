@@ -1,0 +1,361 @@
+"""The one file that opens exchange sockets. It performs acts and tells what came of them; it decides nothing.
+
+What a websocket says becomes `Opened`, `Frame` and `Closed`; what an HTTP request brings becomes `Answer` or `Silence`.
+It never connects again by itself, never follows a redirect and never sends a request twice: all that is for the core
+to decide. An address may hold a signature or a session key, so none appears in a log line or in a reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from yarl import URL
+
+from agent.core.desk import Answer, Closed, Frame, Input, Opened, Silence
+from agent.core.venue import Call, Open, Reply, Say, Shut
+
+log = logging.getLogger(__name__)
+quiet = logging.getLogger(f"{__name__}.websocket")
+quiet.setLevel(logging.WARNING)  # at DEBUG the websocket library prints addresses and frames
+
+USER_AGENT: Final = "trimtab"
+CONNECT_S: Final = 3.0
+"""A TCP and TLS connection for a request stands within this time, or the request was not sent."""
+OPEN_S: Final = 10.0
+"""A websocket is open within this time, TLS and upgrade included."""
+PING_S: Final = 10.0
+"""A ping every so often, and its pong no later than this."""
+CLOSE_S: Final = 2.0
+"""How long to wait for the other side of a closing handshake."""
+LARGEST_FRAME: Final = 16 * 2**20
+LARGEST_BODY: Final = 8 * 2**20
+"""Bytes of a reply, before and after decompression."""
+QUEUE: Final = 1024
+"""Frames that may wait to be taken before the connection is no longer read."""
+
+
+class Transport:
+    """Performs `Open`, `Shut`, `Say` and `Call`, and hands what happens to ``take``, in the order in which it happens.
+
+    To be made inside a running loop. ``take`` is called from the loop and must not wait. If it raises, or anything here
+    fails that is not the network's fault, ``failed`` holds the exception, nothing more is taken, and the owner, who
+    awaits ``failed``, must stop. ``tls`` replaces the system's trust store; it can't switch verification off.
+    """
+
+    def __init__(self, take: Callable[[Input], None], tls: ssl.SSLContext | None = None) -> None:
+        self._take = take
+        self._tls = tls or ssl.create_default_context()
+        assert self._tls.verify_mode is ssl.CERT_REQUIRED, "TLS certificates must be verified"
+        assert self._tls.check_hostname, "TLS host names must be verified"
+        self._loop = asyncio.get_running_loop()
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        self._sessions: dict[str, _Session] = {}
+        self._streams: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._http = _http_session(self._tls)
+
+    def do(self, act: Open | Shut | Say | Call) -> None:
+        """Begin an act and return at once.
+
+        `Open` starts a new session; one that is still there under its name was given up and ends untold. `Shut` frees
+        the name at once: its `Closed` comes next, and nothing else from the old session. `Say` to a session that is not
+        open is dropped, because its `Closed` is on the way. Once `close` was called or something ``failed``, acts are
+        ignored.
+        """
+        if self._closing or self.failed.done():
+            return
+        match act:
+            case Call():
+                self._start(self._calls, self._call(act), f"call {act.tag}")
+            case Open():
+                if (old := self._sessions.get(act.socket)) is not None:
+                    self._shut(old, None)
+                session = self._sessions[act.socket] = _Session(act.socket)
+                session.task = self._start(self._streams, self._live(session, act.url), f"websocket {act.socket}")
+            case Shut():
+                if (open_ := self._sessions.get(act.socket)) is not None:
+                    self._shut(open_, act.reason)
+            case Say():
+                if (open_ := self._sessions.get(act.socket)) is not None and open_.connection is not None:
+                    open_.says.put_nowait(act.text)
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Close everything: websockets end in `Closed`, calls have ``grace_s`` seconds and then end in `Silence`."""
+        self._closing = True
+        for session in list(self._sessions.values()):
+            self._shut(session, "shutting down")
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=grace_s)
+        for task in self._calls:
+            task.cancel()
+        if rest := self._calls | self._streams:
+            await asyncio.wait(rest)
+        await self._http.close()
+
+    # Websockets
+
+    async def _live(self, session: _Session, url: str) -> None:
+        """One connection from its opening to its end, which it tells unless it was shut."""
+        try:
+            connection = session.connection = await _connect(url, self._tls)
+        except (OSError, EOFError, ValueError, WebSocketException) as error:
+            self._gone(session, error)
+            return
+        self._start(self._streams, _speak(connection, session.says), f"writer of {session.name}")
+        try:
+            self._report(session, Opened(socket=session.name))
+            while not session.shut:
+                try:
+                    data = await connection.recv(decode=False)
+                except ConnectionClosed as closed:
+                    self._gone(session, closed)
+                    break
+                self._report(session, Frame(socket=session.name, data=data))
+        finally:
+            session.says.put_nowait(None)
+            await connection.close()
+
+    def _report(self, session: _Session, news: Opened | Frame | Closed) -> None:
+        if not session.shut:
+            self._tell(news)
+
+    def _gone(self, session: _Session, error: Exception) -> None:
+        if not session.shut:
+            del self._sessions[session.name]
+        hopeless = isinstance(error, ssl.SSLCertVerificationError | InvalidURI)
+        self._report(session, Closed(socket=session.name, reason=_reason(error), fatal=hopeless))
+
+    def _shut(self, session: _Session, reason: str | None) -> None:
+        """End a session, telling of it if there is a reason: from a task of its own, as acts come from ``take``."""
+        session.shut = True
+        del self._sessions[session.name]
+        self._start(self._streams, self._bury(session, reason), f"shut {session.name}")
+
+    async def _bury(self, session: _Session, reason: str | None) -> None:
+        if reason is not None:
+            self._tell(Closed(socket=session.name, reason=reason))
+        if session.connection is None:
+            session.task.cancel()
+        else:
+            await session.connection.close()
+
+    # Requests
+
+    async def _call(self, call: Call) -> None:
+        """One request, from its start to the one `Answer` or `Silence` in which it ends."""
+        wire = _Wire()
+        try:
+            ending: Input = await self._ask(call, wire)
+        except asyncio.CancelledError:
+            # Only `close` cancels; the task ends here all the same, having told what it knows.
+            ending = Silence(call=call.tag, sent=wire.touched, reason="shutting down")
+        if isinstance(ending, Silence):
+            path = urlsplit(call.url).path
+            log.warning("%s %s: no answer (sent: %s): %s", call.method, path, ending.sent, ending.reason)
+        self._tell(ending)
+
+    async def _ask(self, call: Call, wire: _Wire) -> Answer | Silence:
+        try:
+            async with self._http.request(
+                call.method,
+                URL(call.url, encoded=True),  # signed as it stands: not to be quoted again
+                headers=call.headers,
+                data=call.body or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=call.timeout_ms / 1000, sock_connect=CONNECT_S),
+                trace_request_ctx=wire,
+            ) as response:
+                headers = _headers(response)
+                body = await _body(response)
+                reply = Reply(status=response.status, headers=headers, body=_plain(body, headers))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Silence(call=call.tag, sent=wire.touched, reason=_reason(error))
+        return Answer(call=call.tag, reply=reply)
+
+    # Supervision
+
+    def _tell(self, news: Input) -> None:
+        if self.failed.done():
+            return
+        if isinstance(news, Opened | Closed):
+            log.info("%s", news)
+        try:
+            self._take(news)
+        except Exception as error:
+            self.failed.set_exception(error)
+            raise
+
+    def _start(
+        self, group: set[asyncio.Task[None]], work: Coroutine[None, None, None], name: str
+    ) -> asyncio.Task[None]:
+        task = self._loop.create_task(work, name=name)
+        group.add(task)
+        task.add_done_callback(group.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+
+class _Session:
+    """A websocket under its name: the task that lives it, and what is to be said on it (None when nothing more is)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.task: asyncio.Task[None]
+        self.connection: ClientConnection | None = None
+        self.says: asyncio.Queue[str | None] = asyncio.Queue()
+        self.shut = False
+
+
+class _Wire:
+    """What is known of a request on its way: ``touched`` once it had a connection, so that bytes may have left."""
+
+    def __init__(self) -> None:
+        self.touched = False
+
+
+class _Oversize(ValueError):
+    """A reply larger than `LARGEST_BODY`."""
+
+
+class _Garbled(ValueError):
+    """A reply whose compression can't be undone."""
+
+
+class _Direct(connect):
+    """A websocket connection that follows no redirect: its address may hold a key that is meant for one host."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+async def _connect(url: str, tls: ssl.SSLContext) -> ClientConnection:
+    return await _Direct(
+        url,
+        ssl=tls if url.startswith("wss:") else None,
+        compression=None,
+        proxy=None,
+        user_agent_header=USER_AGENT,
+        open_timeout=OPEN_S,
+        ping_interval=PING_S,
+        ping_timeout=PING_S,
+        close_timeout=CLOSE_S,
+        max_size=LARGEST_FRAME,
+        max_queue=QUEUE,
+        logger=quiet,
+    )
+
+
+async def _speak(connection: ClientConnection, says: asyncio.Queue[str | None]) -> None:
+    """Send what is to be said, in order, until there is no more or the connection ends."""
+    with contextlib.suppress(ConnectionClosed):
+        while (text := await says.get()) is not None:
+            await connection.send(text)
+
+
+def _http_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+
+    async def touch(_session: object, context: object, _params: object) -> None:
+        wire = getattr(context, "trace_request_ctx", None)
+        assert isinstance(wire, _Wire)
+        wire.touched = True
+
+    trace.on_connection_create_end.append(touch)
+    trace.on_connection_reuseconn.append(touch)
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
+        skip_auto_headers=("Content-Type",),
+        auto_decompress=False,
+        trust_env=False,
+        trace_configs=[trace],
+    )
+    # Left on, a GET, PUT or DELETE is sent again when a kept connection dies under it, though the first may have been
+    # executed. There is no public switch; should this one vanish, nothing must be sent at all.
+    assert session._retry_connection, "aiohttp's switch for hidden retries is gone"
+    session._retry_connection = False
+    return session
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The body as it came, read no further than `LARGEST_BODY`."""
+    chunks = bytearray()
+    async for chunk in response.content.iter_any():
+        chunks += chunk
+        if len(chunks) > LARGEST_BODY:
+            raise _Oversize
+    return bytes(chunks)
+
+
+def _plain(body: bytes, headers: dict[str, str]) -> bytes:
+    """The body decompressed, no further than `LARGEST_BODY`."""
+    match headers.get("content-encoding", "identity").lower():
+        case "identity":
+            return body
+        case "gzip":
+            unpacker = zlib.decompressobj(wbits=31)
+            try:
+                plain = unpacker.decompress(body, LARGEST_BODY + 1)
+            except zlib.error as error:
+                raise _Garbled from error
+            if len(plain) > LARGEST_BODY:
+                raise _Oversize
+            if not unpacker.eof or unpacker.unused_data:
+                raise _Garbled
+            return plain
+        case _:
+            raise _Garbled
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in words that can't hold an address: no text of an exception that might quote one is used."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=inner):
+            return _words(inner)
+        case aiohttp.ClientConnectorError(os_error=inner):
+            return f"no connection: {_words(inner)}"
+        case TimeoutError():
+            return "timed out"
+        case _Oversize():
+            return f"the reply is larger than {LARGEST_BODY} bytes"
+        case _Garbled():
+            return "the reply can't be decompressed"
+        case InvalidURI():
+            return "not the address of a websocket"
+        case WebSocketException():
+            return str(error)
+        case _:
+            return _words(error)
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"certificate: {error.verify_message}"
+        case OSError(strerror=str(words)):
+            return words
+        case _:
+            return type(error).__name__

@@ -1,0 +1,147 @@
+"""A world in virtual time: the desk with the real dialect, and the local exchange behind a faulty gateway.
+
+No socket and no clock: requests and frames go byte for byte from one to the other, and time jumps to whatever happens
+next. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from adapters.binance import Binance
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange
+from adapters.simulator.binance import Binance as Venue
+from adapters.simulator.binance_streams import CLOSE, Session
+from adapters.simulator.faults import Faults, Gateway
+from adapters.simulator.market import Market
+from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
+from agent.core.engine import Decision, Engine, Policy
+from agent.core.orders import MS, S
+from agent.core.venue import Call, Credentials, Open, Place, Reply, Say, Secret, Shut
+
+START = 1_790_000_000 * S
+"""When every world begins."""
+REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
+
+
+class World:
+    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made."""
+
+    def __init__(self, policy: Policy, market: Market, account: Account, faults: Faults, *, speed: float = 1.0) -> None:
+        self.now = START
+        self.account = account
+        self.exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
+        self.venue = Venue(self.exchange)
+        self.gateway = Gateway(self.venue, faults)
+        self.policy = policy
+        self.symbols = tuple(policy.targets.weights)
+        credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+        dialect = Binance(symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
+        self.engine = Engine(
+            policy,
+            epoch=1,
+            tag="st",
+            answers=dialect.answers,
+            streams=dialect.sockets,
+            schedule=lambda now: None,
+        )
+        self.desk = Desk(dialect, self.engine, salt=f"storm{faults.seed}")
+        self.decided: Callable[[Decision], None] = lambda decision: None
+        self.sessions: dict[str, Session] = {}
+        self.names: dict[int, str] = {}
+        self.calls: dict[int, tuple[int, int]] = {}
+        """Calls on their way, by ticket: their tag, and when the client gives up."""
+        self.intended: dict[str, None] = {}
+        """Client ids of orders that were written down before they left."""
+        self._inputs: list[tuple[int, int, Input]] = []
+        self._number = 0
+        self._wake_at = START
+        self.gateway.advance(START)
+
+    def run(self, until: int, check: Callable[[], None] | None = None) -> None:
+        """Let time pass until ``until``; ``check`` is called after everything that happens."""
+        while True:
+            give_up = min((deadline for _, deadline in self.calls.values()), default=until)
+            head = self._inputs[0][0] if self._inputs else until
+            self.now = max(self.now, min(self._wake_at, self.gateway.next_at, head, give_up))
+            if self.now >= until:
+                self.now = until
+                return
+            self._deliver()
+            self._time_out()
+            while self._inputs and self._inputs[0][0] <= self.now:
+                self._take(heapq.heappop(self._inputs)[2])
+            if self.now >= self._wake_at:
+                self._take(Tick())
+            if check is not None:
+                check()
+
+    def _put(self, arrived: Input, at: int) -> None:
+        self._number += 1
+        heapq.heappush(self._inputs, (at, self._number, arrived))
+
+    def _deliver(self) -> None:
+        delivery = self.gateway.advance(self.now)
+        for ticket, reply in delivery.replies:
+            tag, _ = self.calls.pop(ticket, (None, 0))
+            if tag is None:
+                continue
+            if reply is None:
+                self._put(Silence(call=tag, sent=True, reason="the connection died"), self.now)
+            else:
+                headers = {name.lower(): value for name, value in reply.headers.items()}
+                self._put(Answer(call=tag, reply=Reply(reply.status, headers, reply.body)), self.now)
+        for session, frame in delivery.frames:
+            name = self.names.get(session.number)
+            if name is None or self.sessions.get(name) is not session:
+                continue
+            if frame == CLOSE:
+                del self.sessions[name]
+                self._put(Closed(socket=name, reason="closed by the exchange"), self.now)
+            else:
+                self._put(Frame(socket=name, data=frame), self.now)
+
+    def _time_out(self) -> None:
+        for ticket, (tag, deadline) in list(self.calls.items()):
+            if self.now >= deadline:
+                del self.calls[ticket]
+                self._put(Silence(call=tag, sent=True, reason="timeout"), self.now)
+
+    def _take(self, arrived: Input) -> None:
+        step = self.desk.take((arrived,), self.now)
+        for decision in step.decisions:
+            self.decided(decision)
+            for request in decision.requests:
+                if isinstance(request, Place):
+                    self.intended[request.order.id] = None
+        self._wake_at = step.wake_at
+        for act in step.acts:
+            self._do(act)
+
+    def _do(self, act: Open | Shut | Say | Call) -> None:
+        match act:
+            case Call():
+                url = urlsplit(act.url)
+                ticket = self.gateway.send(act.method, url.path, url.query, dict(act.headers), act.body, self.now)
+                self.calls[ticket] = (act.tag, self.now + act.timeout_ms * MS)
+            case Open(socket=name):
+                url = urlsplit(act.url)
+                session = self.gateway.connect(f"{url.path}?{url.query}", self.now)
+                self.sessions[name], self.names[session.number] = session, name
+                self._put(Opened(socket=name), self.now)
+            case Shut(socket=name):
+                session_ = self.sessions.pop(name, None)
+                if session_ is not None:
+                    self.gateway.disconnect(session_)
+                    self._put(Closed(socket=name, reason=act.reason), self.now)
+            case Say(socket=name):
+                if name in self.sessions:
+                    self.gateway.receive(self.sessions[name], act.text, self.now)
+
+    def heal(self) -> None:
+        """No more faults from here on."""
+        self.gateway.faults = msgspec.structs.replace(Faults(seed=self.gateway.faults.seed), delay_ms=1.0)
