@@ -122,16 +122,27 @@ class Records:
     def orders(self, limit: int = 100) -> list[Order]:
         """Our orders as last known, newest first."""
         found = self._rows("SELECT record FROM orders ORDER BY epoch DESC, seq DESC, id DESC LIMIT ?", (limit,))
-        return [_order(record) for (record,) in found]
+        return self._orders(found)
+
+    def recent(self, since: int) -> list[Order]:
+        """What the next run takes over: orders not known to be finished, and those of ``since`` (UTC ns) and later."""
+        query = "SELECT record FROM orders WHERE state <> 'done' OR at >= ? ORDER BY epoch, seq, id"
+        return self._orders(self._rows(query, (since,)))
 
     def unresolved(self) -> list[Order]:
         """Orders of any run that may still trade, or of which we don't know, oldest first."""
         found = self._rows("SELECT record FROM orders WHERE state <> 'done' ORDER BY epoch, seq, id")
-        return [_order(record) for (record,) in found]
+        return self._orders(found)
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _orders(self, found: list[tuple[Any, ...]]) -> list[Order]:
+        try:
+            return [msgspec.json.decode(record, type=Order) for (record,) in found]
+        except msgspec.DecodeError as error:
+            raise Unusable(f"{self.path}: holds an order that this trimtab can't read: {error}") from error
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
@@ -147,12 +158,13 @@ class Journal(Records):
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = _lock(path)
+        lock = _lock(path)
         try:
             super().__init__(path, _own(path))
         except BaseException:
-            os.close(self._lock)
+            os.close(lock)
             raise
+        self._lock: int | None = lock
         self._epoch: int | None = None
         self._failed: str | None = None
 
@@ -205,12 +217,15 @@ class Journal(Records):
 
     def close(self) -> None:
         """Commit what is left, close the file, and let another process own it. Raises `JournalFailed`, but closes."""
+        if self._lock is None:
+            return
         try:
             if self._failed is None:
                 self.flush()
         finally:
             self._db.close()
             os.close(self._lock)
+            self._lock = None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -294,7 +309,3 @@ def _opened(path: Path, flags: int) -> Iterator[apsw.Connection]:
     except Unusable:
         db.close()
         raise
-
-
-def _order(record: str) -> Order:
-    return msgspec.json.decode(record, type=Order)

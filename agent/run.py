@@ -13,18 +13,20 @@ import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from agent import notify
 from agent.clock import Clock
-from agent.config import Portfolio, render, schedule_of
-from agent.core.desk import Desk, Input, Step, Tick, Told
-from agent.core.engine import Decision, Engine, Policy
+from agent.config import Portfolio, render
+from agent.core.desk import Input, Step, Tick, Told
+from agent.core.engine import Decision
 from agent.core.orders import S
 from agent.core.venue import Dialect, Place
 from agent.core.view import View, look
 from agent.journal import Journal
+from agent.replay import desk_of
 from agent.tape import Header, Recorder
 from agent.transport import Transport
 
@@ -39,22 +41,10 @@ LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
 
-def policy_of(portfolio: Portfolio) -> Policy:
-    """What of a portfolio file decides."""
-    return Policy(
-        mode=portfolio.mode,
-        targets=portfolio.targets,
-        bands=portfolio.bands,
-        triggers=portfolio.triggers,
-        limits=portfolio.limits,
-        costs=portfolio.costs,
-        execution=portfolio.execution,
-    )
-
-
 class Agent:
     """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
 
+    ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
     ``watch`` is called after each step with the input's time and what came of it. Raises `agent.journal.Locked` when
     another agent owns the folder.
     """
@@ -66,6 +56,7 @@ class Agent:
         folder: Path,
         *,
         tag: str,
+        record: bool = False,
         watch: Callable[[int, Step], None] | None = None,
     ) -> None:
         self.portfolio = portfolio
@@ -84,28 +75,28 @@ class Agent:
         self.journal = Journal(folder / "journal.db")
         try:
             text = render(portfolio)
+            resume = self.journal.recent(self.clock.now() - 24 * 3600 * S)
             epoch = self.journal.begin(portfolio.mode, text, VERSION, self.clock.now())
-            self.engine = Engine(
-                policy_of(portfolio),
+            header = Header(
+                version=VERSION,
                 epoch=epoch,
+                mode=portfolio.mode,
+                symbols=tuple(portfolio.targets.weights),
+                config=text,
                 tag=tag,
-                answers=dialect.answers,
-                streams=dialect.sockets,
-                schedule=schedule_of(portfolio.triggers),
-                resume=self.journal.recent(self.clock.now() - 24 * 3600 * S),
+                resume=tuple(resume),
             )
-            self.desk = Desk(dialect, self.engine, salt=f"{tag}{epoch}")
-            self.tape = self._recorder(epoch, text) if portfolio.tape else None
+            self.desk = desk_of(portfolio, dialect, header)
+            self.engine = self.desk.engine
+            self.tape = self._recorder(header) if record else None
         except BaseException:
             self.journal.close()
             raise
 
-    def _recorder(self, epoch: int, text: str) -> Recorder:
+    def _recorder(self, header: Header) -> Recorder:
         tapes = self.folder / "tapes"
         tapes.mkdir(exist_ok=True, mode=0o700)
-        symbols = tuple(self.portfolio.targets.weights)
-        header = Header(version=VERSION, epoch=epoch, mode=self.portfolio.mode, symbols=symbols, config=text)
-        return Recorder(tapes / f"{epoch:06d}.tape", header, lambda reason: log.error("tape stopped: %s", reason))
+        return Recorder(tapes / f"{header.epoch:06d}.tape", header, lambda why: log.error("the tape stopped: %s", why))
 
     def view(self) -> View:
         """What there is to see now."""
@@ -122,9 +113,9 @@ class Agent:
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
             self._take(Tick())
-            ends: set[asyncio.Future[None]] = {chores, self.transport.failed}
-            await asyncio.wait({stopped, *ends}, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
+            first: list[asyncio.Future[Any]] = [self.transport.failed, chores, stopped]
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            for end in first[:2]:
                 if end.done():
                     await end
             await self._wind_down()

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.core.desk import Answer, Input
+from agent.core.orders import Order
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ class Header(Struct, frozen=True):
     mode: str
     symbols: tuple[str, ...]
     config: str
+    tag: str = ""
+    """What marks the account in order ids."""
+    resume: tuple[Order, ...] = ()
+    """The orders of earlier runs that this one took over."""
 
 
 class Heard(Struct, frozen=True, array_like=True, tag="i"):

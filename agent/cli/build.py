@@ -6,35 +6,48 @@ import os
 from hashlib import blake2b
 from pathlib import Path
 
-from adapters.binance import Binance
+from msgspec import Struct
+
+from adapters.binance import REST_URL, STREAM_URL, Binance
 from agent.config import ConfigError, Portfolio, Problem
 from agent.core.orders import base36
 from agent.core.paper import Paper
 from agent.core.venue import Credentials, Dialect
 from agent.secrets import resolve
 
-VENUES = {"binance": Binance}
+
+class Venue(Struct, frozen=True):
+    """How to speak to a venue, and where it is."""
+
+    dialect: type[Binance]
+    rest_url: str
+    stream_url: str
+
+
+VENUES = {"binance": Venue(Binance, REST_URL, STREAM_URL)}
 """Every venue that can be named in a portfolio file."""
 
 
-def dialect_of(portfolio: Portfolio) -> Dialect:
-    """The dialect a portfolio trades through: the venue's own, or paper behind the venue's public side."""
+def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> Dialect:
+    """The dialect a portfolio trades through: the venue's own, or paper behind the venue's public side.
+
+    ``credentials`` stand in for those that the file refers to, where nothing is to be sent.
+    """
     account = portfolio.account
     symbols = tuple(portfolio.targets.weights)
-    credentials = None
-    if portfolio.mode != "paper":
+    if portfolio.mode == "paper":
+        credentials = None
+    elif credentials is None:
         assert account.key is not None, "the file was checked"
         assert account.secret is not None, "the file was checked"
         credentials = Credentials(key=resolve(account.key), secret=resolve(account.secret))
-    addresses = {}
-    if account.rest_url is not None:
-        addresses["rest_url"] = account.rest_url
-    if account.stream_url is not None:
-        addresses["stream_url"] = account.stream_url
+    venue = VENUES[account.venue]
+    rest_url, stream_url = account.rest_url or venue.rest_url, account.stream_url or venue.stream_url
     try:
-        dialect = VENUES[account.venue](symbols=symbols, credentials=credentials, **addresses)
+        dialect = venue.dialect(symbols=symbols, credentials=credentials, rest_url=rest_url, stream_url=stream_url)
     except ValueError as error:
-        raise ConfigError([Problem(place="[account]", key="account", value="", wrong=str(error), cure="")]) from error
+        problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")
+        raise ConfigError([problem]) from None
     return dialect if credentials else Paper(dialect, portfolio.paper, symbols)
 
 

@@ -16,6 +16,9 @@ from agent.core.instruments import maintenance, tier_of
 from agent.core.orders import Blotter, S, State
 from agent.core.planner import Leg, Limits
 
+POSITIONS_AGE_S = 60
+"""Several questions about positions in a row have gone without an answer."""
+
 
 class Situation(Struct):
     """What the gates look at besides the leg."""
@@ -117,6 +120,16 @@ def all_prices_fresh(leg: Leg, s: Situation) -> str | None:
     return None
 
 
+def positions_known(leg: Leg, s: Situation) -> str | None:
+    """A stream can fall silent unnoticed, so a complete answer about positions must have come lately."""
+    if s.book.positions_at is None:
+        return "the venue has never told all positions"
+    age = (s.now - s.book.positions_at) / S
+    if age > POSITIONS_AGE_S:
+        return f"the last complete answer about positions is {age:.0f} s old; at most {POSITIONS_AGE_S} s are allowed"
+    return None
+
+
 def no_strangers(leg: Leg, s: Situation) -> str | None:
     """A position that the file does not name falsifies equity and leverage."""
     if s.book.strangers:
@@ -212,6 +225,6 @@ Gate = Callable[[Leg, Situation], str | None]
 ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, alone, settled)
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
-    not_halted, reductions_first, all_prices_fresh, no_strangers, leverage_limit, asset_limit, margin_limit,
-    turnover_limit, order_rate,
+    not_halted, reductions_first, all_prices_fresh, positions_known, no_strangers, leverage_limit, asset_limit,
+    margin_limit, turnover_limit, order_rate,
 )  # fmt: skip

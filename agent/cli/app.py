@@ -1,0 +1,339 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+import uvloop
+from msgspec.structs import replace
+from rich.console import Console
+
+from adapters.simulator import (
+    DEMO_KEY,
+    DEMO_SECRET,
+    INSTRUMENTS,
+    Account,
+    Exchange,
+    SeededMarket,
+    TapeMarket,
+    load_faults,
+    serve,
+)
+from adapters.simulator import TapeError as MarketTapeError
+from agent.cli import demo as demos
+from agent.cli import screen
+from agent.cli.build import dialect_of, state_home, tag_of
+from agent.config import ConfigError, Portfolio, load, render, starter
+from agent.core.engine import Decision
+from agent.core.venue import Credentials, Dialect, Secret
+from agent.core.view import View
+from agent.journal import Journal, JournalError, Locked, Records
+from agent.log import configure
+from agent.replay import replay as play
+from agent.run import VERSION, Agent
+from agent.secrets import SecretError
+from agent.tape import TapeError
+
+T = TypeVar("T")
+
+FAILED, BUSY, CONFIG = 1, 75, 78
+"""Exit codes besides 0 for ok and 2 for wrong usage: see sysexits.h."""
+READY_S = 30.0
+"""How long `plan` waits for the venue's answers."""
+
+app = typer.Typer(
+    help="Keeps a crypto-futures portfolio on its target weights, in real time.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+File = Annotated[Path, typer.Argument(help="The portfolio file.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[Path | None, typer.Option("--state", help="The agent's state folder; the newest one if not given.")]
+
+
+def main() -> None:
+    """Run the command line: errors that a person can mend are printed, not thrown."""
+    try:
+        app()
+    except ConfigError as error:
+        for problem in error.problems:
+            err.print(str(problem), style="red", soft_wrap=True, markup=False)
+        raise SystemExit(CONFIG) from None
+    except SecretError as error:
+        _fail(str(error), CONFIG)
+    except Locked as error:
+        _fail(str(error), BUSY)
+    except (JournalError, MarketTapeError, TapeError) as error:
+        _fail(str(error), FAILED)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    err.print(text, style="red", soft_wrap=True, markup=False)
+    raise SystemExit(code)
+
+
+def _run(make: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine on uvloop; Ctrl-C and SIGTERM set its event, a second one ends it at once."""
+
+    async def guarded() -> T:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def ask_to_stop() -> None:
+            stop.set()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ask_to_stop)
+        return await make(stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(guarded())
+
+
+def _json(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+@app.command()
+def demo(
+    for_: Annotated[float | None, typer.Option("--for", help="Seconds to run; until Ctrl-C if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
+    venue: Annotated[str, typer.Option(help="The exchange to imitate.")] = "binance",
+    tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
+    speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 60.0,
+    seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
+    port: Annotated[int, typer.Option(help="Where the local exchange listens; 0: any free port.")] = 0,
+    keep: Annotated[Path | None, typer.Option(help="Folder for journal and tape.")] = None,
+) -> None:
+    """Watch a drifted portfolio come back to its target, on an exchange inside this process.
+
+    65/20/15 in BTC/ETH/SOL against a target of 50/30/20 at 3x. No key, no network, no risk.
+    """
+    if venue != "binance":
+        raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
+    if not speed > 0:
+        raise typer.BadParameter("must be above 0", param_hint="--speed")
+    configure(logging.CRITICAL)
+    options = demos.Options(venue=venue, seconds=for_, tape=tape, speed=speed, seed=seed, port=port, keep=keep)
+    one = demos.Demo(options)
+    result = _run(lambda stop: one.run(stop, None if as_json else out))
+    if as_json:
+        _json(result)
+    else:
+        out.print(demos.summary(result))
+        out.print(
+            f"{result.orders} orders, {result.fills} fills, turnover {result.turnover:,.0f} USDT, "
+            f"fees {result.fees:,.2f} USDT. Records: {result.records}"
+        )
+        out.print(f"Why it did that:          trimtab why --state {result.records}", markup=False)
+        out.print(f"Prove it would again:     trimtab replay {result.records}/tapes/000001.tape", markup=False)
+    raise SystemExit(0 if result.ok else FAILED)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("portfolio.toml"),
+) -> None:
+    """Write a commented portfolio file to start from: 50/30/20 at 3x, on paper."""
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write(starter())
+    except FileExistsError:
+        _fail(f"{file} is there already; name another file, or remove it", FAILED)
+    out.print(f"Wrote {file}. Next:  trimtab check {file}   then   trimtab plan {file}", markup=False)
+
+
+@app.command()
+def check(file: File, as_json: Json = False) -> None:
+    """Check a portfolio file, offline, and print it whole: merged, with all defaults, without secrets."""
+    portfolio = load(file)
+    if as_json:
+        _json(portfolio)
+    else:
+        sys.stdout.write(render(portfolio))
+
+
+@app.command()
+def plan(
+    file: File,
+    as_json: Json = False,
+    to_target: Annotated[bool, typer.Option("--to-target", help="All the way, not just inside the band.")] = False,
+) -> None:
+    """Show what a correction would do now, what it would cost and which gate would refuse it. Sends nothing."""
+    portfolio = load(file)
+    configure(logging.ERROR)
+    shown = replace(portfolio, mode="observe")
+    view, previewed = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
+    if previewed is None:
+        _fail(f"not ready after {READY_S:g} s: {view.state}", FAILED)
+    todo, refusals = previewed
+    if as_json:
+        _json({"view": view, "plan": todo, "refusals": list(refusals.values())})
+        return
+    inside = view.reach is not None and view.reach < 1
+    out.print(screen.header(view))
+    out.print(screen.plan(todo, refusals, view, "quote"))
+    out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
+
+
+async def _preview(portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, to_target: bool) -> tuple[View, Any]:
+    with tempfile.TemporaryDirectory(prefix="trimtab-plan-") as folder:
+        agent = Agent(portfolio, dialect, Path(folder), tag="pl")
+        running = asyncio.create_task(agent.run(stop))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READY_S
+        previewed = None
+        while previewed is None and loop.time() < deadline and not running.done():
+            await asyncio.wait({running}, timeout=0.1)
+            previewed = agent.engine.preview(agent.clock.now(), to_target=to_target)
+        view = agent.view()
+        stop.set()
+        await running
+        return view, previewed
+
+
+@app.command()
+def run(
+    file: File,
+    live: Annotated[bool, typer.Option("--live", help='Needed besides mode = "live" in the file.')] = False,
+    record: Annotated[bool, typer.Option("--record", help="Keep a tape for `trimtab replay`.")] = False,
+) -> None:
+    """Run the agent until it is told to stop: observe, paper or live, as the file says."""
+    portfolio = load(file)
+    if portfolio.mode == "live" and not live:
+        _fail(f'{file}: mode = "live" trades real money; say so a second time: trimtab run {file} --live', CONFIG)
+    if live and portfolio.mode != "live":
+        _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; set mode = "live" in it', CONFIG)
+    configure(logging.INFO)
+    dialect = dialect_of(portfolio)
+    agent = _agent(portfolio, dialect, record)
+    _run(agent.run)
+
+
+def _agent(portfolio: Portfolio, dialect: Dialect, record: bool) -> Agent:
+    return Agent(portfolio, dialect, Path(portfolio.state).expanduser(), tag=tag_of(portfolio), record=record)
+
+
+@app.command()
+def status(state: Folder = None, as_json: Json = False) -> None:
+    """Show how the agent stands, from the status it writes once a second."""
+    folder = _folder(state)
+    path = folder / "status.json"
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        _fail(f"{path} is not there: no agent has run in this folder", FAILED)
+    if as_json:
+        sys.stdout.write(raw.decode() + "\n")
+        return
+    view = msgspec.json.decode(raw, type=View)
+    records = Journal.read(folder / "journal.db")
+    notes = [(made.at, note) for made in _decisions(records, None, 8) for note in made.notes]
+    out.print(screen.live(view, notes[-12:], f"trimtab · {folder} · as of {screen.clock(view.at)} UTC"))
+
+
+@app.command()
+def why(
+    symbol: Annotated[str | None, typer.Argument(help="Only what names this instrument.")] = None,
+    state: Folder = None,
+    last: Annotated[int, typer.Option(help="How many decisions.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Explain the last decisions, and the reasons for not acting: oldest first."""
+    records = Journal.read(_folder(state) / "journal.db")
+    made = _decisions(records, symbol, last)
+    if as_json:
+        for decision in made:
+            _json(decision)
+        return
+    if not made:
+        out.print(f"no decision names {symbol}" if symbol else "no decision is on record yet")
+    for decision in made:
+        out.print(screen.decision(decision), soft_wrap=True)
+
+
+def _decisions(records: Records, symbol: str | None, count: int) -> list[Decision]:
+    found = records.decisions(symbol=symbol, limit=count)
+    return [msgspec.json.decode(row.record, type=Decision) for row in reversed(found)]
+
+
+def _folder(state: Path | None) -> Path:
+    """The state folder that was named, or the one whose status is newest."""
+    if state is not None:
+        return state
+    found = [path for path in state_home().rglob("status.json") if path.is_file()]
+    if not found:
+        _fail(f"no agent has run yet under {state_home()}; name a folder with --state", FAILED)
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+@app.command()
+def replay(
+    tape: Annotated[Path, typer.Argument(help="A tape that `run --record` or `demo` left.")],
+    as_json: Json = False,
+) -> None:
+    """Play a tape to the same code and prove that it decides the same, byte for byte."""
+
+    def blind(portfolio: Portfolio) -> Dialect:
+        return dialect_of(portfolio, Credentials(key=Secret("replay"), secret=Secret("replay")))
+
+    found = play(tape, blind)
+    if as_json:
+        _json({"tape": str(tape), "equal": found.difference is None, **msgspec.structs.asdict(found)})
+    elif found.difference is None:
+        out.print(f"{found.decisions} decisions from {found.heard} inputs: equal, byte for byte.")
+    else:
+        out.print(f"Different at {screen.clock(found.difference.at)} UTC, decision {found.decisions}:", style="red")
+        out.print(f"recorded {found.difference.recorded}", markup=False, soft_wrap=True)
+        out.print(f"replayed {found.difference.replayed}", markup=False, soft_wrap=True)
+    if found.torn:
+        out.print(f"The last {found.torn} bytes were cut off by a crash and left out.", style="yellow")
+    raise SystemExit(FAILED if found.difference else 0)
+
+
+@app.command()
+def simulate(
+    venue: Annotated[str, typer.Option(help="The exchange to imitate.")] = "binance",
+    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1.")] = 9001,
+    tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
+    speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="What goes wrong, as TOML: see adapters/simulator.")] = None,
+    balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
+) -> None:
+    """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
+    if venue != "binance":
+        raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
+    configure(logging.INFO)
+
+    async def forever(stop: asyncio.Event) -> None:
+        market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
+        exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
+        async with await serve(exchange, port=port, faults=load_faults(faults) if faults else None) as server:
+            out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
+            out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
+            await stop.wait()
+
+    _run(forever)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(VERSION)

@@ -1,0 +1,319 @@
+"""The demo: the local exchange with a drifted account, and the real agent on it, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from msgspec import Struct
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from adapters.binance import Binance
+from adapters.simulator import (
+    DEMO_KEY,
+    DEMO_SECRET,
+    INSTRUMENTS,
+    Account,
+    Exchange,
+    SeededMarket,
+    Server,
+    TapeMarket,
+    serve,
+)
+from agent.cli import screen
+from agent.cli.build import state_home
+from agent.config import Account as Access
+from agent.config import Portfolio
+from agent.core.desk import Step
+from agent.core.engine import Note
+from agent.core.planner import Limits
+from agent.core.targets import Targets
+from agent.core.triggers import Triggers
+from agent.core.venue import Credentials, Secret
+from agent.run import Agent
+
+EQUITY = 100_000
+LEVERAGE = 3.0
+WANTED = {"BTCUSDT": 0.50, "ETHUSDT": 0.30, "SOLUSDT": 0.20}
+HELD = {"BTCUSDT": 0.65, "ETHUSDT": 0.20, "SOLUSDT": 0.15}
+OTHERS = 0.15
+"""What the other instruments of a tape get together, in equal parts, of the target and of what is held."""
+SETTLE_S = 20.0
+"""How long the agent may take to finish its work once the market stands still."""
+KEEP = 5
+"""Demos whose records are kept."""
+
+
+class Options(Struct, frozen=True):
+    """How to run a demo. ``seconds`` None: until Ctrl-C."""
+
+    venue: str = "binance"
+    seconds: float | None = None
+    tape: Path | None = None
+    speed: float = 60.0
+    seed: int | None = None
+    port: int = 0
+    keep: Path | None = None
+
+
+class Standing(Struct, frozen=True):
+    """Where the account stands by the exchange's own books. Weights are signed notional over equity."""
+
+    weights: dict[str, float]
+    targets: dict[str, float]
+    drift_max: float
+    """Largest |weight - target| over the target gross."""
+    leverage: float
+    equity: float
+
+
+class Result(Struct, frozen=True):
+    """What a demo ends with; amounts in USDT, counted by the exchange."""
+
+    venue: str
+    mode: str
+    start: Standing
+    end: Standing
+    band: float
+    orders: int
+    fills: int
+    rejected: int
+    unresolved: int
+    turnover: float
+    fees: float
+    funding: float
+    liquidated: bool
+    reason: str
+    """The agent's last word."""
+    seed: int | None
+    market: str
+    speed: float
+    records: str
+
+    @property
+    def ok(self) -> bool:
+        """Inside the band, solvent, and nothing left unresolved."""
+        return not self.unresolved and not self.liquidated and self.end.drift_max <= self.band
+
+
+def shares(symbols: tuple[str, ...]) -> tuple[dict[str, float], dict[str, float]]:
+    """Wanted and held shares of gross: the example of the README, and a little of whatever else a tape holds."""
+    known = [symbol for symbol in WANTED if symbol in symbols]
+    others = [symbol for symbol in symbols if symbol not in WANTED]
+    if not known:
+        wanted = {symbol: 1 / len(symbols) for symbol in symbols}
+        half = len(symbols) // 2
+        tilt = {symbol: (1.3 if index < half else 0.7) for index, symbol in enumerate(symbols)}
+        total = sum(wanted[s] * tilt[s] for s in symbols)
+        return wanted, {s: wanted[s] * tilt[s] / total for s in symbols}
+    rest = OTHERS if others else 0.0
+    small = {symbol: rest / len(others) for symbol in others}
+    scale = (1 - rest) / sum(WANTED[symbol] for symbol in known)
+    wanted = {symbol: WANTED[symbol] * scale for symbol in known} | small
+    scale = (1 - rest) / sum(HELD[symbol] for symbol in known)
+    held = {symbol: HELD[symbol] * scale for symbol in known} | small
+    return {s: wanted[s] for s in symbols}, {s: held[s] for s in symbols}
+
+
+class Demo:
+    """One demo: exchange, account and agent, from the drift at the start to the result at the end."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        market = TapeMarket(options.tape) if options.tape else SeededMarket(options.seed)
+        self.symbols = tuple(market.symbols)
+        self.wanted, held = shares(self.symbols)
+        positions = {
+            symbol: self._lots(symbol, EQUITY * LEVERAGE * held[symbol], price)
+            for symbol, price in zip(market.symbols, market.prices(), strict=True)
+        }
+        self.account = Account(balance=EQUITY, positions=positions)
+        self.market = market
+        self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
+        self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
+        self.folder = options.keep or _fresh_folder()
+
+    def _lots(self, symbol: str, notional: float, price: Decimal) -> Decimal:
+        step = self._step(symbol)
+        return (Decimal(notional) / price / step).to_integral_value() * step
+
+    def _step(self, symbol: str) -> Decimal:
+        listed = INSTRUMENTS.get(symbol)
+        return listed.step if listed else Decimal(1)
+
+    def portfolio(self, server: Server) -> Portfolio:
+        """The portfolio file of the demo. Confirmation and cool-down shrink with the market's speed."""
+        pace = max(1.0, self.options.speed)
+        return Portfolio(
+            mode="live",
+            state=str(self.folder),
+            account=Access(
+                venue="binance",
+                key="env:TRIMTAB_DEMO_KEY",
+                secret="env:TRIMTAB_DEMO_SECRET",  # noqa: S106 — a reference, and to nothing
+                rest_url=server.rest_url,
+                stream_url=server.ws_url,
+            ),
+            targets=Targets(weights=dict(self.wanted), leverage=LEVERAGE),
+            triggers=Triggers(confirm_s=round(60 / pace, 3), cool_down_s=round(120 / pace, 3)),
+            limits=Limits(leverage=5.0, turnover_per_day=100.0, orders_per_minute=600),
+        )
+
+    def standing(self) -> Standing:
+        """Where the account stands now."""
+        snapshot = self.exchange.snapshot(self.account)
+        equity = float(snapshot.equity)
+        marks = {symbol: float(self.exchange.books[symbol].mark) for symbol in self.symbols}
+        held = {symbol: float(snapshot.positions.get(symbol, 0)) * marks[symbol] for symbol in self.symbols}
+        weights = {symbol: value / equity if equity > 0 else 0.0 for symbol, value in held.items()}
+        targets = {symbol: share * LEVERAGE for symbol, share in self.wanted.items()}
+        drift = max(abs(weights[symbol] - targets[symbol]) for symbol in self.symbols) / LEVERAGE
+        leverage = sum(abs(weight) for weight in weights.values())
+        return Standing(weights=weights, targets=targets, drift_max=drift, leverage=leverage, equity=equity)
+
+    async def run(self, stop: asyncio.Event, console: Console | None) -> Result:
+        """Run the whole demo; with a console, show it live."""
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(await serve(self.exchange, port=self.options.port))
+            start = self.standing()
+            credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+            dialect = Binance(
+                symbols=self.symbols, credentials=credentials, rest_url=server.rest_url, stream_url=server.ws_url
+            )
+            portfolio = self.portfolio(server)
+            agent = Agent(portfolio, dialect, self.folder, tag="de", record=True, watch=self._watch)
+            end = asyncio.Event()
+            running = asyncio.create_task(agent.run(end))
+            show = asyncio.create_task(self._show(agent, console)) if console else None
+            try:
+                await self._wait(agent, server, stop, running)
+                await self._settle(agent, server)
+                reason = self._last_word(agent)
+            finally:
+                if show is not None:
+                    show.cancel()
+                    await asyncio.gather(show, return_exceptions=True)
+                end.set()
+                await running
+            return self._result(agent, portfolio, start, reason)
+
+    def _watch(self, now: int, step: Step) -> None:
+        for decision in step.decisions:
+            self.notes.extend((now, note) for note in decision.notes)
+
+    async def _wait(self, agent: Agent, server: Server, stop: asyncio.Event, running: asyncio.Task[None]) -> None:
+        """Until the time is over, the tape has ended, Ctrl-C, or the agent has failed."""
+        stopped = asyncio.create_task(stop.wait())
+        loop = asyncio.get_running_loop()
+        deadline = None if self.options.seconds is None else loop.time() + self.options.seconds
+        while not stopped.done() and not running.done():
+            left = 0.5 if deadline is None else min(0.5, deadline - loop.time())
+            tape_over = self.options.tape is not None and self.market.ended
+            if left <= 0 or (deadline is None and tape_over):
+                break
+            await asyncio.wait({stopped, running}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+
+    async def _settle(self, agent: Agent, server: Server) -> None:
+        """Let the market stand still and the agent finish what it is doing."""
+        self.exchange.freeze()
+        server.settle()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SETTLE_S
+        await asyncio.sleep(1.5)  # the last prices are on their way: marks come once a second
+        while loop.time() < deadline:
+            quiet = agent.engine.correction is None and not agent.engine.blotter.live()
+            if quiet and self.standing().drift_max <= agent.portfolio.bands.tolerance:
+                return
+            await asyncio.sleep(0.1)
+
+    async def _show(self, agent: Agent, console: Console) -> None:
+        if not console.is_terminal:
+            await self._print(agent, console)
+            return
+        market = f"tape {self.options.tape.name}" if self.options.tape else "seeded market"
+        title = f"trimtab demo · local {self.options.venue} exchange · {market} at {self.options.speed:g}x"
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(screen.live(agent.view(), list(self.notes), title), refresh=True)
+                await asyncio.sleep(0.2)
+
+    async def _print(self, agent: Agent, console: Console) -> None:
+        """Where there is no terminal: what happens, a line each."""
+        while True:
+            while self.notes:
+                console.print(screen.told([self.notes.popleft()]), soft_wrap=True)
+            await asyncio.sleep(0.2)
+
+    def _last_word(self, agent: Agent) -> str:
+        last = [note for _, note in self.notes if note.kind in ("hold", "done", "refusal", "halt", "warning")]
+        return last[-1].text if last else agent.engine.state
+
+    def _result(self, agent: Agent, portfolio: Portfolio, start: Standing, reason: str) -> Result:
+        snapshot = self.exchange.snapshot(self.account)
+        ledger = self.exchange.ledger
+        ours = [orders[0] for (_, name), orders in ledger.by_client_id.items() if name.startswith("tt")]
+        return Result(
+            venue=self.options.venue,
+            mode=portfolio.mode,
+            start=start,
+            end=self.standing(),
+            band=portfolio.bands.tolerance,
+            orders=len(ours),
+            fills=snapshot.fills,
+            rejected=snapshot.rejected,
+            unresolved=len(agent.engine.blotter.live()),
+            turnover=round(float(snapshot.turnover), 2),
+            fees=round(float(snapshot.fees), 2),
+            funding=round(float(snapshot.funding), 2),
+            liquidated=any(name.startswith("autoclose") for _, name in ledger.by_client_id),
+            reason=reason,
+            seed=getattr(self.market, "seed", None),
+            market=str(self.options.tape or "seeded"),
+            speed=self.options.speed,
+            records=str(self.folder),
+        )
+
+
+def summary(result: Result) -> Table:
+    """The result as a small table."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("", "start", "end", "target"):
+        table.add_column(name, justify="right" if name else "left")
+    gross = sum(abs(target) for target in result.start.targets.values())
+    for symbol, target in result.start.targets.items():
+        row = [result.start.weights[symbol], result.end.weights[symbol], target]
+        table.add_row(symbol, *(screen.percent(weight / gross) for weight in row))
+    table.add_row(
+        "largest drift", *(screen.percent(s.drift_max) for s in (result.start, result.end)), f"±{result.band:.0%}"
+    )
+    table.add_row("leverage", f"{result.start.leverage:.2f}x", f"{result.end.leverage:.2f}x", f"{gross:g}x")
+    table.add_row("equity", screen.money(result.start.equity), screen.money(result.end.equity), "")
+    return table
+
+
+def _fresh_folder() -> Path:
+    """A folder for this demo's records; those of the oldest demos are dropped."""
+    home = state_home() / "demo"
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for old in sorted(path for path in home.iterdir() if path.is_dir())[: -KEEP + 1]:
+        _remove(old)
+    name = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return home / f"{name}-{os.getpid()}"
+
+
+def _remove(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+    folder.rmdir()

@@ -1,0 +1,191 @@
+"""What the terminal shows: the live view, tables, decisions in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from agent.core.engine import Decision, Note
+from agent.core.planner import Plan
+from agent.core.risk import Refusal
+from agent.core.view import Leg, View
+
+OVER, UNDER = "dark_orange", "dodger_blue1"
+"""Colours of too much and too little: not red and green, so that drift is not read as loss."""
+KINDS = {
+    "trigger": "bold yellow",
+    "plan": "cyan",
+    "order": "cyan",
+    "fill": "green",
+    "done": "bold green",
+    "refusal": "magenta",
+    "warning": "red",
+    "halt": "bold red",
+    "hold": "dim",
+    "state": "dim",
+}
+MODES = {"observe": "white on blue", "paper": "black on yellow", "live": "white on red"}
+BAR = 25
+"""Characters of a drift bar; odd, so that the target has a place in the middle."""
+
+
+def percent(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
+    """A fraction as per cent; a dash when it is not known."""
+    if value is None:
+        return "–"
+    return f"{value:+.{digits}%}" if signed else f"{value:.{digits}%}"
+
+
+def money(value: float | None) -> str:
+    """An amount with its thousands apart; a dash when it is not known."""
+    return "–" if value is None else f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def clock(at: int) -> str:
+    """The time of day in UTC."""
+    return datetime.fromtimestamp(at / 1e9, UTC).strftime("%H:%M:%S")
+
+
+def bar(drift: float | None, band: float | None) -> Text:
+    """Where a holding stands in its band: the edges are at a quarter and three quarters of the bar."""
+    text = Text("·" * BAR, style="dim")
+    if drift is None or not band:
+        return text
+    middle, half = BAR // 2, BAR / 4
+    for edge in (-1, 1):
+        place = round(middle + edge * half)
+        text = text[:place] + Text("│", style="bright_black") + text[place + 1 :]
+    place = max(0, min(BAR - 1, round(middle + drift / band * half)))
+    inside = abs(drift) <= band
+    style = "bold green" if inside else f"bold {OVER if drift > 0 else UNDER}"
+    return text[:place] + Text("●", style=style) + text[place + 1 :]
+
+
+def legs(view: View) -> Table:
+    """One row for each instrument."""
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    table.add_column("instrument", no_wrap=True)
+    for name in ("share", "target", "drift"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("under ◂ band ▸ over", justify="center", no_wrap=True)
+    for name in ("notional", "mark", "profit", "funding", "age"):
+        table.add_column(name, justify="right", no_wrap=True)
+    unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
+    for leg in view.legs:
+        table.add_row(*_leg(leg, unit))
+    return table
+
+
+def _leg(leg: Leg, unit: float) -> list[RenderableType]:
+    colour = "" if leg.drift is None or not leg.band or abs(leg.drift) <= leg.band else OVER if leg.drift > 0 else UNDER
+    age = "–" if leg.mark_age_s is None else f"{leg.mark_age_s:.1f} s"
+    return [
+        leg.symbol,
+        percent(None if leg.weight is None else leg.weight / unit),
+        "hold" if leg.target is None else percent(leg.target / unit),
+        Text(percent(leg.drift, signed=True), style=colour),
+        bar(leg.drift, leg.band),
+        money(leg.notional),
+        "–" if leg.mark is None else f"{leg.mark:,.6g}",
+        money(leg.profit),
+        percent(leg.funding_rate, 4, signed=True),
+        Text(age, style="red" if leg.mark_age_s is not None and leg.mark_age_s > 5 else "dim"),
+    ]
+
+
+def header(view: View) -> Table:
+    """Mode, state and the numbers of the whole portfolio."""
+    grid = Table.grid(expand=True, padding=(0, 2))
+    grid.add_column()
+    grid.add_column(justify="right")
+    left = Text.assemble((f" {view.mode.upper()} ", MODES[view.mode]), "  ", (view.state, "bold"))
+    leverage = "–" if view.leverage is None else f"{view.leverage:.2f}x"
+    right = (
+        f"equity {money(view.equity)}   leverage {leverage} "
+        f"(target {view.leverage_target:g}x, limit {view.leverage_limit:g}x)   margin {percent(view.maintenance)}"
+    )
+    grid.add_row(left, right)
+    feeds = "   ".join(f"{name} up {seconds:.0f} s" for name, seconds in view.streams.items()) or "no stream is up"
+    sums = f"fills {view.fills}   turnover {money(view.turnover)}   fees {money(view.fees)}   refused {view.refused}"
+    grid.add_row(Text(feeds, style="dim"), Text(sums, style="dim"))
+    return grid
+
+
+def orders(view: View) -> RenderableType:
+    """The orders that are not finished."""
+    if not view.orders:
+        return Text("no order is working", style="dim")
+    table = Table(box=None, pad_edge=False)
+    for name in ("order", "side", "quantity", "instrument", "limit", "state", "filled", "age"):
+        table.add_column(name, style="dim" if name in ("order", "age") else "", no_wrap=True)
+    for order in view.orders:
+        price = order.price or "market"
+        filled, age = percent(order.filled, 0), f"{order.age_s:.1f} s"
+        table.add_row(order.id, order.side, order.quantity, order.symbol, price, order.state, filled, age)
+    return table
+
+
+def told(notes: Iterable[tuple[int, Note]]) -> Text:
+    """Reasons in words, one a line."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for at, note in notes:
+        text.append(f"{clock(at)} ", style="dim")
+        text.append(f"{note.kind:<8}", style=KINDS.get(note.kind, ""))
+        text.append(f"{note.symbol + ' ' if note.symbol else ''}{note.text}\n")
+    text.rstrip()
+    return text
+
+
+def live(view: View, notes: Sequence[tuple[int, Note]], title: str) -> Panel:
+    """The whole live view."""
+    parts: list[RenderableType] = [
+        header(view),
+        legs(view),
+        Panel(orders(view), title="orders", title_align="left", border_style="dim"),
+        Panel(told(notes), title="decisions", title_align="left", border_style="dim"),
+    ]
+    return Panel(Group(*parts), title=title, title_align="left", subtitle="Ctrl-C ends", subtitle_align="right")
+
+
+def plan(todo: Plan, refusals: dict[int, Refusal], view: View, quote: str) -> Table:
+    """What a correction would do now: every instrument, its trade, cost, and where it leads."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("instrument", no_wrap=True)
+    for name in ("share", "target", "drift", "after"):
+        table.add_column(name, justify="right")
+    table.add_column("trade")
+    table.add_column(f"value ({quote})", justify="right")
+    table.add_column("cost", justify="right")
+    table.add_column("gate")
+    unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
+    by_index = {leg.instrument: leg for leg in todo.legs}
+    skipped = {skip.instrument: skip.reason for skip in todo.skips}
+    for index, leg in enumerate(view.legs):
+        trade = by_index.get(index)
+        refusal = refusals.get(index)
+        verb = "" if trade is None else ("buy" if trade.lots > 0 else "sell") + (" (reduce)" if trade.reduce else "")
+        table.add_row(
+            leg.symbol,
+            percent(None if leg.weight is None else leg.weight / unit),
+            "hold" if leg.target is None else percent(leg.target / unit),
+            percent(leg.drift, signed=True),
+            percent(todo.goals[index] / unit),
+            verb or "–",
+            money(trade.notional) if trade else "",
+            money(trade.cost.total) if trade and trade.cost else "",
+            f"{refusal.gate}: {refusal.reason}" if refusal else skipped.get(index, "passes" if trade else ""),
+        )
+    return table
+
+
+def decision(made: Decision) -> Text:
+    """A decision in words, with the next look."""
+    text = told((made.at, note) for note in made.notes)
+    text.append(f"\n         looks again at {clock(made.wake_at)} at the latest", style="dim")
+    return text

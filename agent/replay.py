@@ -1,0 +1,87 @@
+"""Replay: a tape played to the same code must give the same decisions, byte for byte."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from agent.config import Portfolio, parse, schedule_of
+from agent.core.desk import Desk
+from agent.core.engine import Engine, Policy
+from agent.core.venue import Dialect
+from agent.tape import Concluded, Header, Heard, Torn, read
+
+
+class Difference(Struct, frozen=True):
+    """The first decision that came out otherwise."""
+
+    at: int
+    recorded: str
+    replayed: str
+
+
+class Replayed(Struct, frozen=True):
+    """What a replay found. ``torn`` is the number of bytes at the end that a crash left unreadable."""
+
+    header: Header
+    heard: int
+    decisions: int
+    torn: int
+    difference: Difference | None
+
+
+def policy_of(portfolio: Portfolio) -> Policy:
+    """What of a portfolio file decides."""
+    return Policy(
+        mode=portfolio.mode,
+        targets=portfolio.targets,
+        bands=portfolio.bands,
+        triggers=portfolio.triggers,
+        limits=portfolio.limits,
+        costs=portfolio.costs,
+        execution=portfolio.execution,
+    )
+
+
+def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
+    """The desk of a run: the same from the same header, now and on replay."""
+    engine = Engine(
+        policy_of(portfolio),
+        epoch=header.epoch,
+        tag=header.tag,
+        answers=dialect.answers,
+        streams=dialect.sockets,
+        schedule=schedule_of(portfolio.triggers),
+        resume=header.resume,
+    )
+    return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
+
+
+def replay(path: Path, dialect_of: Callable[[Portfolio], Dialect]) -> Replayed:
+    """Play the tape at ``path``; raises `agent.tape.TapeError` when it can't be read.
+
+    The dialect needs no credentials: what it signs is not compared, what is decided is.
+    """
+    header, records = read(path)
+    portfolio = parse(header.config, path)
+    desk = desk_of(portfolio, dialect_of(portfolio), header)
+    expected: deque[tuple[int, bytes]] = deque()
+    heard = decisions = torn = 0
+    for record in records:
+        match record:
+            case Heard(now=now, input=arrived):
+                heard += 1
+                expected.extend((now, msgspec.json.encode(d)) for d in desk.take((arrived,), now).decisions)
+            case Concluded(record=recorded):
+                decisions += 1
+                at, replayed = expected.popleft() if expected else (0, b"")
+                if replayed != recorded:
+                    difference = Difference(at=at, recorded=recorded.decode(), replayed=replayed.decode())
+                    return Replayed(header=header, heard=heard, decisions=decisions, torn=torn, difference=difference)
+            case Torn(lost=lost):
+                torn = lost
+    return Replayed(header=header, heard=heard, decisions=decisions, torn=torn, difference=None)
