@@ -14,7 +14,6 @@ import ssl
 import zlib
 from collections.abc import Callable, Coroutine
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
 from websockets.asyncio.client import ClientConnection, connect
@@ -161,8 +160,8 @@ class Transport:
             # Only `close` cancels; the task ends here all the same, having told what it knows.
             ending = Silence(call=call.tag, sent=wire.touched, reason="shutting down")
         if isinstance(ending, Silence):
-            path = urlsplit(call.url).path
-            log.warning("%s %s: no answer (sent: %s): %s", call.method, path, ending.sent, ending.reason)
+            what = f"{call.method} {_path(call.url)}"
+            log.warning("%s: no answer (%s): %s", what, "sent" if ending.sent else "not sent", ending.reason)
         self._tell(ending)
 
     async def _ask(self, call: Call, wire: _Wire) -> Answer | Silence:
@@ -328,6 +327,11 @@ def _plain(body: bytes, headers: dict[str, str]) -> bytes:
             return plain
         case _:
             raise _Garbled
+
+
+def _path(url: str) -> str:
+    """The path of an address, which may be shown, of whatever quality the address is."""
+    return "/" + url.partition("?")[0].partition("://")[2].partition("/")[2]
 
 
 def _reason(error: Exception) -> str:

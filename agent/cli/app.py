@@ -57,7 +57,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 err = Console(stderr=True, highlight=False)
 
 File = Annotated[Path, typer.Argument(help="The portfolio file.", show_default=False)]
@@ -252,7 +252,7 @@ def status(state: Folder = None, as_json: Json = False) -> None:
 def why(
     symbol: Annotated[str | None, typer.Argument(help="Only what names this instrument.")] = None,
     state: Folder = None,
-    last: Annotated[int, typer.Option(help="How many decisions.")] = 10,
+    last: Annotated[int, typer.Option(help="How many decisions.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Explain the last decisions, and the reasons for not acting: oldest first."""
@@ -264,13 +264,17 @@ def why(
         return
     if not made:
         out.print(f"no decision names {symbol}" if symbol else "no decision is on record yet")
+        return
     for decision in made:
-        out.print(screen.decision(decision), soft_wrap=True)
+        out.print(screen.told((decision.at, note) for note in decision.notes), soft_wrap=True)
+    out.print(f"It looked again at {screen.clock(made[-1].wake_at)} UTC, or when something was heard.", style="dim")
 
 
 def _decisions(records: Records, symbol: str | None, count: int) -> list[Decision]:
-    found = records.decisions(symbol=symbol, limit=count)
-    return [msgspec.json.decode(row.record, type=Decision) for row in reversed(found)]
+    """The last decisions that have something to say, oldest first."""
+    found = records.decisions(symbol=symbol, limit=20 * count)
+    made = (msgspec.json.decode(row.record, type=Decision) for row in found)
+    return [decision for decision in made if decision.notes][:count][::-1]
 
 
 def _folder(state: Path | None) -> Path:

@@ -163,7 +163,7 @@ class Demo:
                 stream_url=server.ws_url,
             ),
             targets=Targets(weights=dict(self.wanted), leverage=LEVERAGE),
-            triggers=Triggers(confirm_s=round(60 / pace, 3), cool_down_s=round(120 / pace, 3)),
+            triggers=Triggers(confirm_s=round(180 / pace, 3), cool_down_s=round(180 / pace, 3)),
             limits=Limits(leverage=5.0, turnover_per_day=100.0, orders_per_minute=600),
         )
 
@@ -243,7 +243,7 @@ class Demo:
         title = f"trimtab demo · local {self.options.venue} exchange · {market} at {self.options.speed:g}x"
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(screen.live(agent.view(), list(self.notes), title), refresh=True)
+                live.update(screen.live(agent.view(), list(self.notes), title, "DEMO"), refresh=True)
                 await asyncio.sleep(0.2)
 
     async def _print(self, agent: Agent, console: Console) -> None:

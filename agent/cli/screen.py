@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from agent.core.engine import Decision, Note
+from agent.core.engine import Note
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
 from agent.core.view import Leg, View
@@ -99,12 +99,13 @@ def _leg(leg: Leg, unit: float) -> list[RenderableType]:
     ]
 
 
-def header(view: View) -> Table:
-    """Mode, state and the numbers of the whole portfolio."""
+def header(view: View, label: str | None = None) -> Table:
+    """Mode (or a ``label`` in its place), state and the numbers of the whole portfolio."""
     grid = Table.grid(expand=True, padding=(0, 2))
     grid.add_column()
     grid.add_column(justify="right")
-    left = Text.assemble((f" {view.mode.upper()} ", MODES[view.mode]), "  ", (view.state, "bold"))
+    plate = (f" {label} ", "black on green") if label else (f" {view.mode.upper()} ", MODES[view.mode])
+    left = Text.assemble(plate, "  ", (view.state, "bold"))
     leverage = "–" if view.leverage is None else f"{view.leverage:.2f}x"
     right = (
         f"equity {money(view.equity)}   leverage {leverage} "
@@ -142,10 +143,10 @@ def told(notes: Iterable[tuple[int, Note]]) -> Text:
     return text
 
 
-def live(view: View, notes: Sequence[tuple[int, Note]], title: str) -> Panel:
+def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str | None = None) -> Panel:
     """The whole live view."""
     parts: list[RenderableType] = [
-        header(view),
+        header(view, label),
         legs(view),
         Panel(orders(view), title="orders", title_align="left", border_style="dim"),
         Panel(told(notes), title="decisions", title_align="left", border_style="dim"),
@@ -182,10 +183,3 @@ def plan(todo: Plan, refusals: dict[int, Refusal], view: View, quote: str) -> Ta
             f"{refusal.gate}: {refusal.reason}" if refusal else skipped.get(index, "passes" if trade else ""),
         )
     return table
-
-
-def decision(made: Decision) -> Text:
-    """A decision in words, with the next look."""
-    text = told((made.at, note) for note in made.notes)
-    text.append(f"\n         looks again at {clock(made.wake_at)} at the latest", style="dim")
-    return text

@@ -61,7 +61,7 @@ TRUTH = (What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS)
 """What must be asked anew after the private stream was away."""
 
 RUSH_NS = 1200 * MS
-"""How often positions are asked for while one is in doubt: just longer than the book's time to believe a repetition."""
+"""How often positions are asked for while one is in doubt."""
 
 PATIENCE_NS = 15 * S
 """A question without any answer for so long is asked again."""

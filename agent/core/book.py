@@ -15,6 +15,7 @@ from agent.core.events import (
     Down,
     Fact,
     Fees,
+    Filled,
     Funding,
     Interval,
     Leverage,
@@ -31,8 +32,11 @@ from agent.core.events import (
 )
 from agent.core.instruments import Instrument, Tier
 
-CONFIRM_NS = 1_000_000_000
-"""A snapshot that contradicts what a stream told us must be repeated after this long before it is believed."""
+CONFIRM_NS = 6_000_000_000
+"""A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
+from caches that are seconds old, and an old answer given twice looks like a repetition."""
+KEEP_TRADES = 10_000
+"""How many trades are remembered, so that none counts twice."""
 
 
 class Holding(Struct):
@@ -47,8 +51,8 @@ class Row:
     """All that is known about one instrument. ``*_seen`` is our own time of arrival; None: never heard."""
 
     __slots__ = (
-        "depth", "fees", "funding", "holdings", "instrument", "interval_hours", "leverage", "mark", "mark_seen",
-        "quote", "quote_seen", "symbol", "tiers",
+        "depth", "fees", "funding", "holdings", "instrument", "interval_hours", "leverage", "mark", "mark_seen", "owed",
+        "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard",
     )  # fmt: skip
 
     def __init__(self, symbol: str) -> None:
@@ -65,6 +69,12 @@ class Row:
         self.fees: Fees | None = None
         self.leverage: int | None = None
         self.holdings: dict[Side, Holding] = {}
+        self.owed = 0
+        """Lots of the trades heard of less those by which the position has moved: 0 when the two agree."""
+        self.unheard = False
+        """The position has moved without a trade that we heard of."""
+        self.snapshot_at: int | None = None
+        """The venue's time of the last snapshot of it that was believed."""
 
     @property
     def lots(self) -> int:
@@ -107,8 +117,11 @@ class Book:
         """Symbols held on the account that the portfolio file does not name."""
         self.positions_at: int | None = None
         """Our time of the last complete answer about positions."""
-        self.disputed: dict[tuple[int, Side], tuple[int, int]] = {}
-        """Rows on which a snapshot and a stream disagree: the snapshot's lots, and when we first saw them."""
+        self.disputed: dict[tuple[int, Side], tuple[int | None, int]] = {}
+        """Rows on which what we were told does not add up: the lots that a snapshot claims, None while no snapshot has
+        come that could settle it; and since when."""
+        self._trades: dict[tuple[int, str], None] = {}
+        """Trades already counted, oldest first."""
 
     @property
     def equity(self) -> float | None:
@@ -151,7 +164,9 @@ class Book:
             case Funding(instrument=i):
                 self.rows[i].funding = fact
             case Position():
-                self._hold(fact)
+                self._hold(fact, now)
+            case Filled():
+                self._trade(fact, now)
             case Positions():
                 self._snapshot(fact, now)
             case Balance(asset=asset):
@@ -191,11 +206,39 @@ class Book:
             case _:
                 pass
 
-    def _hold(self, fact: Position) -> None:
-        holding = self.rows[fact.instrument].holdings.setdefault(fact.side, Holding())
+    def _hold(self, fact: Position, now: int) -> None:
+        row = self.rows[fact.instrument]
+        holding = row.holdings.setdefault(fact.side, Holding())
         if fact.at >= holding.known_at:
+            row.owed -= fact.lots - holding.lots
+            row.unheard = row.unheard or fact.lots != holding.lots
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
             self.disputed.pop((fact.instrument, fact.side), None)
+            self._reckon(fact.instrument, now)
+
+    def _trade(self, fact: Filled, now: int) -> None:
+        """Every trade must show in the position; which of the two is told first does not matter."""
+        key = (fact.instrument, fact.trade)
+        if key in self._trades:
+            return
+        self._trades[key] = None
+        while len(self._trades) > KEEP_TRADES:
+            del self._trades[next(iter(self._trades))]
+        row = self.rows[fact.instrument]
+        if row.snapshot_at is not None and fact.at >= row.snapshot_at:
+            row.owed += fact.lots
+            self._reckon(fact.instrument, now)
+
+    def _reckon(self, index: int, now: int) -> None:
+        row, key = self.rows[index], (index, Side.NET)
+        if row.snapshot_at is None:
+            row.owed = 0
+        if row.owed:
+            self.disputed.setdefault(key, (None, now))
+            return
+        row.unheard = False
+        if self.disputed.get(key, (0, 0))[0] is None:
+            del self.disputed[key]
 
     def _snapshot(self, fact: Positions, now: int) -> None:
         """Adopt a complete answer, but not against a stream that is newer than the question.
@@ -203,25 +246,34 @@ class Book:
         A venue may answer from a cache, so an answer that contradicts what is already known is disputed first and
         adopted only when a later answer repeats it.
         """
-        rows = {(p.instrument, p.side): p for p in fact.rows}
-        known = {(i, side) for i, row in enumerate(self.rows) for side in row.holdings}
-        for i in range(len(self.rows)):
-            if not any(index == i for index, _ in known | rows.keys()):
-                rows[i, Side.NET] = Position(instrument=i, side=Side.NET, lots=0, entry=None, at=fact.asked_at)
-        for key in sorted(known | rows.keys()):
-            told = rows.get(key)
-            index, side = key
-            holding = self.rows[index].holdings.get(side)
-            if holding is not None and holding.known_at > fact.asked_at:
-                continue
-            lots, entry = (told.lots, told.entry) if told else (0, None)
-            if holding is not None and holding.lots != lots and not self._confirmed(key, lots, now):
-                continue
-            at = max(fact.asked_at, told.at if told else 0)
-            self.disputed.pop(key, None)
-            self.rows[index].holdings[side] = Holding(lots=lots, entry=entry, known_at=at)
+        told: dict[int, dict[Side, Position]] = {}
+        for position in fact.rows:
+            told.setdefault(position.instrument, {})[position.side] = position
+        for index in range(len(self.rows)):
+            self._compare(index, told.get(index, {}), fact.asked_at, now)
         self.strangers = fact.strangers
         self.positions_at = now
+
+    def _compare(self, index: int, told: dict[Side, Position], asked_at: int, now: int) -> None:
+        row = self.rows[index]
+        lots = {side: told[side].lots if side in told else 0 for side in (*row.holdings, *told)} or {Side.NET: 0}
+        explained = row.owed and not row.unheard and sum(lots.values()) - row.lots == row.owed
+        doubtful = bool(row.owed) and not explained
+        agreed = True
+        for side, claim in lots.items():
+            holding, row_told = row.holdings.get(side), told.get(side)
+            if holding is not None:
+                differs = doubtful or (holding.lots != claim and not explained)
+                if holding.known_at > asked_at or (differs and not self._confirmed((index, side), claim, now)):
+                    agreed = False
+                    continue
+                row.owed -= claim - holding.lots
+            self.disputed.pop((index, side), None)
+            at = max(asked_at, row_told.at if row_told else 0)
+            row.holdings[side] = Holding(lots=claim, entry=row_told.entry if row_told else None, known_at=at)
+        if agreed:
+            row.owed, row.snapshot_at = 0, asked_at
+        self._reckon(index, now)
 
     def _confirmed(self, key: tuple[int, Side], lots: int, now: int) -> bool:
         claimed, since = self.disputed.get(key, (None, now))

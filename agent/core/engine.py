@@ -34,6 +34,7 @@ from agent.core.events import (
     Throttled,
     Unknown,
     Up,
+    Warned,
 )
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
 from agent.core.planner import Execution, Leg, Limits, Plan, plan
@@ -139,6 +140,7 @@ class Engine:
         self.halted: str | None = None
         self.killed: str | None = None
         self.paused = False
+        self.stopping = False
         self.state = "starting"
         self.seq = 0
         self.fees = 0.0
@@ -189,7 +191,7 @@ class Engine:
                 self._note("state", f"stream {stream} is up")
                 if stream == "private":
                     self.audit.require(TRUTH, now, self._venue_now(now))
-            case Down(stream=stream, reason=reason):
+            case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
             case Unknown(private=True, what=what):
                 self._note("warning", f"unreadable word about the account ({what}); asking the venue for everything")
@@ -198,6 +200,8 @@ class Engine:
                 self._halt(f"the venue rejects the key or account: {reason}")
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
+            case Warned(what=what):
+                self._note("warning", f"the venue warns: {what}")
             case Flow(kind=kind, amount=amount, asset=asset):
                 self._note("state", f"{kind} {amount:+,.2f} {asset}")
             case Command():
@@ -311,7 +315,7 @@ class Engine:
             case "resync":
                 self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
             case "stop":
-                self.paused, self.correction = True, None
+                self.stopping, self.correction = True, None
                 self.blotter.cancel_resting(now)
             case "rebalance":
                 self._start("command", now, to_target=command.argument == "target")
@@ -342,6 +346,9 @@ class Engine:
     # What to do
 
     def _work(self, now: int) -> list[Order]:
+        if self.stopping:
+            self._enter("stopping")
+            return []
         unready = self.unready()
         self._enter(f"waiting for {unready}" if unready else self.posture)
         if unready:
@@ -438,6 +445,7 @@ class Engine:
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         orders: list[Order] = []
+        first_word = len(self._notes)
         reducing = any(leg.reduce for leg in todo.legs)
         for leg in todo.legs:
             if reducing and not leg.reduce:
@@ -457,7 +465,7 @@ class Engine:
             orders.append(order)
         if orders:
             if not correction.orders:
-                self._note("plan", self._legs(todo))
+                self._notes.insert(first_word, Note(kind="plan", text=self._legs(todo)))
             correction.orders += len(orders)
             correction.last_progress_at = now
         return orders
@@ -594,9 +602,12 @@ class Engine:
         return now + (clock.offset_ns - clock.error_ns if clock else 0)
 
     def _enter(self, state: str) -> None:
-        if state != self.state:
-            self.state = state
+        if state == self.state:
+            return
+        quiet = {"holding", "correcting"}
+        if not {state, self.state} <= quiet:  # between these two, trigger and outcome have said it already
             self._note("state", state)
+        self.state = state
 
     def _note(self, kind: str, text: str, symbol: str | None = None) -> None:
         self._notes.append(Note(kind=kind, text=text, symbol=symbol))
@@ -616,7 +627,7 @@ class Engine:
             verb = "buy" if leg.lots > 0 else "sell"
             legs.append(f"{verb} {instrument.quantity(leg.lots)} {instrument.base} ({leg.notional:,.0f})")
         cost = sum(leg.cost.total for leg in todo.legs if leg.cost)
-        return f"plan: {', '.join(legs)}; cost about {cost:,.2f}"
+        return f"{', '.join(legs)}; cost about {cost:,.2f}"
 
     def _wake_at(self, now: int) -> int:
         times = [self.audit.wake_at()]

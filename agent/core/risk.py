@@ -76,7 +76,7 @@ def settled(leg: Leg, s: Situation) -> str | None:
     if s.book.known_at(leg.instrument) < s.blotter.effects.get(leg.instrument, 0):
         return "the position is older than our last fill"
     if any(index == leg.instrument for index, _ in s.book.disputed):
-        return "the venue's answers about the position disagree"
+        return "what the venue tells of the position and of the trades does not add up yet"
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
 from msgspec.structs import replace
@@ -62,7 +62,7 @@ def send_while_one_is_unknown() -> Iterator[type[Desk]]:
         yield Desk
 
 
-ABLATIONS: dict[str, Callable[[], object]] = {
+ABLATIONS: dict[str, Callable[[], AbstractContextManager[type[Desk]]]] = {
     ablation.__name__: ablation
     for ablation in (
         resend_on_a_lost_reply,

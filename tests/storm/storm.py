@@ -183,5 +183,3 @@ def campaign(seeds: range) -> tuple[list[Outcome], Counter[str]]:
     for outcome in outcomes:
         counts.update(outcome.faults)
     return outcomes, counts
-
-

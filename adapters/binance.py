@@ -1,0 +1,929 @@
+"""Binance USDⓈ-M perpetuals: the dialect of its REST interface and its three websocket categories.
+
+What frames and answers say stands in `adapters.binance_frames`, so that this file holds the conversation alone: first
+the tables (budgets, questions, replies), then the dialect, then what failures mean, signing, and pinned addresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import StrEnum
+from ipaddress import ip_address
+from itertools import zip_longest
+from typing import Final, assert_never
+from urllib.parse import quote, urlencode, urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from msgspec import UNSET, Raw, Struct
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from adapters import binance_frames as wire
+from adapters.binance_frames import MISREAD, MS, exact, number
+from agent.core import events as fact
+from agent.core.events import Fact, Fault, Side
+from agent.core.instruments import Instrument
+from agent.core.orders import Order, Style
+from agent.core.venue import (
+    Arm,
+    Ask,
+    Batch,
+    Bucket,
+    Call,
+    Cancel,
+    Credentials,
+    Lane,
+    Open,
+    Place,
+    Reply,
+    Request,
+    Say,
+    Shut,
+    Weight,
+    What,
+)
+
+SECOND: Final = 1_000 * MS
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+
+REST_URL: Final = "https://fapi.binance.com"
+STREAM_URL: Final = "wss://fstream.binance.com"
+DOMAINS: Final = ("binance.com", "binancefuture.com")
+
+LIMITS: Final[tuple[Bucket, ...]] = (
+    Bucket("weight_1m", 2_400, MINUTE),
+    Bucket("orders_10s", 300, 10 * SECOND),
+    Bucket("orders_1m", 1_200, MINUTE),
+    Bucket("funding_5m", 500, 5 * MINUTE),
+)
+USED: Final = {
+    "x-mbx-used-weight-1m": "weight_1m",
+    "x-mbx-order-count-10s": "orders_10s",
+    "x-mbx-order-count-1m": "orders_1m",
+}
+QUIET_NS: Final = {"public": MINUTE, "market": 10 * SECOND, "private": None}
+"""Book tickers come on change only, an idle account says nothing at all, mark prices come every second."""
+
+LIFE_NS: Final = 23 * HOUR + 30 * MINUTE
+"""The venue ends a connection after 24 hours: we end it first, one socket after the other."""
+STAGGER_NS: Final = 10 * MINUTE
+KEY_LIFE_NS: Final = 30 * MINUTE
+KEY_RETRY_NS: Final = 10 * SECOND
+CONCEALED_KEY: Final = '{"listenKey":"concealed"}'
+BAN_NS: Final = 2 * MINUTE
+BAN_MAX_NS: Final = 72 * HOUR
+CALL_MS: Final = 10_000
+ORDER_MS: Final = 5_000
+BATCH_MAX: Final = 5
+TRADES_PAGE: Final = 1_000
+NAMES_MAX: Final = 10_000
+SYMBOLS_MAX: Final = 500
+PATH_MAX: Final = 2_000
+SUBSCRIBE_MAX: Final = 200
+
+
+class Route(Struct, frozen=True):
+    """How a question is asked: path, price, and whether it is about the account."""
+
+    path: str
+    weight: int
+    private: bool = True
+    bucket: str = "weight_1m"
+
+
+QUESTIONS: Final = {
+    What.TIME: Route("/fapi/v1/time", 1, private=False),
+    What.INSTRUMENTS: Route("/fapi/v1/exchangeInfo", 1, private=False),
+    What.PRICES: Route("/fapi/v1/premiumIndex", 10, private=False),
+    What.INTERVALS: Route("/fapi/v1/fundingInfo", 1, private=False, bucket="funding_5m"),
+    What.TIERS: Route("/fapi/v1/leverageBracket", 1),
+    What.FEES: Route("/fapi/v1/commissionRate", 20),
+    What.LEVERAGE: Route("/fapi/v1/symbolConfig", 5),
+    What.MODE: Route("/fapi/v1/accountConfig", 5),
+    What.ACCOUNT: Route("/fapi/v3/account", 5),
+    What.POSITIONS: Route("/fapi/v3/positionRisk", 5),
+    What.ORDERS: Route("/fapi/v1/openOrders", 40),
+    What.ORDER: Route("/fapi/v1/order", 1),
+    What.TRADES: Route("/fapi/v1/userTrades", 5),
+    What.KEY: Route("/fapi/v1/listenKey", 1),
+}
+
+
+class Reaction(StrEnum):
+    """What a reply calls for when it is not simply a refusal for a `Fault`."""
+
+    UNKNOWN = "unknown"
+    """Executed or not, nobody says: for an order this is `Lost`."""
+    TWIN = "twin"
+    """An order of this id exists: what is known of ours is only that it should be asked about."""
+    GONE = "gone"
+    """No such open order to cancel: filled, cancelled or never there."""
+    ABSENT = "absent"
+    NO_KEY = "no key"
+    SAME = "same"
+    """The setting is already so."""
+    SLOW = "slow"
+    """Too many requests: silence until the next minute."""
+    ORDERS = "orders"
+    """Too many orders: no more of them in this window."""
+    BANNED = "banned"
+    DENIED = "denied"
+
+
+def _replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
+    return {code: verdict for verdict, codes in rows for code in codes}
+
+
+REPLIES: Final = _replies(
+    (Reaction.UNKNOWN, (-1000, -1001, -1006, -1007, 408)),
+    (Reaction.TWIN, (-4116,)),
+    (Reaction.GONE, (-2011,)),
+    (Reaction.ABSENT, (-2013,)),
+    (Reaction.NO_KEY, (-1125,)),
+    (Reaction.SAME, (-4046, -4059, -4171)),
+    (Reaction.SLOW, (-1003, 429)),
+    (Reaction.ORDERS, (-1015,)),
+    (Reaction.BANNED, (418,)),
+    (Reaction.DENIED, (-1002, -1022, -2014, -2015, 401, 403, 451)),
+    (Fault.CLOCK, (-1021, -5028, -4188)),
+    (Fault.BUSY, (-1008, -2025, -4117)),
+    (Fault.MARGIN, (-2018, -2019, -2027, -2028)),
+    (Fault.REDUCE, (-2022, -2024, -4118)),
+    (Fault.PRICE, (-2020, -4131, -5021, -5022)),
+    (Fault.CLOSED, (-1121, -1122, -4087, -4088, -4108, -4110, -4140, -4141)),
+    (Fault.ACCOUNT, (-2023, -4109, -4189, -4192, *range(-4209, -4201), *range(-4403, -4399))),
+    (Fault.RULE, (-1013, -1102, -1104, -1106, -1111, -1116, -1117, -1120, -1130, -2026)),
+    (Fault.RULE, (*range(-4005, -3999), -4013, -4014, -4015, -4016, -4021, -4023, -4024, -4028)),
+    (Fault.RULE, (-4060, -4061, -4062, -4082, -4120, -4137, -4138, -4164, -4183, -4184, -4210, -4211)),
+    (Fault.RULE, (-5037, -5038, -5039, -5040, -5041, -5043, -5047)),
+    (Fault.OTHER, (-2010, -2021, -4045, -4047, -4048, -4067, -4068, -4142, -4161, -4531)),
+    (Fault.OTHER, (-4167, -4168, -4169, -4170, -4172, -5024, -5025, -5026, -5027)),
+)
+"""What an error code of the venue, or an HTTP status without one, means. A code that is not here is `Fault.OTHER`."""
+
+REFUSALS: Final = {
+    Reaction.SLOW: Fault.BUSY,
+    Reaction.ORDERS: Fault.BUSY,
+    Reaction.BANNED: Fault.BUSY,
+    Reaction.DENIED: Fault.ACCOUNT,
+}
+"""Reactions that prove that an order was not executed."""
+
+MODE_CODES: Final = (-4060, -4061, -4062)
+"""The account is not in the position mode that we believe."""
+
+QUIET_EVENTS: Final = ("ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT")
+"""Private events about things that we neither make nor watch."""
+
+
+class Binance:
+    """Binance USDⓈ-M perpetuals.
+
+    Without ``credentials`` it answers public questions only. The routed paths of the three stream categories are
+    appended to ``stream_url``; ``depth`` subscribes to twenty levels of the book besides the best. ``recv_window_ms``
+    bounds how old a request may be when the venue takes it.
+    """
+
+    name = wire.NAME
+    buckets = LIMITS
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str],
+        credentials: Credentials | None,
+        rest_url: str = REST_URL,
+        stream_url: str = STREAM_URL,
+        recv_window_ms: int = 3_000,
+        depth: bool = False,
+    ) -> None:
+        if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > SYMBOLS_MAX:
+            raise ValueError(f"symbols: name between 1 and {SYMBOLS_MAX} instruments, each once")
+        if not 1 <= recv_window_ms <= 60_000:
+            raise ValueError("recv_window_ms: choose between 1 and 60000, at best below 5000")
+        self.symbols = tuple(symbols)
+        self.answers = frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private)
+        self.sockets: tuple[str, ...] = ("public", "market", "private") if credentials else ("public", "market")
+        self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
+        self._rest = _pinned("rest_url", rest_url, ("https", "http"))
+        self._stream = _pinned("stream_url", stream_url, ("wss", "ws"))
+        self._window_ms = recv_window_ms
+        self._depth = depth
+        self._sign = _signer(credentials) if credentials else None
+        self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
+        self._readers: dict[str, Callable[[bytes], Sequence[Fact]]] = {
+            "public": self._read_public,
+            "market": self._read_market,
+            "private": self._read_private,
+        }
+        self._acts: list[Open | Shut | Say | Ask] = []
+        self._tag = 0
+        self._offset_ns = self._error_ns = 0
+        self._samples: deque[tuple[int, int]] = deque(maxlen=8)
+        """Round trips and the clock offsets they measured."""
+        self._listed: dict[str, Instrument] = {}
+        self._rotate_at: dict[str, int] = {}
+        self._unproven: set[str] = set()
+        """Connected sockets that have not brought an event yet."""
+        self._updates: dict[tuple[str, str], int] = {}
+        """The last update of a symbol's quote or depth on the present connection."""
+        self._key: str | None = None
+        self._key_wanted = False
+        """The private socket waits for a key."""
+        self._key_due: int | None = None
+        self._names: dict[str, str] = {}
+        """Our ids by the venue's own, which is all that its list of fills gives."""
+
+    # The connection
+
+    def connect(self, socket: str, now: int) -> Open | Ask:
+        """The address of a market data socket; for the private one the question for its key.
+
+        A key is asked for at every connection, because a socket opens with a dead one just as well and stays silent.
+        """
+        if socket == "private":
+            self._key_wanted, self._key_due = True, now + KEY_RETRY_NS
+            return Ask(What.KEY)
+        path = self._path(socket)
+        return Open(socket, f"{self._stream}/{socket}/stream{path and f'?streams={path}'}", QUIET_NS[socket])
+
+    def on_open(self, socket: str, now: int) -> Sequence[Fact]:
+        """Subscribe where the address did not; only the private socket counts as up before its first event."""
+        self._rotate_at[socket] = now + LIFE_NS - self.sockets.index(socket) * STAGGER_NS
+        if socket == "private":
+            return [fact.Up(socket)]
+        self._unproven.add(socket)
+        if socket == "public":
+            self._updates.clear()
+        if not self._path(socket):
+            streams = self._streams(socket)
+            for start in range(0, len(streams), SUBSCRIBE_MAX):
+                params = streams[start : start + SUBSCRIBE_MAX]
+                command = {"method": "SUBSCRIBE", "params": params, "id": start // SUBSCRIBE_MAX + 1}
+                self._acts.append(Say(socket, encode(command).decode()))
+        return []
+
+    def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
+        """The socket is gone."""
+        self._rotate_at.pop(socket, None)
+        self._unproven.discard(socket)
+        return [fact.Down(socket, reason)]
+
+    def on_wake(self, now: int) -> None:
+        """Renew the key, and end the sockets that the venue would end soon."""
+        if self._key_due is not None and now >= self._key_due:
+            self._key_due = now + KEY_RETRY_NS
+            self._want(Ask(What.KEY))
+        for socket, at in list(self._rotate_at.items()):
+            if now >= at:
+                del self._rotate_at[socket]
+                self._want(Shut(socket, "renewed before the venue's limit of 24 hours"))
+
+    @property
+    def wake_at(self) -> int | None:
+        """When the key or a socket needs renewal next."""
+        due = [*self._rotate_at.values(), *(() if self._key_due is None else (self._key_due,))]
+        return min(due, default=None)
+
+    def acts(self) -> list[Open | Shut | Say | Ask]:
+        """What is wanted on the wire, drained."""
+        acts, self._acts = self._acts, []
+        return acts
+
+    def _want(self, act: Open | Shut | Ask) -> None:
+        if act not in self._acts:
+            self._acts.append(act)
+
+    def _streams(self, socket: str) -> list[str]:
+        names = [symbol.lower() for symbol in self.symbols]
+        if socket == "market":
+            return [*(f"{name}@markPrice@1s" for name in names), "!contractInfo"]
+        depths = [f"{name}@depth20@100ms" for name in names] if self._depth else []
+        return [*(f"{name}@bookTicker" for name in names), *depths]
+
+    def _path(self, socket: str) -> str:
+        """The streams as they stand in the address; empty when they are too many for it."""
+        path = quote("/".join(self._streams(socket)), safe="/@!")
+        return path if len(path) <= PATH_MAX else ""
+
+    # Frames
+
+    def on_frame(self, socket: str, data: bytes, now: int) -> Sequence[Fact]:
+        """The facts in a frame; the first event of a market data connection also proves that it is up."""
+        try:
+            facts = self._readers[socket](data)
+        except MISREAD as error:
+            return self._misread(socket, data, error)
+        if socket in self._unproven and facts:
+            self._unproven.discard(socket)
+            return [fact.Up(socket), *facts]
+        return facts
+
+    def _misread(self, socket: str, data: bytes, error: Exception) -> Sequence[Fact]:
+        try:
+            label = wire.LABEL.decode(data)
+        except MISREAD:
+            label = wire.Label()
+        event = label.e or (label.data.e if label.data else "") or label.stream
+        if label.id is not None and not event and label.code is None and label.error is UNSET:
+            return []  # a command is acknowledged, which proves nothing
+        what = f"{event or 'frame'}: {error}"[:200]
+        private = socket == "private" and event not in QUIET_EVENTS
+        return [fact.Unknown(socket, what, _excerpt(data), private)]
+
+    def _read_public(self, data: bytes) -> Sequence[Fact]:
+        frame = wire.PUBLIC.decode(data)
+        event = frame.data
+        index = self._index_of(event.symbol)
+        if isinstance(event, wire.BookTicker):
+            facts = wire.quote_facts(index, event)
+            return facts if self._newer("quote", event.symbol, event.update) else []
+        if "@depth20@" not in frame.stream:
+            raise ValueError("differences of a book, not a book")
+        facts = wire.depth_facts(index, event)
+        return facts if self._newer("depth", event.symbol, event.update) else []
+
+    def _newer(self, kind: str, symbol: str, update: int) -> bool:
+        if update <= self._updates.get((kind, symbol), -1):
+            return False
+        self._updates[kind, symbol] = update
+        return True
+
+    def _read_market(self, data: bytes) -> Sequence[Fact]:
+        event = wire.MARKET.decode(data).data
+        if isinstance(event, wire.MarkPrice):
+            return wire.mark_facts(self._index_of(event.symbol), event)
+        if isinstance(event, wire.ContractInfo):
+            return self._contract_facts(event)
+        facts: list[Fact] = []
+        for row in event:  # all symbols of the venue: most are not ours
+            if (index := self._index.get(row.symbol)) is not None:
+                facts += wire.mark_facts(index, row)
+        return facts
+
+    def _contract_facts(self, event: wire.ContractInfo) -> Sequence[Fact]:
+        if event.symbol not in self._index:
+            return []  # the stream is about all symbols
+        instrument = self._listed.get(event.symbol)
+        if instrument is None:
+            self._want(Ask(What.INSTRUMENTS))
+            return []
+        if event.brackets is not UNSET and What.TIERS in self.answers:
+            self._want(Ask(What.TIERS))
+        trading = event.status == "TRADING"
+        if trading is instrument.trading:
+            return []
+        self._listed[event.symbol] = replace(instrument, trading=trading)
+        return [fact.Listed(tuple(self._listed.values()))]
+
+    def _read_private(self, data: bytes) -> Sequence[Fact]:
+        event = wire.PRIVATE.decode(data)
+        match event:
+            case wire.OrderEvent(order):
+                self._learn(order.venue_order, order.order)
+                return wire.order_facts(self._grid("order", order.symbol), order)
+            case wire.AccountEvent(at, update):
+                positions = [self._position_fact(row, at * MS) for row in update.positions or ()]
+                return [*positions, *wire.balance_facts(update, at * MS)]
+            case wire.ConfigEvent():
+                return self._config_facts(event)
+            case wire.MarginCall(positions, at):
+                symbols = ", ".join(row.symbol for row in positions)
+                return [fact.Warned(f"margin call: {symbols}"[:200], at * MS)]
+            case wire.KeyExpired():
+                self._key = None
+                self._want(Shut("private", "its key has expired"))
+                return [fact.Down("private", "its key has expired")]
+            case wire.TradeLite():
+                return []
+            case _:
+                assert_never(event)
+
+    def _position_fact(self, row: wire.PositionUpdate, at: int) -> Fact:
+        if row.symbol in self._index:
+            return wire.position_of(self._grid("position", row.symbol), row, at)
+        return _about_a_stranger("position", row.symbol, private=True)
+
+    def _config_facts(self, event: wire.ConfigEvent) -> Sequence[Fact]:
+        if event.assets is not None:
+            self._want(Ask(What.MODE))
+            multi = "many collateral assets" if event.assets.multi else "one collateral asset"
+            return [fact.Unknown("private", f"the account was switched to {multi}", "", private=True)]
+        if event.leverage is None:
+            raise ValueError("a setting that is not named")
+        if (index := self._index.get(event.leverage.symbol)) is None:
+            return [_about_a_stranger("leverage", event.leverage.symbol, private=False)]
+        return [fact.Leverage(index, event.leverage.leverage)]
+
+    def _index_of(self, symbol: str) -> int:
+        index = self._index.get(symbol)
+        if index is None:
+            raise ValueError(f"{symbol:.40} is not in the portfolio")
+        return index
+
+    def _grid(self, what: str, symbol: str) -> Instrument:
+        instrument = self._listed.get(symbol)
+        if instrument is None:
+            why = "is not listed" if symbol in self._index else "is not in the portfolio"
+            raise ValueError(f"{what} of {symbol:.40}, which {why}")
+        return instrument
+
+    def _learn(self, venue_order: int, order: str) -> None:
+        self._names[str(venue_order)] = order
+        if len(self._names) > NAMES_MAX:
+            del self._names[next(iter(self._names))]
+
+    # Requests
+
+    def weigh(self, request: Request) -> Weight:
+        """The lane and the price of a request."""
+        match request:
+            case Place(order):
+                lane = Lane.RESCUE if order.reduce else Lane.CREATE
+                return Weight(lane, (("orders_10s", 1), ("orders_1m", 1)))
+            case Batch(orders):
+                lane = Lane.RESCUE if all(order.reduce for order in orders) else Lane.CREATE
+                return Weight(lane, (("orders_10s", 5), ("orders_1m", 1), ("weight_1m", 5)))
+            case Cancel():
+                return Weight(Lane.RESCUE, (("weight_1m", 1),))
+            case Arm():
+                return Weight(Lane.RESCUE, (("weight_1m", 10),))
+            case Ask(what):
+                lane = Lane.RESOLVE if what in (What.ORDER, What.KEY) else Lane.REFRESH
+                return Weight(lane, ((QUESTIONS[what].bucket, QUESTIONS[what].weight),))
+            case _:
+                assert_never(request)
+
+    def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
+        """The request, signed; or what became of it where it can't be sent."""
+        if self._sign is None and not (isinstance(request, Ask) and request.what in self.answers):
+            return _outcome(request, Fault.ACCOUNT, "", "no key is configured")
+        match request:
+            case Ask():
+                return self._ask(request, now)
+            case Place(order):
+                return self._place(request, (order,), now)
+            case Batch(orders):
+                return self._place(request, orders, now)
+            case Cancel(order, index):
+                params = [("symbol", self.symbols[index]), ("origClientOrderId", order)]
+                return self._signed(request, "DELETE", "/fapi/v1/order", params, now)
+            case Arm(index, ms):
+                params = [("symbol", self.symbols[index]), ("countdownTime", str(ms))]
+                return self._signed(request, "POST", "/fapi/v1/countdownCancelAll", params, now)
+            case _:
+                assert_never(request)
+
+    def _ask(self, ask: Ask, now: int) -> Call:
+        route = QUESTIONS[ask.what]
+        if ask.what is What.KEY:
+            method = "POST" if self._key_wanted or self._key is None else "PUT"
+            return self._call(ask, method, route.path, now, headers=self._key_header, conceal=CONCEALED_KEY)
+        if not route.private:
+            return self._call(ask, "GET", route.path, now)
+        params: list[tuple[str, str]] = []
+        if ask.what in (What.FEES, What.ORDER, What.TRADES):
+            assert ask.instrument is not None, "the question is about one instrument"
+            params.append(("symbol", self.symbols[ask.instrument]))
+        if ask.what is What.ORDER:
+            assert ask.order is not None, "the question is about one order"
+            params.append(("origClientOrderId", ask.order))
+        if ask.what is What.TRADES:
+            params.append(("limit", str(TRADES_PAGE)))
+            if ask.since is not None:
+                params.append(("fromId", str(int(ask.since) + 1)))
+        return self._signed(ask, "GET", route.path, params, now)
+
+    def _place(self, request: Place | Batch, orders: Sequence[Order], now: int) -> Call | Sequence[Fact]:
+        """Orders on the wire, in time: the venue may not take them after the first of them expires."""
+        if not 1 <= len(orders) <= BATCH_MAX:
+            return _outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
+        if any(order.symbol not in self._listed for order in orders):
+            return _outcome(request, Fault.CLOSED, "", "the instrument is not listed")
+        deadline_ms = (min(order.expires_at for order in orders) + self._offset_ns - self._error_ns) // MS
+        window_ms = min(self._window_ms, deadline_ms - self._venue_ms(now) - 1)
+        if window_ms < 1:
+            return _outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
+        rows = [self._order_params(order) for order in orders]
+        if isinstance(request, Place):
+            return self._signed(request, "POST", "/fapi/v1/order", rows[0], now, window_ms, ORDER_MS)
+        params = [("batchOrders", encode([dict(row) for row in rows]).decode())]
+        return self._signed(request, "POST", "/fapi/v1/batchOrders", params, now, window_ms, ORDER_MS)
+
+    def _order_params(self, order: Order) -> list[tuple[str, str]]:
+        instrument = self._listed[order.symbol]
+        params = [
+            ("symbol", order.symbol),
+            ("side", "BUY" if order.lots > 0 else "SELL"),
+            ("type", "MARKET" if order.style is Style.MARKET else "LIMIT"),
+            ("quantity", _plain(instrument.quantity(order.lots))),
+        ]
+        if order.style is not Style.MARKET:
+            assert order.ticks is not None, "a limit order has a price"
+            params.append(("timeInForce", "IOC" if order.style is Style.IOC else "GTX"))
+            params.append(("price", _plain(instrument.price(order.ticks))))
+        if order.side is not Side.NET:  # the row says what reduces, and reduceOnly is refused beside it
+            params.append(("positionSide", order.side.upper()))
+        elif order.reduce:
+            params.append(("reduceOnly", "true"))
+        params.append(("newClientOrderId", order.id))
+        params.append(("newOrderRespType", "RESULT"))
+        params.append(("selfTradePreventionMode", "EXPIRE_MAKER"))
+        return params
+
+    def _signed(
+        self,
+        request: Request,
+        method: str,
+        path: str,
+        params: Sequence[tuple[str, str]],
+        now: int,
+        window_ms: int | None = None,
+        timeout_ms: int = CALL_MS,
+    ) -> Call:
+        assert self._sign is not None, "account questions and orders need credentials"
+        stamp = [("recvWindow", str(window_ms or self._window_ms)), ("timestamp", str(self._venue_ms(now)))]
+        query = urlencode([*params, *stamp], quote_via=quote)
+        path = f"{path}?{query}&signature={quote(self._sign(query.encode()), safe='')}"
+        return self._call(request, method, path, now, headers=self._key_header, timeout_ms=timeout_ms)
+
+    def _call(
+        self,
+        request: Request,
+        method: str,
+        path: str,
+        now: int,
+        headers: tuple[tuple[str, str], ...] = (),
+        timeout_ms: int = CALL_MS,
+        conceal: str | None = None,
+    ) -> Call:
+        self._tag += 1
+        return Call(self._tag, request, method, self._rest + path, headers, b"", timeout_ms, conceal, now)
+
+    def _venue_ms(self, now: int) -> int:
+        return (now + self._offset_ns) // MS
+
+    # Replies
+
+    def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
+        """What an answer says, and what its headers say about our budgets."""
+        used: list[Fact] = [
+            fact.Used(bucket, int(count))
+            for header, bucket in USED.items()
+            if re.fullmatch("[0-9]{1,9}", count := reply.headers.get(header, ""))
+        ]
+        if not 200 <= reply.status < 300:
+            return [*used, *self._failure_facts(call, reply, now)]
+        try:
+            return [*used, *self._answer(call, reply.body, now)]
+        except MISREAD as error:
+            excerpt = "" if call.conceal else _excerpt(reply.body)
+            return [*used, *_outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {excerpt}")]
+
+    def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
+        """What is known when no answer comes: nothing, unless the request never left."""
+        return _outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+
+    def _failure_facts(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
+        code, text = _words(reply)
+        verdict = _verdict(reply.status, code, text)
+        match call.request, verdict:
+            case Ask(What.ORDER, order=str(order)), Reaction.ABSENT:
+                return [fact.Absent(order, self._asked_at(call))]
+            case Ask(What.KEY), Reaction.NO_KEY if call.method == "PUT":
+                self._key = None
+                self._want(Shut("private", "its key is gone"))
+        told = self._consequences(verdict, reply.status, code, text)
+        if verdict in (Reaction.SLOW, Reaction.BANNED):
+            banned = verdict is Reaction.BANNED
+            told.append(fact.Throttled(self._silent_until(banned, text, reply, now), banned, text))
+        return [*told, *_outcome(call.request, verdict, str(code or reply.status), text)]
+
+    def _consequences(self, verdict: Fault | Reaction, status: int, code: int | None, text: str) -> list[Fact]:
+        """What a failure means beyond the request that it answers."""
+        if verdict is Fault.CLOCK:
+            self._samples.clear()
+            self._want(Ask(What.TIME))
+        elif code in MODE_CODES:
+            self._want(Ask(What.MODE))
+        elif verdict is Reaction.DENIED:
+            return [fact.Denied(f"{code or status}: {text}")]
+        elif verdict is Reaction.ORDERS:
+            bucket = next(one for one in LIMITS if one.name == ("orders_1m" if "MINUTE" in text else "orders_10s"))
+            return [fact.Used(bucket.name, bucket.capacity)]
+        return []
+
+    def _silent_until(self, banned: bool, text: str, reply: Reply, now: int) -> int:
+        if match := re.search(r"banned until ([0-9]{13})\b", text):
+            until = int(match[1]) * MS - self._offset_ns
+        elif re.fullmatch("[0-9]{1,6}", wait := reply.headers.get("retry-after", "")):
+            until = now + int(wait) * SECOND
+        elif banned:
+            until = now + BAN_NS
+        else:
+            until = ((now + self._offset_ns) // MINUTE + 1) * MINUTE - self._offset_ns
+        return min(max(until, now), now + BAN_MAX_NS)
+
+    def _asked_at(self, call: Call) -> int:
+        """The venue's time when a call was signed, at the earliest."""
+        return call.at + self._offset_ns - self._error_ns
+
+    def _answer(self, call: Call, body: bytes, now: int) -> Sequence[Fact]:
+        match call.request:
+            case Place(order):
+                return self._order_answer(body, order.id, order.symbol)
+            case Batch(orders):
+                return self._batch_answer(orders, body)
+            case Cancel(order, index):
+                return self._order_answer(body, order, self.symbols[index])
+            case Arm():
+                return []
+            case Ask() as ask:
+                return self._ask_answer(ask, call, body, now)
+            case _:
+                assert_never(call.request)
+
+    def _order_answer(self, body: bytes | Raw, order: str, symbol: str) -> list[Fact]:
+        row = wire.ORDER.decode(body)
+        if row.client_order_id != order or row.symbol != symbol:
+            raise ValueError("the answer is about another order")
+        self._learn(row.order_id, order)
+        return wire.order_row_facts(self._grid("order", symbol), row)
+
+    def _batch_answer(self, orders: Sequence[Order], body: bytes) -> Sequence[Fact]:
+        """Each order's own outcome; one that the answer leaves out, or hides in garbage, is lost."""
+        facts: list[Fact] = []
+        rows = wire.RAWS.decode(body)
+        for order, row in zip_longest(orders, rows[: len(orders)]):
+            if row is None:
+                facts.append(fact.Lost(order.id, "missing in the answer to its batch"))
+                continue
+            try:
+                failure = wire.FAILURE.decode(row)
+                if failure.code is None:
+                    facts += self._order_answer(row, order.id, order.symbol)
+                    continue
+                verdict = _verdict(400, failure.code, failure.msg)
+                facts += self._consequences(verdict, 400, failure.code, failure.msg)
+                facts.append(_fate(order.id, verdict, str(failure.code), failure.msg))
+            except MISREAD as error:
+                facts.append(fact.Lost(order.id, f"unreadable: {error}"))
+        return facts
+
+    def _ask_answer(self, ask: Ask, call: Call, body: bytes, now: int) -> Sequence[Fact]:
+        match ask.what:
+            case What.TIME:
+                return self._time_answer(call, wire.SERVER_TIME.decode(body).server_time, now)
+            case What.INSTRUMENTS:
+                return self._instruments_answer(wire.EXCHANGE_INFO.decode(body).symbols)
+            case What.PRICES:
+                return self._each(ask.what, wire.RAWS.decode(body), wire.premium_facts)
+            case What.INTERVALS:
+                return self._intervals_answer(wire.RAWS.decode(body))
+            case What.TIERS:
+                return self._each(ask.what, wire.RAWS.decode(body), wire.tier_facts)
+            case What.LEVERAGE:
+                return self._each(ask.what, wire.RAWS.decode(body), wire.leverage_facts)
+            case What.MODE:
+                mode = wire.ACCOUNT_CONFIG.decode(body)
+                return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
+            case What.ACCOUNT:
+                return wire.account_facts(wire.ACCOUNT.decode(body), self._asked_at(call))
+            case What.POSITIONS:
+                return self._positions_answer(wire.POSITIONS.decode(body), self._asked_at(call))
+            case What.ORDERS:
+                return self._orders_answer(wire.OPEN_ORDERS.decode(body), self._asked_at(call))
+            case What.FEES | What.ORDER | What.TRADES:
+                return self._one_answer(ask, body)
+            case What.KEY:
+                return self._key_answer(call, wire.LISTEN_KEY.decode(body).listen_key, now)
+            case _:
+                assert_never(ask.what)
+
+    def _one_answer(self, ask: Ask, body: bytes) -> Sequence[Fact]:
+        """The answer to a question about one instrument or one order."""
+        assert ask.instrument is not None, "such a question names its instrument"
+        symbol = self.symbols[ask.instrument]
+        if ask.what is What.ORDER:
+            assert ask.order is not None, "a question about an order names it"
+            return self._order_answer(body, ask.order, symbol)
+        if ask.what is What.TRADES:
+            rows = wire.TRADES.decode(body)
+            last = max((row.id for row in rows), default=-1)
+            if len(rows) >= TRADES_PAGE and last > int(ask.since or -1):  # a full page has a next one
+                self._want(Ask(What.TRADES, ask.instrument, since=str(last)))
+            return wire.trade_facts(self._grid("fills", symbol), rows, self._names)
+        fees = wire.COMMISSION.decode(body)
+        if fees.symbol != symbol:
+            raise ValueError("the answer is about another symbol")
+        return [fact.Fees(ask.instrument, number(fees.maker_commission_rate), number(fees.taker_commission_rate))]
+
+    def _time_answer(self, call: Call, server_ms: int, now: int) -> Sequence[Fact]:
+        """The offset of the quickest of the last round trips, which knows it best."""
+        trip = now - call.at
+        if trip < 0:
+            raise ValueError("our clock went backwards")
+        self._samples.append((trip, server_ms * MS - (call.at + trip // 2)))
+        best, self._offset_ns = min(self._samples)
+        self._error_ns = best // 2
+        return [fact.Clock(self._offset_ns, self._error_ns)]
+
+    def _each(self, what: What, rows: Sequence[Raw], read: Callable[[int, Raw], Sequence[Fact]]) -> list[Fact]:
+        """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
+        facts: list[Fact] = []
+        for row in rows:
+            symbol = wire.SYMBOL.decode(row).symbol
+            if (index := self._index.get(symbol)) is None:
+                continue
+            try:
+                facts += read(index, row)
+            except (*MISREAD, KeyError) as error:
+                facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], _excerpt(bytes(row)), False))
+        return facts
+
+    def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
+        listed: dict[int, Instrument] = {}
+
+        def read(index: int, row: Raw) -> Sequence[Fact]:
+            contract = wire.CONTRACT.decode(row)
+            if "PERPETUAL" in contract.contract_type:
+                listed[index] = wire.instrument_of(index, self.symbols[index], contract)
+            return []
+
+        misread = self._each(What.INSTRUMENTS, rows, read)
+        self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
+        return [fact.Listed(tuple(self._listed.values())), *misread]
+
+    def _intervals_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
+        """The interval of every instrument: the venue leaves out those that settle every eight hours."""
+        named: set[int] = set()
+
+        def read(index: int, row: Raw) -> Sequence[Fact]:
+            named.add(index)
+            return [fact.Interval(index, wire.FUNDING_INFO.decode(row).funding_interval_hours)]
+
+        facts = self._each(What.INTERVALS, rows, read)
+        return [*facts, *(fact.Interval(index, 8.0) for index in range(len(self.symbols)) if index not in named)]
+
+    def _positions_answer(self, rows: Sequence[wire.PositionRow], asked_at: int) -> Sequence[Fact]:
+        if not self._listed:
+            raise ValueError("the instruments are not listed yet")
+        held, strangers = [], []
+        for row in rows:
+            if row.symbol in self._listed:
+                held.append(wire.position_of(self._listed[row.symbol], row, row.at * MS))
+            elif exact(row.amount) and row.symbol not in strangers:
+                strangers.append(row.symbol)
+        return [fact.Positions(tuple(held), tuple(strangers), asked_at)]
+
+    def _orders_answer(self, rows: Sequence[wire.OpenRow], asked_at: int) -> Sequence[Fact]:
+        if not self._listed:
+            raise ValueError("the instruments are not listed yet")
+        for row in rows:
+            self._learn(row.order_id, row.client_order_id)
+        found = (wire.open_order(self._listed.get(row.symbol), self._index.get(row.symbol), row) for row in rows)
+        return [fact.Orders(tuple(found), asked_at)]
+
+    def _key_answer(self, call: Call, key: str | None, now: int) -> Sequence[Fact]:
+        """Open the private socket that waits for the key, or have one with another key opened anew."""
+        before = self._key
+        self._key = key or (before if call.method == "PUT" else None)
+        if self._key is None:
+            raise ValueError("no key in it")
+        self._key_due = now + KEY_LIFE_NS
+        if self._key_wanted and call.method == "POST":
+            self._key_wanted = False
+            url = f"{self._stream}/private/ws/{quote(self._key, safe='')}"
+            self._want(Open("private", url, QUIET_NS["private"]))
+        elif before is not None and self._key != before:
+            self._want(Shut("private", "its key has changed"))
+        return []
+
+
+def _about_a_stranger(what: str, symbol: str, *, private: bool) -> fact.Unknown:
+    return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private)
+
+
+def _excerpt(data: bytes) -> str:
+    return data[:200].decode("utf-8", "replace")
+
+
+def _plain(value: Decimal) -> str:
+    """Exact digits without exponent or trailing zeros."""
+    return format(value.normalize(), "f")
+
+
+# Failures
+
+
+def _words(reply: Reply) -> tuple[int | None, str]:
+    """The venue's own code, if the body holds one, and what it says."""
+    try:
+        failure = wire.FAILURE.decode(reply.body)
+    except MISREAD:
+        return None, _excerpt(reply.body)
+    return failure.code, failure.msg[:200]
+
+
+def _verdict(status: int, code: int | None, text: str) -> Fault | Reaction:
+    """What a failure means. Only a client error with a code, or a plain "no", proves that nothing was executed."""
+    if code == -1008 or (status == 503 and text.strip() == "Service Unavailable."):
+        return Fault.BUSY
+    if status == 408 or not 400 <= status < 500:
+        return Reaction.UNKNOWN
+    by_status = REPLIES.get(status, Reaction.UNKNOWN if code is None else Fault.OTHER)
+    verdict = by_status if code is None else REPLIES.get(code, by_status)
+    if status == 418 or (verdict is Reaction.SLOW and "banned until" in text):
+        return Reaction.BANNED
+    return verdict
+
+
+def _fate(order: str, verdict: Fault | Reaction, code: str, reason: str) -> fact.Refused | fact.Lost:
+    """What became of an order that the venue did not accept in so many words."""
+    fault = verdict if isinstance(verdict, Fault) else REFUSALS.get(verdict)
+    if fault is None:
+        return fact.Lost(order, f"{code} {reason}".strip())
+    return fact.Refused(order, code, reason, fault)
+
+
+def _outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str) -> list[Fact]:
+    """What is known of each thing that a failed request was about.
+
+    A cancel that failed, for whatever reason, says nothing of its order: that is asked about.
+    """
+    told = f"{code} {reason}".strip()
+    match request:
+        case Place(order):
+            return [_fate(order.id, verdict, code, reason)]
+        case Batch(orders):
+            return [_fate(order.id, verdict, code, reason) for order in orders]
+        case Cancel(id_):
+            return [fact.Lost(id_, "cancel: unknown order" if verdict is Reaction.GONE else f"cancel: {told}")]
+        case Arm():
+            return [fact.Unanswered("arm", told)]
+        case Ask(what):
+            return [fact.Unanswered(what, told)]
+        case _:
+            assert_never(request)
+
+
+# Signing and addresses
+
+
+def _signer(credentials: Credentials) -> Callable[[bytes], str]:
+    """What turns a query into its signature: HMAC in hex, or Ed25519 or RSA in base64 when the secret is a PEM key."""
+    text = credentials.secret.reveal().strip()
+    if not text:
+        raise ValueError("the secret is empty")
+    if "-----BEGIN" not in text:
+        key = text.encode()
+        return lambda query: hmac.new(key, query, hashlib.sha256).hexdigest()
+    try:
+        private = load_pem_private_key(text.encode(), None)
+    except (ValueError, TypeError):
+        raise ValueError("the secret is no readable PEM key: use an unencrypted PKCS#8 private key") from None
+    if isinstance(private, Ed25519PrivateKey):
+        return lambda query: b64encode(private.sign(query)).decode()
+    if isinstance(private, RSAPrivateKey):
+        return lambda query: b64encode(private.sign(query, PKCS1v15(), SHA256())).decode()
+    raise ValueError("the secret is a key of another kind: Binance takes Ed25519 and RSA keys")
+
+
+def _pinned(name: str, url: str, schemes: tuple[str, str]) -> str:
+    """The address, if it leads to the venue, or to this machine; so that a typo can't send signatures elsewhere."""
+    secure, plain = schemes
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(f"{name}: not an address, write {secure}://host") from None
+    home = host == "localhost" or _loopback(host)
+    ours = any(host == domain or host.endswith(f".{domain}") for domain in DOMAINS)
+    clean = re.fullmatch(r"[a-z0-9.:-]+", host) and re.fullmatch(r"[A-Za-z0-9/._-]*", parts.path)
+    if not clean or parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(f"{name}: write {secure}://host alone, without user, query or spaces")
+    if not (home and parts.scheme in schemes) and not (ours and parts.scheme == secure):
+        raise ValueError(
+            f"{name}: {parts.scheme}://{host} is not Binance: use {secure}:// with a host under "
+            f"{' or '.join(DOMAINS)}, or {plain}://127.0.0.1 for a local exchange"
+        )
+    netloc = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,794 @@
+"""Answers and failures: what is known afterwards, and what is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.binance import REPLIES, Reaction
+from agent.core.events import (
+    Absent,
+    Accepted,
+    Balance,
+    Clock,
+    Denied,
+    Ended,
+    Fact,
+    Fault,
+    Fees,
+    Filled,
+    Funding,
+    Interval,
+    Leverage,
+    Listed,
+    Lost,
+    Margin,
+    Mark,
+    Mode,
+    OpenOrder,
+    Orders,
+    Position,
+    Positions,
+    Refused,
+    Side,
+    Throttled,
+    Tiers,
+    Unanswered,
+    Unknown,
+    Used,
+)
+from agent.core.instruments import Instrument, Tier
+from agent.core.venue import Arm, Ask, Batch, Cancel, Place, Reply, Request, What
+from tests.adapters.binance_kit import (
+    MS,
+    NOW,
+    SYMBOLS,
+    S,
+    build,
+    call_for,
+    contract,
+    credentials,
+    order,
+    shared,
+    tell,
+    told,
+)
+
+ORDER = order()
+ROW = {
+    "clientOrderId": ORDER.id,
+    "symbol": "BTCUSDT",
+    "orderId": 77,
+    "status": "NEW",
+    "executedQty": "0",
+    "origQty": "0.006",
+    "side": "BUY",
+    "updateTime": 5,
+}
+REQUESTS: list[Request] = [
+    Place(ORDER),
+    Batch((ORDER, order(id="second"))),
+    Cancel(ORDER.id, 0),
+    Arm(0, 1),
+    *(Ask(what, 0, ORDER.id) for what in What),
+]
+
+
+def failed(request: Request, status: int, body: Any, **headers: str) -> list[Fact]:
+    return tell(build(), request, body, status, headers=headers)
+
+
+# Orders
+
+
+@pytest.mark.parametrize(
+    ("status", "done", "ended"),
+    [
+        ("NEW", "0", None),
+        ("PARTIALLY_FILLED", "0.0020", None),
+        ("FILLED", "0.006", "filled"),
+        ("CANCELED", "0.001", "cancelled"),
+        ("EXPIRED", "0", "expired"),
+        ("EXPIRED_IN_MATCH", "0", "expired in match"),
+        ("REJECTED", "0", "rejected"),
+    ],
+)
+@pytest.mark.parametrize("request_", [Place(ORDER), Cancel(ORDER.id, 0), Ask(What.ORDER, 0, ORDER.id)])
+def test_an_order_row_says_where_it_stands(request_: Request, status: str, done: str, ended: str | None) -> None:
+    facts = tell(build(), request_, ROW | {"status": status, "executedQty": done})
+    lots = int(Decimal(done) * 1000)
+    accepted = Accepted(ORDER.id, "77", lots, 5 * MS)
+    assert facts == [accepted, *([Ended(ORDER.id, ended, lots, 5 * MS)] if ended else [])]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>ok</html>",
+        b"{}",
+        b"[]",
+        b"null",
+        ROW | {"clientOrderId": "another"},
+        ROW | {"symbol": "ETHUSDT"},
+        ROW | {"status": "SOMETHING"},
+        ROW | {"executedQty": "0.0001"},
+        ROW | {"executedQty": "-1"},
+        ROW | {"executedQty": "NaN"},
+        ROW | {"executedQty": 0},
+        ROW | {"orderId": "77"},
+        ROW | {"updateTime": -1},
+        {"code": -2019, "msg": "a refusal under a good status"},
+    ],
+)
+def test_a_good_status_without_the_order_proves_nothing(body: Any) -> None:
+    (placed,) = tell(build(), Place(ORDER), body)
+    (cancelled,) = tell(build(), Cancel(ORDER.id, 0), body)
+    (asked,) = tell(build(), Ask(What.ORDER, 0, ORDER.id), body)
+    assert isinstance(placed, Lost)
+    assert isinstance(cancelled, Lost)
+    assert isinstance(asked, Unanswered)
+
+
+CLASSES: dict[Fault | str, list[int]] = {
+    "lost": [-1000, -1001, -1006, -1007, -2011, -2013, -4116, -1125, -4046, -4059, -4171],
+    Fault.ACCOUNT: [
+        -1002, -1022, -2014, -2015, -2023, -4109, -4189, -4192, -4202, -4203, -4205, -4209, -4400, -4401, -4402, -4403,
+    ],
+    Fault.BUSY: [-1003, -1008, -1015, -2025, -4117],
+    Fault.CLOCK: [-1021, -4188, -5028],
+    Fault.MARGIN: [-2018, -2019, -2027, -2028],
+    Fault.REDUCE: [-2022, -2024, -4118],
+    Fault.PRICE: [-2020, -4131, -5021, -5022],
+    Fault.CLOSED: [-1121, -1122, -4087, -4088, -4108, -4110, -4140, -4141],
+    Fault.RULE: [
+        -1013, -1102, -1104, -1106, -1111, -1116, -1117, -1120, -1130, -2026, -4000, -4001, -4002, -4003, -4004, -4005,
+        -4013, -4014, -4015, -4016, -4021, -4023, -4024, -4028, -4060, -4061, -4062, -4082, -4120, -4137, -4138, -4164,
+        -4183, -4184, -4210, -4211, -5037, -5038, -5039, -5040, -5041, -5043, -5047,
+    ],
+    Fault.OTHER: [
+        -2010, -2021, -4045, -4047, -4048, -4067, -4068, -4142, -4161, -4167, -4168, -4169, -4170, -4172, -4531, -5024,
+        -5025, -5026, -5027,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("expected", "code"), [(kind, code) for kind, codes in CLASSES.items() for code in codes])
+def test_every_code_has_a_class(expected: Fault | str, code: int) -> None:
+    assert code in REPLIES
+    facts = failed(Place(ORDER), 400, {"code": code, "msg": "words"})
+    last = facts[-1]
+    if expected == "lost":
+        assert isinstance(last, Lost)
+    else:
+        assert isinstance(last, Refused)
+        assert (last.fault, last.code, last.reason) == (expected, str(code), "words")
+
+
+def test_no_class_is_without_a_test() -> None:
+    tested = {code for codes in CLASSES.values() for code in codes}
+    in_between = {-4204, -4206, -4207, -4208}
+    assert {code for code in REPLIES if code < 0} == tested | in_between
+    assert {code for code in REPLIES if code > 0} == {401, 403, 408, 418, 429, 451}
+    assert set(REPLIES.values()) == set(Reaction) | set(Fault)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "fault"),
+    [
+        (400, {"code": -1, "msg": "new"}, Fault.OTHER),
+        (409, {"code": -9999, "msg": "new"}, Fault.OTHER),
+        (400, b"<html>", None),
+        (404, b"", None),
+        (302, b"", None),
+        (400, {"msg": "no code"}, None),
+        (408, {"code": -2019, "msg": "x"}, None),
+        (408, b"", None),
+        (500, b"", None),
+        (502, b"<html>", None),
+        (504, {"code": -2019, "msg": "x"}, None),
+        (500, {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}, None),
+        (503, {"code": -1000, "msg": "Unknown error, please check your request or try again later."}, None),
+        (503, b"Unknown error, please check your request or try again later.", None),
+        (503, b"<h1>503 Service Unavailable</h1>", None),
+        (503, b"Service Unavailable.", Fault.BUSY),
+        (503, {"code": 0, "msg": "Service Unavailable."}, Fault.BUSY),
+        (503, {"code": -1008, "msg": "overloaded"}, Fault.BUSY),
+        (400, {"code": -1008, "msg": "overloaded"}, Fault.BUSY),
+        (401, b"", Fault.ACCOUNT),
+        (403, b"<html>", Fault.ACCOUNT),
+        (451, {"code": 0, "msg": "restricted location"}, Fault.ACCOUNT),
+        (418, b"", Fault.BUSY),
+        (429, b"", Fault.BUSY),
+        (429, {"code": -9999, "msg": "x"}, Fault.BUSY),
+    ],
+)
+def test_only_a_plain_no_refuses_an_order(status: int, body: Any, fault: Fault | None) -> None:
+    last = failed(Place(ORDER), status, body)[-1]
+    if fault is None:
+        assert isinstance(last, Lost)
+    else:
+        assert isinstance(last, Refused)
+        assert last.fault is fault
+
+
+@pytest.mark.parametrize("code", sorted(REPLIES))
+def test_a_failed_cancel_or_question_never_refuses_an_order(code: int) -> None:
+    status, body = (code, b"") if code > 0 else (400, {"code": code, "msg": "m"})
+    for request in (Cancel(ORDER.id, 0), Ask(What.ORDER, 0, ORDER.id), Ask(What.POSITIONS), Arm(0, 1)):
+        facts = failed(request, status, body)
+        assert not any(isinstance(fact, Refused) for fact in facts)
+        if isinstance(request, Cancel):
+            assert isinstance(facts[-1], Lost)
+        elif code == -2013 and isinstance(request, Ask) and request.what is What.ORDER:
+            assert facts == [Absent(ORDER.id, NOW)]
+        else:
+            assert isinstance(facts[-1], Unanswered)
+
+
+def test_a_cancel_of_an_unknown_order_is_asked_about() -> None:
+    assert failed(Cancel("x", 0), 400, {"code": -2011, "msg": "Unknown order sent."}) == [
+        Lost("x", "cancel: unknown order")
+    ]
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+def test_absence_needs_a_proper_answer(status: int) -> None:
+    (fact,) = failed(Ask(What.ORDER, 0, "x"), status, {"code": -2013, "msg": "Order does not exist."})
+    assert isinstance(fact, Unanswered)
+
+
+def test_absence_is_dated_by_the_venues_clock_when_it_was_asked() -> None:
+    dialect = build()
+    told(dialect, call_for(dialect, Ask(What.TIME)), {"serverTime": NOW // MS + 9_000}, now=NOW + 20 * MS)
+    call = call_for(dialect, Ask(What.ORDER, 0, "x"), NOW + S)
+    facts = told(dialect, call, {"code": -2013, "msg": ""}, 400, now=NOW + 3 * S)
+    assert facts == [Absent("x", NOW + S + 9_000 * MS - 10 * MS - 10 * MS)]
+
+
+def test_silence() -> None:
+    dialect = build()
+    for sent, placed in ((False, Refused(ORDER.id, "", "reset", Fault.BUSY)), (True, Lost(ORDER.id, "reset"))):
+        assert dialect.on_silence(call_for(dialect, Place(ORDER)), sent, "reset", NOW) == [placed]
+        assert dialect.on_silence(call_for(dialect, Cancel("x", 0)), sent, "reset", NOW) == [Lost("x", "cancel: reset")]
+        for request in (Ask(What.ORDER, 0, "x"), Ask(What.TIME), Arm(0, 1)):
+            (fact,) = dialect.on_silence(call_for(dialect, request), sent, "reset", NOW)
+            assert isinstance(fact, Unanswered)
+    batch = Batch((ORDER, order(id="b")))
+    assert dialect.on_silence(call_for(dialect, batch), True, "reset", NOW) == [
+        Lost(ORDER.id, "reset"),
+        Lost("b", "reset"),
+    ]
+
+
+# Batches
+
+
+def test_each_order_of_a_batch_has_its_own_outcome() -> None:
+    orders = tuple(order(id=name) for name in "abcde")
+    facts = tell(
+        build(),
+        Batch(orders),
+        [
+            ROW | {"clientOrderId": "a", "status": "FILLED", "executedQty": "0.006"},
+            {"code": -2022, "msg": "ReduceOnly Order is rejected."},
+            {"code": -1007, "msg": "Timeout"},
+            ROW | {"clientOrderId": "someone else"},
+        ],
+    )
+    assert facts[:4] == [
+        Accepted("a", "77", 6, 5 * MS),
+        Ended("a", "filled", 6, 5 * MS),
+        Refused("b", "-2022", "ReduceOnly Order is rejected.", Fault.REDUCE),
+        Lost("c", "-1007 Timeout"),
+    ]
+    assert [(type(fact), fact.order) for fact in facts[4:] if isinstance(fact, Lost)] == [(Lost, "d"), (Lost, "e")]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"[null, 1]", b"[[], {}]", [ROW], [{}, {"code": "x"}]])
+def test_what_a_batch_answer_leaves_out_is_lost(body: Any) -> None:
+    orders = (order(id="a"), order(id="b"))
+    facts = tell(build(), Batch(orders), body)
+    assert [(type(fact).__name__, getattr(fact, "order", "")) for fact in facts] == [("Lost", "a"), ("Lost", "b")]
+
+
+def test_a_longer_answer_than_the_batch_is_cut() -> None:
+    facts = tell(build(), Batch((ORDER,)), [ROW, {"code": -2019, "msg": "of nobody"}])
+    assert facts == [Accepted(ORDER.id, "77", 0, 5 * MS)]
+
+
+def test_a_batch_that_fails_as_a_whole() -> None:
+    batch = Batch((order(id="a"), order(id="b")))
+    facts = failed(batch, 429, {"code": -1003, "msg": "slow down"})
+    assert [type(fact) for fact in facts] == [Throttled, Refused, Refused]
+    assert [type(fact) for fact in failed(batch, 504, b"")] == [Lost, Lost]
+
+
+# Limits, clock, key
+
+
+def test_headers_tell_what_is_used() -> None:
+    headers = {
+        "x-mbx-used-weight-1m": "2399",
+        "x-mbx-order-count-10s": "7",
+        "x-mbx-order-count-1m": "x",
+        "retry-after": "1",
+    }
+    expected = [Used("weight_1m", 2399), Used("orders_10s", 7)]
+    assert tell(build(), Arm(0, 1), {}, headers=headers) == expected
+    assert failed(Arm(0, 1), 400, b"", **headers)[:2] == expected
+
+
+def test_too_many_requests_mean_silence_until_the_next_minute() -> None:
+    now = NOW // (60 * S) * 60 * S + 12 * S
+    (fact, _) = tell(build(), Ask(What.TIME), {"code": -1003, "msg": "Too many requests"}, 429, now=now)
+    assert fact == Throttled(now + 48 * S, False, "Too many requests")
+
+
+def test_the_minute_is_the_venues() -> None:
+    dialect = build()
+    now = NOW // (60 * S) * 60 * S + 12 * S
+    told(dialect, call_for(dialect, Ask(What.TIME), now), {"serverTime": now // MS + 8_000}, now=now)
+    (fact, _) = tell(dialect, Ask(What.MODE), b"", 429, now=now)
+    assert isinstance(fact, Throttled)
+    assert fact.until == now + 40 * S
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "retry", "seconds", "banned"),
+    [
+        (429, "x", "17", 17, False),
+        (418, "x", "", 120, True),
+        (418, "x", "300", 300, True),
+        (418, f"Way too many requests; IP(203.0.113.7) banned until {NOW // MS + 5_000}. Please", "300", 5, True),
+        (429, f"IP banned until {NOW // MS + 5_000}", "", 5, True),
+        (418, f"banned until {NOW // MS - 5_000}.", "", 0, True),
+        (418, "banned until 9999999999999", "", 72 * 3600, True),
+        (418, "x", "999999", 72 * 3600, True),
+        (418, "x", "-5", 120, True),
+        (418, "x", "soon", 120, True),
+    ],
+)
+def test_how_long_to_be_silent(status: int, message: str, retry: str, seconds: int, banned: bool) -> None:
+    facts = tell(build(), Place(ORDER), {"code": -1003, "msg": message}, status, headers={"retry-after": retry})
+    assert facts[0] == Throttled(NOW + seconds * S, banned, message)
+    assert isinstance(facts[1], Refused)
+    assert facts[1].fault is Fault.BUSY
+
+
+@pytest.mark.parametrize(
+    ("message", "bucket", "amount"),
+    [("300 orders per TEN_SECONDS.", "orders_10s", 300), ("1200 orders per MINUTE.", "orders_1m", 1200)],
+)
+def test_too_many_orders_exhaust_that_budget_and_no_other(message: str, bucket: str, amount: int) -> None:
+    facts = failed(Place(ORDER), 429, {"code": -1015, "msg": f"Too many new orders; current limit is {message}"})
+    assert facts[0] == Used(bucket, amount)
+    assert isinstance(facts[1], Refused)
+    assert facts[1].fault is Fault.BUSY
+
+
+@pytest.mark.parametrize("code", [-1021, -5028])
+def test_a_clock_error_measures_the_clock_anew(code: int) -> None:
+    dialect = build()
+    time = Ask(What.TIME)
+    told(dialect, call_for(dialect, time), {"serverTime": NOW // MS}, now=NOW + MS)
+    for request in (Place(ORDER), Ask(What.MODE)):
+        tell(dialect, request, {"code": code, "msg": "clock"}, 400)
+    assert dialect.acts() == [time], "asked once"
+    facts = told(dialect, call_for(dialect, time), {"serverTime": NOW // MS + 3_050}, now=NOW + 100 * MS)
+    assert facts == [Clock(3 * S, 50 * MS)], "older measurements no longer count"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, {"code": -2014, "msg": "API-key format invalid."}),
+        (400, {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}),
+        (400, {"code": -1022, "msg": "Signature for this request is not valid."}),
+        (403, b"<html>"),
+        (451, b""),
+    ],
+)
+def test_a_rejected_key_is_said(status: int, body: Any) -> None:
+    facts = failed(Ask(What.ACCOUNT), status, body)
+    assert [type(fact) for fact in facts] == [Denied, Unanswered]
+
+
+@pytest.mark.parametrize("code", [-4060, -4061, -4062])
+def test_a_wrong_position_mode_is_looked_up(code: int) -> None:
+    dialect = build()
+    tell(dialect, Place(ORDER), {"code": code, "msg": "side"}, 400)
+    assert dialect.acts() == [Ask(What.MODE)]
+
+
+# Questions
+
+
+def test_instruments_come_from_the_filters() -> None:
+    dialect = build(["BTCUSDT", "GONEUSDT"], listed=False)
+    rows = [contract("OTHERUSDT"), contract("BTCUSDT")]
+    (fact,) = tell(dialect, Ask(What.INSTRUMENTS), {"serverTime": 1, "symbols": rows})
+    assert fact == Listed(
+        (
+            Instrument(
+                index=0, venue="binance", symbol="BTCUSDT", base="BTC", quote="USDT", settle="USDT",
+                tick=Decimal("0.1"), step=Decimal("0.001"), min_lots=1, max_lots=1_000_000, max_market_lots=120_000,
+                min_notional=50.0, price_up=1.05, price_down=0.95,
+            ),
+        )
+    )  # fmt: skip
+
+
+def listing(changes: dict[str, dict[str, str]], **fields: Any) -> Listed:
+    row = contract("BTCUSDT", **fields)
+    row["filters"] = [one | changes.get(one["filterType"], {}) for one in row["filters"]]
+    (fact, *rest) = tell(build(["BTCUSDT"], listed=False), Ask(What.INSTRUMENTS), {"symbols": [row]})
+    assert isinstance(fact, Listed)
+    assert rest == []
+    return fact
+
+
+def test_a_market_filter_of_zeros_is_no_filter() -> None:
+    (one,) = listing({"MARKET_LOT_SIZE": {"stepSize": "0", "minQty": "0", "maxQty": "0"}}).instruments
+    assert (one.step, one.min_lots, one.max_market_lots) == (Decimal("0.001"), 1, 1_000_000)
+    (one,) = listing({"MARKET_LOT_SIZE": {"stepSize": "0", "maxQty": "90.5"}}).instruments
+    assert one.max_market_lots == 90_500
+
+
+def test_odd_limits_are_rounded_to_what_may_be_ordered() -> None:
+    (one,) = listing({"LOT_SIZE": {"stepSize": "5", "minQty": "7", "maxQty": "99"}}).instruments
+    assert (one.min_lots, one.max_lots, one.max_market_lots) == (2, 19, 19)
+    (one,) = listing({"LOT_SIZE": {"minQty": "0"}}).instruments
+    assert one.min_lots == 1
+
+
+@pytest.mark.parametrize("status", ["SETTLING", "PENDING_TRADING", "CLOSE"])
+def test_what_is_not_trading_is_listed_as_such(status: str) -> None:
+    (one,) = listing({}, status=status, contractType="TRADIFI_PERPETUAL").instruments
+    assert not one.trading
+
+
+def test_contracts_with_an_end_are_not_listed() -> None:
+    assert listing({}, contractType="CURRENT_QUARTER").instruments == ()
+
+
+def test_an_empty_list_of_contracts_is_no_answer() -> None:
+    dialect = build()
+    (fact,) = tell(dialect, Ask(What.INSTRUMENTS), {"symbols": []})
+    assert isinstance(fact, Unanswered)
+    call_for(dialect, Place(ORDER))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        [],
+        [{"filterType": "LOT_SIZE", "minQty": "1", "maxQty": "1", "stepSize": "1"}],
+        [{**one, "tickSize": "0"} for one in contract("BTCUSDT")["filters"]],
+        [{**one, "stepSize": "NaN"} for one in contract("BTCUSDT")["filters"]],
+    ],
+)
+def test_an_unreadable_listing_is_said_and_the_others_are_listed(filters: list[Any]) -> None:
+    dialect = build(["BTCUSDT", "ETHUSDT"], listed=False)
+    rows = [contract("BTCUSDT", filters=filters), contract("ETHUSDT")]
+    listed, unknown = tell(dialect, Ask(What.INSTRUMENTS), {"symbols": rows})
+    assert isinstance(listed, Listed)
+    assert [one.symbol for one in listed.instruments] == ["ETHUSDT"]
+    assert isinstance(unknown, Unknown)
+    assert unknown.what.startswith("instruments of BTCUSDT")
+
+
+def premium(symbol: str = "ETHUSDT", **changes: Any) -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "markPrice": "3000.5",
+        "indexPrice": "3001",
+        "lastFundingRate": "-0.0001",
+        "nextFundingTime": 8,
+        "time": 5,
+    } | changes
+
+
+def test_prices() -> None:
+    rows = [premium("SOMEUSDT", markPrice="x"), premium(), premium("BTCUSDT", lastFundingRate="", nextFundingTime=0)]
+    assert tell(build(), Ask(What.PRICES), rows) == [
+        Mark(1, 3000.5, 3001.0, 5 * MS),
+        Funding(1, -0.0001, 8 * MS, 5 * MS),
+        Mark(0, 3000.5, 3001.0, 5 * MS),
+    ]
+    (fact,) = tell(build(), Ask(What.PRICES), [premium(markPrice="0")])
+    assert isinstance(fact, Unknown)
+    assert not fact.private
+
+
+def test_a_symbol_without_a_stated_interval_settles_every_eight_hours() -> None:
+    rows = [
+        {"symbol": "BTCUSDT", "fundingIntervalHours": 4},
+        {"symbol": "ETHUSDT", "fundingIntervalHours": 0},
+        {"symbol": "X", "fundingIntervalHours": 1},
+    ]
+    first, unknown, *rest = tell(build(["BTCUSDT", "ETHUSDT", "BNBUSDT"]), Ask(What.INTERVALS), rows)
+    assert first == Interval(0, 4.0)
+    assert isinstance(unknown, Unknown)
+    assert rest == [Interval(2, 8.0)], "an interval that can't be read is not eight hours"
+
+
+def test_margin_tables_are_scaled_by_the_accounts_factor() -> None:
+    def line(floor: int, cap: int, rate: float, cum: float, leverage: int) -> dict[str, Any]:
+        return {
+            "bracket": 1, "initialLeverage": leverage, "notionalCap": cap, "notionalFloor": floor,
+            "maintMarginRatio": rate, "cum": cum,
+        }  # fmt: skip
+
+    table = [line(10_000, 50_000, 0.01, 50, 50), line(0, 10_000, 0.005, 0, 75)]
+    assert tell(build(), Ask(What.TIERS), [{"symbol": "ETHUSDT", "brackets": table}, {"symbol": "?"}]) == [
+        Tiers(1, (Tier(0, 10_000, 0.005, 0, 75), Tier(10_000, 50_000, 0.01, 50, 50)))
+    ]
+    (scaled,) = tell(build(), Ask(What.TIERS), [{"symbol": "ETHUSDT", "notionalCoef": 1.5, "brackets": table}])
+    assert scaled == Tiers(1, (Tier(0, 15_000, 0.005, 0, 75), Tier(15_000, 75_000, 0.01, 75, 50)))
+    (empty,) = tell(build(), Ask(What.TIERS), [{"symbol": "ETHUSDT", "brackets": []}])
+    assert isinstance(empty, Unknown)
+
+
+def test_fees_of_the_account() -> None:
+    row = {"symbol": "ETHUSDT", "makerCommissionRate": "-0.00005", "takerCommissionRate": "0.0004"}
+    assert tell(build(), Ask(What.FEES, 1), row) == [Fees(1, -0.00005, 0.0004)]
+    (other,) = tell(build(), Ask(What.FEES, 0), row)
+    assert isinstance(other, Unanswered)
+
+
+def test_settings() -> None:
+    rows = [{"symbol": "BTCUSDT", "leverage": 21, "marginType": "CROSSED"}, {"symbol": "OTHER", "leverage": 1}]
+    assert tell(build(), Ask(What.LEVERAGE), rows) == [Leverage(0, 21)]
+    config = {"canTrade": True, "dualSidePosition": True, "multiAssetsMargin": False}
+    assert tell(build(), Ask(What.MODE), config) == [Mode(hedge=True, multi_asset=False, can_trade=True)]
+    (fact,) = tell(build(), Ask(What.MODE), {"canTrade": True})
+    assert isinstance(fact, Unanswered)
+
+
+def test_the_account() -> None:
+    account = {
+        "totalWalletBalance": "100.5",
+        "totalMarginBalance": "-1.25",
+        "totalInitialMargin": "10",
+        "totalMaintMargin": "5",
+        "availableBalance": "0",
+        "assets": [{"asset": "USDT", "walletBalance": "100.5", "updateTime": 0}],
+    }
+    assert tell(build(), Ask(What.ACCOUNT), account) == [
+        Margin(100.5, -1.25, 10.0, 5.0, 0.0, NOW),
+        Balance("USDT", 100.5, NOW),
+    ]
+    (fact,) = tell(build(), Ask(What.ACCOUNT), account | {"totalMaintMargin": "Infinity"})
+    assert isinstance(fact, Unanswered)
+
+
+def position(symbol: str, amount: str, side: str = "BOTH", entry: str = "10.5") -> dict[str, Any]:
+    return {
+        "symbol": symbol, "positionSide": side, "positionAmt": amount, "entryPrice": entry, "updateTime": 3,
+    }  # fmt: skip
+
+
+def test_positions_one_way_and_hedged_and_strangers() -> None:
+    rows = [
+        position("BTCUSDT", "-0.0050"),
+        position("ETHUSDT", "0.000", entry="0.0"),
+        position("TRXUSDT", "30", "LONG"),
+        position("TRXUSDT", "-7", "SHORT"),
+        position("DOGEUSDT", "1.23456789", "LONG"),
+        position("DOGEUSDT", "-2", "SHORT"),
+        position("PEPEUSDT", "0.0"),
+    ]
+    assert tell(build(), Ask(What.POSITIONS), rows) == [
+        Positions(
+            (
+                Position(0, Side.NET, -5, 10.5, 3 * MS),
+                Position(1, Side.NET, 0, None, 3 * MS),
+                Position(3, Side.LONG, 30, 10.5, 3 * MS),
+                Position(3, Side.SHORT, -7, 10.5, 3 * MS),
+            ),
+            ("DOGEUSDT",),
+            NOW,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        position("BTCUSDT", "0.0001"),
+        position("BTCUSDT", "x"),
+        position("BTCUSDT", "1", entry="0"),
+        position("BTCUSDT", "1", side="UP"),
+        position("DOGEUSDT", "NaN"),
+        {"symbol": "BTCUSDT"},
+    ],
+)
+def test_one_unreadable_position_leaves_the_question_open(row: dict[str, Any]) -> None:
+    (fact,) = tell(build(), Ask(What.POSITIONS), [position("ETHUSDT", "1"), row])
+    assert isinstance(fact, Unanswered), "a missing row would mean flat"
+
+
+@pytest.mark.parametrize("what", [What.POSITIONS, What.ORDERS])
+def test_before_the_grids_are_known_nothing_is_counted(what: What) -> None:
+    (fact,) = tell(build(listed=False), Ask(what), [])
+    assert isinstance(fact, Unanswered)
+
+
+def test_a_position_in_a_delisted_instrument_is_a_strangers() -> None:
+    dialect = build(["BTCUSDT", "GONEUSDT"], listed=False)
+    tell(dialect, Ask(What.INSTRUMENTS), {"symbols": [contract("BTCUSDT")]})
+    (fact,) = tell(dialect, Ask(What.POSITIONS), [position("GONEUSDT", "3")])
+    assert fact == Positions((), ("GONEUSDT",), NOW)
+
+
+def test_open_orders_ours_and_strangers() -> None:
+    sell = ROW | {"clientOrderId": "s", "side": "SELL", "executedQty": "0.002"}
+    alien = ROW | {"clientOrderId": "web_1", "symbol": "DOGEUSDT", "origQty": "1.23456789"}
+    assert tell(build(), Ask(What.ORDERS), [ROW, sell, alien]) == [
+        Orders(
+            (
+                OpenOrder(ORDER.id, "77", 0, 6, 0),
+                OpenOrder("s", "77", 0, -6, 2),
+                OpenOrder("web_1", "77", None, 0, 0),
+            ),
+            NOW,
+        )
+    ]
+
+
+def trade(number: int, order_id: int = 77, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": number, "orderId": order_id, "symbol": "BTCUSDT", "side": "SELL", "price": "60000.1", "qty": "0.002",
+        "commission": "0.05", "commissionAsset": "BNB", "maker": True, "time": number,
+    } | changes  # fmt: skip
+
+
+def test_fills_come_in_order_under_our_ids() -> None:
+    dialect = build()
+    tell(dialect, Place(ORDER), ROW)
+    facts = tell(dialect, Ask(What.TRADES, 0, since="3"), [trade(5), trade(4), trade(6, 99, side="BUY")])
+    assert facts == [
+        Filled(ORDER.id, 0, "4", -2, 60000.1, 0.05, "BNB", True, 2, 4 * MS),
+        Filled(ORDER.id, 0, "5", -2, 60000.1, 0.05, "BNB", True, 4, 5 * MS),
+        Filled("99", 0, "6", 2, 60000.1, 0.05, "BNB", True, 2, 6 * MS),
+    ]
+    assert dialect.acts() == []
+
+
+def test_a_full_page_of_fills_has_a_next_one() -> None:
+    dialect = build()
+    tell(dialect, Ask(What.TRADES, 0), [trade(number) for number in range(1, 1001)])
+    assert dialect.acts() == [Ask(What.TRADES, 0, since="1000")]
+    tell(dialect, Ask(What.TRADES, 0, since="1000"), [trade(number) for number in range(1, 1001)])
+    assert dialect.acts() == [], "no step forward, no next page"
+
+
+def test_fills_of_another_symbol_are_no_answer() -> None:
+    (fact,) = tell(build(), Ask(What.TRADES, 0), [trade(1, symbol="ETHUSDT")])
+    assert isinstance(fact, Unanswered)
+
+
+def test_the_memory_of_ids_is_bounded() -> None:
+    dialect = build()
+    rows = [ROW | {"orderId": number, "clientOrderId": f"n{number}"} for number in range(10_050)]
+    tell(dialect, Ask(What.ORDERS), rows)
+    facts = tell(dialect, Ask(What.TRADES, 0), [trade(1, 0), trade(2, 10_049)])
+    assert [fact.order for fact in facts if isinstance(fact, Filled)] == ["0", "n10049"]
+
+
+# Samples and noise
+
+
+SAMPLES: dict[str, tuple[Request, tuple[type, ...]]] = {
+    "rest_time.json": (Ask(What.TIME), (Clock,)),
+    "rest_exchange_info_BTCUSDT.json": (Ask(What.INSTRUMENTS), (Listed,)),
+    "rest_funding_info.json": (Ask(What.INTERVALS), (Interval,)),
+    "rest_leverage_bracket.json": (Ask(What.TIERS), (Tiers,)),
+    "rest_leverage_bracket_notional_coef.json": (Ask(What.TIERS), (Tiers,)),
+    "rest_commission_rate.json": (Ask(What.FEES, 0), (Fees,)),
+    "rest_symbol_config.json": (Ask(What.LEVERAGE), (Leverage,)),
+    "rest_account_config.json": (Ask(What.MODE), (Mode,)),
+    "rest_account_v3.json": (Ask(What.ACCOUNT), (Margin, Balance)),
+    "rest_position_risk_v3_hedge.json": (Ask(What.POSITIONS), (Positions,)),
+    "rest_position_risk_v3_one_way.json": (Ask(What.POSITIONS), (Positions,)),
+    "rest_open_orders.json": (Ask(What.ORDERS), (Orders,)),
+    "rest_order_query.json": (Ask(What.ORDER, 0, "abc"), (Accepted,)),
+    "rest_order_place_response.json": (Place(order(id="testOrder")), (Accepted,)),
+    "rest_batch_orders_response.json": (Batch((order(id="testOrder"), order(id="b"))), (Accepted, Refused)),
+    "rest_order_cancel_response.json": (Cancel("myOrder1", 0), (Accepted, Ended)),
+    "rest_user_trades.json": (Ask(What.TRADES, 0), (Filled,)),
+    "rest_countdown_cancel_all.json": (Arm(0, 100_000), ()),
+    "rest_listen_key_post.json": (Ask(What.KEY), ()),
+    "rest_error_order_does_not_exist.json": (Ask(What.ORDER, 0, "abc"), (Absent,)),
+}
+LOST = {"backend_timeout_unknown", "duplicate_client_order_id", "order_does_not_exist", "unknown_order_cancel"}
+LOST |= {"listen_key_missing", "no_need_change_margin_type", "no_need_change_position_side"}
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_recorded_answers(name: str) -> None:
+    request, kinds = SAMPLES[name]
+    body = (shared("venues/payloads/binance") / name).read_bytes()
+    facts = tell(build(), request, body, 400 if "error" in name else 200)
+    assert tuple(dict.fromkeys(type(fact) for fact in facts)) == kinds
+
+
+def test_the_premium_sample_is_a_row_of_all_prices() -> None:
+    body = (shared("venues/payloads/binance") / "rest_premium_index_BTCUSDT.json").read_bytes()
+    facts = tell(build(), Ask(What.PRICES), b"[" + body + b"]")
+    assert [type(fact) for fact in facts] == [Mark, Funding]
+
+
+def test_recorded_errors_refuse_or_lose_an_order() -> None:
+    folder = shared("venues/payloads/binance")
+    for path in sorted(folder.glob("rest_error_*.json")):
+        name = path.stem.removeprefix("rest_error_")
+        status = {"too_many_requests_banned": 418, "server_overload": 503, "backend_timeout_unknown": 408}.get(
+            name, 400
+        )
+        last = tell(build(), Place(ORDER), path.read_bytes(), status)[-1]
+        assert isinstance(last, Lost if name in LOST else Refused), name
+
+
+def safe(facts: list[Fact]) -> None:
+    assert msgspec.json.encode(facts)
+    plain = [fact for fact in facts if not isinstance(fact, Unknown | Unanswered | Lost)]
+    assert not re.search(r"=(nan|-?inf)\b", str(plain))
+
+
+def test_every_sample_answers_every_request_without_harm() -> None:
+    folder = shared("venues/payloads/binance")
+    bodies = [path.read_bytes() for path in sorted(folder.glob("*.json"))]
+    assert len(bodies) > 100
+    for body in bodies:
+        for request in REQUESTS:
+            for status in (200, 400, 503):
+                safe(tell(build(), request, body, status))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    | st.sampled_from(["NaN", "1e400", "-1", "0", "BTCUSDT", "FILLED", "BUY", ORDER.id, "Infinity", "9" * 5000]),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(st.sampled_from([*ROW, "code", "msg", "symbols", "assets", "listenKey"]), inner, max_size=9),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(REQUESTS),
+    st.integers(100, 599),
+    st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()),
+    st.dictionaries(st.sampled_from(["retry-after", "x-mbx-used-weight-1m"]), st.text(max_size=9)),
+)
+def test_no_answer_whatever_raises(request: Request, status: int, body: bytes, headers: dict[str, str]) -> None:
+    dialect = build(["BTCUSDT"], credentials=credentials())
+    call = call_for(dialect, request)
+    facts = list(dialect.on_reply(call, Reply(status, headers, body), NOW))
+    safe(facts)
+    ours = {one.id for one in (ORDER, order(id="second"))}
+    if isinstance(request, Place | Batch | Cancel):
+        assert any(getattr(fact, "order", None) in ours for fact in facts), "an order is never left without an outcome"
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'[{"symbol":' + b"[" * 100_000])
+def test_deep_answers_do_not_sink_it(body: bytes) -> None:
+    for request in REQUESTS:
+        for status in (200, 400):
+            assert isinstance(tell(build(), request, body, status), list)
+
+
+def test_the_whole_portfolio_is_listed() -> None:
+    dialect = build(listed=False)
+    (fact,) = tell(dialect, Ask(What.INSTRUMENTS), {"symbols": [contract(symbol) for symbol in reversed(SYMBOLS)]})
+    assert isinstance(fact, Listed)
+    assert [(one.index, one.symbol) for one in fact.instruments] == list(enumerate(SYMBOLS))
