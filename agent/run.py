@@ -112,6 +112,7 @@ class Agent:
         chores = asyncio.create_task(self._chores(), name="chores")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
+            self._look_for_kill_file()
             self._take(Tick())
             first: list[asyncio.Future[Any]] = [self.transport.failed, chores, stopped]
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)

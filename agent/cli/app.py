@@ -29,6 +29,7 @@ from adapters.simulator import (
     serve,
 )
 from adapters.simulator import TapeError as MarketTapeError
+from agent.cli import bench as benches
 from agent.cli import demo as demos
 from agent.cli import screen
 from agent.cli.build import dialect_of, state_home, tag_of
@@ -335,6 +336,26 @@ def simulate(
             await stop.wait()
 
     _run(forever)
+
+
+@app.command()
+def bench(
+    as_json: Json = False,
+    file: Annotated[Path | None, typer.Option("--out", help="Also write the result to this file, as JSON.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Orders for each client.")] = benches.Options().rounds,
+    seconds: Annotated[float, typer.Option(help="For each client at most.")] = benches.Options().seconds,
+) -> None:
+    """Measure from a price to an order on this machine, beside a bare echo and beside ccxt.pro."""
+    options = benches.Options(rounds=rounds, seconds=seconds)
+    with err.status("measuring") as status:
+        report = _run(lambda stop: benches.run(options, stop, lambda what: status.update(f"measuring {what}")))
+    if file is not None:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    if as_json:
+        _json(report)
+    else:
+        out.print(benches.table(report))
+    raise SystemExit(0 if report.ok else FAILED)
 
 
 @app.command()

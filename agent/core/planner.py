@@ -135,7 +135,8 @@ def destinations(drift: Drift, bands: Bands, *, to_target: bool) -> list[float]:
 def capped(goals: list[float], drift: Drift, limits: Limits) -> list[float]:
     """Goals cut to one instrument's share and to the leverage limit; what is on hold can't be cut.
 
-    The share limits what is added: what is already larger is not reduced for its sake.
+    The share limits what is added: what is already larger is not reduced for its sake. Nor does the leverage limit make
+    room for one instrument by reducing another; it reduces only where what is there already is too much.
     """
     most = limits.asset_share * drift.gross_target
     free = [target is not None for target in drift.targets]
@@ -144,11 +145,23 @@ def capped(goals: list[float], drift: Drift, limits: Limits) -> list[float]:
         for goal, weight, may in zip(goals, drift.weights, free, strict=True)
     ]
     fixed = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if not may)
-    movable = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if may)
-    if fixed + movable <= limits.leverage:
+    kept = [nearer(weight, goal) if may else goal for goal, weight, may in zip(goals, drift.weights, free, strict=True)]
+    room = limits.leverage - sum(abs(k) for k in kept)
+    added = sum(abs(goal - k) for goal, k in zip(goals, kept, strict=True))
+    if added <= room:
         return goals
+    if room >= 0:
+        return [k + (goal - k) * room / added for goal, k in zip(goals, kept, strict=True)]
+    movable = sum(abs(k) for k, may in zip(kept, free, strict=True) if may)
     scale = max(0.0, limits.leverage - fixed) / movable if movable else 1.0
-    return [goal * scale if may else goal for goal, may in zip(goals, free, strict=True)]
+    return [k * scale if may else k for k, may in zip(kept, free, strict=True)]
+
+
+def nearer(weight: float, goal: float) -> float:
+    """What of ``goal`` is there already: the smaller of the two where they point the same way, else nothing."""
+    if weight * goal <= 0:
+        return 0.0
+    return weight if abs(weight) < abs(goal) else goal
 
 
 def cut_short(drift: Drift, index: int, goal: float) -> bool:

@@ -1,0 +1,145 @@
+"""Bad input: the place, the cure, exit 78, and nothing sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from adapters.simulator import Account, Exchange, SeededMarket, serve
+from agent.journal import Journal
+from tests.wire.test_demo import trimtab
+
+GOOD = """\
+mode = "observe"
+[account]
+key = "file:KEYFILE"
+secret = "file:KEYFILE"
+[targets]
+leverage = 3
+weights = { BTCUSDT = "50%", ETHUSDT = "30%", SOLUSDT = "20%" }
+"""
+
+
+def write(folder: Path, text: str, mode: int = 0o600) -> Path:
+    key = folder / "key"
+    key.write_text("x" * 64)
+    key.chmod(mode)
+    path = folder / "portfolio.toml"
+    path.write_text(text.replace("KEYFILE", str(key)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place", "cure"),
+    [
+        (GOOD.replace("leverage = 3", "levrage = 3"), ":6", "leverage"),
+        (GOOD.replace("20%", "30%"), "targets.weights", "100"),
+        (GOOD.replace("SOLUSDT", "sol-usdt"), "sol-usdt", "such as BTCUSDT"),
+        (GOOD.replace("leverage = 3", "leverage = nan"), ":6", "leverage"),
+        (GOOD.replace("[targets]", "[bands]\ntolerance = 7\n[targets]"), ":6", "tolerance"),
+        (GOOD.replace("leverage = 3", "leverage = 30"), "leverage", "limits.leverage"),
+        (GOOD + "[triggers]\nschedule = ['every sunday']\n", "schedule", "SUN"),
+        (GOOD.replace('"file:KEYFILE"', '"a-very-secret-value"'), "account", "file:"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_place_and_cure(wrong: str, place: str, cure: str, tmp_path: Path) -> None:
+    path = write(tmp_path, wrong)
+    ended = trimtab("run", str(path), state=tmp_path)
+    assert ended.returncode == 78, ended.stdout + ended.stderr
+    assert place in ended.stderr
+    assert cure in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "a-very-secret-value" not in ended.stderr + ended.stdout
+
+
+def test_live_takes_two_deliberate_acts(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD.replace("observe", "live"))
+    alone = trimtab("run", str(path), state=tmp_path)
+    assert alone.returncode == 78
+    assert "--live" in alone.stderr
+    path = write(tmp_path, GOOD)
+    other = trimtab("run", str(path), "--live", state=tmp_path)
+    assert other.returncode == 78
+    assert 'mode = "live"' in other.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are a POSIX matter")
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    ended = trimtab("run", str(write(tmp_path, GOOD, mode=0o644)), state=tmp_path)
+    assert ended.returncode == 78
+    assert "chmod 600" in ended.stderr
+
+
+async def test_an_unknown_symbol_is_named_and_nothing_is_sent(tmp_path: Path) -> None:
+    exchange = Exchange(SeededMarket(1, ("BTCUSDT", "ETHUSDT")), [Account()])
+    async with await serve(exchange) as server:
+        text = f"""\
+mode = "paper"
+[account]
+rest_url = "{server.rest_url}"
+stream_url = "{server.ws_url}"
+[targets]
+weights = {{ BTCUSDT = 0.5, DOGGUSDT = 0.5 }}
+"""
+        path = write(tmp_path, text)
+        ended = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
+    assert ended.returncode != 0
+    assert "DOGGUSDT" in ended.stderr
+    assert not exchange.ledger.orders
+
+
+async def test_plan_shows_the_trade_its_cost_and_sends_nothing(tmp_path: Path) -> None:
+    exchange = Exchange(SeededMarket(1, ("BTCUSDT", "ETHUSDT")), [Account()])
+    async with await serve(exchange) as server:
+        text = f"""\
+mode = "paper"
+[account]
+rest_url = "{server.rest_url}"
+stream_url = "{server.ws_url}"
+[targets]
+leverage = 2
+weights = {{ BTCUSDT = 0.6, ETHUSDT = -0.4 }}
+[paper]
+equity = 50_000
+positions = {{ BTCUSDT = 0.1 }}
+"""
+        path = write(tmp_path, text)
+        shown = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
+        counted = await asyncio.to_thread(trimtab, "plan", str(path), "--json", state=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "buy" in shown.stdout
+    assert "sell" in shown.stdout
+    planned = json.loads(counted.stdout)
+    assert [leg["lots"] > 0 for leg in sorted(planned["plan"]["legs"], key=lambda leg: leg["instrument"])] == [
+        True,
+        False,
+    ]
+    assert all(leg["cost"]["fee"] > 0 for leg in planned["plan"]["legs"])
+    assert not exchange.ledger.orders
+
+
+def test_init_writes_a_file_that_checks(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    assert trimtab("init", str(path), state=tmp_path).returncode == 0
+    checked = trimtab("check", str(path), state=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "BTCUSDT" in checked.stdout
+    again = trimtab("init", str(path), state=tmp_path)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
+
+
+def test_a_second_agent_on_the_same_state_is_turned_away(tmp_path: Path) -> None:
+    text = f'mode = "paper"\nstate = "{tmp_path / "state"}"\n[targets]\nweights = {{ BTCUSDT = 1.0 }}\n'
+    path = write(tmp_path, text)
+    (tmp_path / "state").mkdir()
+    journal = Journal(tmp_path / "state" / "journal.db")
+    try:
+        ended = trimtab("run", str(path), state=tmp_path)
+    finally:
+        journal.close()
+    assert ended.returncode == 75, ended.stderr

@@ -1,0 +1,209 @@
+"""The agent on real sockets: modes, reconnection, restart, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from adapters.binance import Binance
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
+from agent.config import Account as Access
+from agent.config import Portfolio
+from agent.core.orders import State
+from agent.core.paper import Paper, PaperAccount
+from agent.core.planner import Execution
+from agent.core.targets import Targets
+from agent.core.triggers import Triggers
+from agent.core.venue import Credentials, Secret
+from agent.journal import Journal
+from agent.run import Agent
+from tests.wire.test_demo import ROOT
+
+PRICES = {"BTCUSDT": "100000", "ETHUSDT": "4000"}
+KEYS = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+
+
+def account() -> Account:
+    return Account(balance=100_000, positions={"BTCUSDT": "0.8", "ETHUSDT": "5"})
+
+
+def portfolio(server: Server, mode: str = "live") -> Portfolio:
+    base = Portfolio(
+        mode="live",
+        account=Access(rest_url=server.rest_url, stream_url=server.ws_url),
+        targets=Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=1.0),
+        triggers=Triggers(confirm_s=0.05, cool_down_s=0.2),
+        paper=PaperAccount(equity=100_000, positions={"BTCUSDT": 0.8, "ETHUSDT": 5}),
+    )
+    return replace(base, mode=mode)
+
+
+@asynccontextmanager
+async def running(chosen: Portfolio, server: Server, folder: Path, *, record: bool = False) -> AsyncIterator[Agent]:
+    dialect = Binance(
+        symbols=tuple(chosen.targets.weights),
+        credentials=None if chosen.mode == "paper" else KEYS,
+        rest_url=server.rest_url,
+        stream_url=server.ws_url,
+    )
+    venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
+    agent = Agent(chosen, venue, folder, tag="ts", record=record)
+    stop = asyncio.Event()
+    task = asyncio.create_task(agent.run(stop))
+    try:
+        yield agent
+    finally:
+        stop.set()
+        await task
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 — what is waited for belongs to others
+            await asyncio.sleep(0.02)
+
+
+def at_rest(agent: Agent) -> bool:
+    engine = agent.engine
+    rests = engine.correction is None and not engine.blotter.live()
+    return rests and engine.drift is not None and engine.drift.reach < 1
+
+
+def held(exchange: Exchange, symbol: str) -> Decimal:
+    return exchange.snapshot(DEMO_KEY).positions.get(symbol, Decimal(0))
+
+
+def believed(agent: Agent, index: int) -> Decimal:
+    row = agent.engine.book.rows[index]
+    assert row.instrument is not None
+    return row.lots * row.instrument.step
+
+
+async def test_live_trades_on_the_exchange_and_knows_its_position(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
+        await until(lambda: at_rest(agent))
+        assert [believed(agent, 0), believed(agent, 1)] == [held(exchange, "BTCUSDT"), held(exchange, "ETHUSDT")]
+        assert held(exchange, "BTCUSDT") < Decimal("0.8")
+
+
+async def test_maker_style_rests_first_and_still_gets_there(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server:
+        chosen = replace(portfolio(server), execution=Execution(style="maker", patience_s=0.5))
+        async with running(chosen, server, tmp_path) as agent:
+            await until(lambda: at_rest(agent))
+    styles = [order.time_in_force for order in exchange.ledger.orders.values() if order.client_id.startswith("tt")]
+    assert styles[0] == "GTX"
+
+
+async def test_paper_trades_on_real_streams_and_sends_nothing(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server, "paper"), server, tmp_path) as agent:
+        await until(lambda: at_rest(agent))
+        assert agent.engine.fills > 0
+        assert believed(agent, 0) < Decimal("0.8")
+    assert not [order for order in exchange.ledger.orders.values() if order.client_id.startswith("tt")]
+    assert held(exchange, "BTCUSDT") == Decimal("0.8")
+
+
+async def test_observe_says_what_it_would_do_and_sends_nothing(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server, "observe"), server, tmp_path) as agent:
+        await until(lambda: agent.engine.plan is not None)
+    assert not [order for order in exchange.ledger.orders.values() if order.client_id.startswith("tt")]
+    told = b" ".join(row.record for row in Journal.read(tmp_path / "journal.db").decisions())
+    assert b"nothing is sent in observe mode" in told
+
+
+async def test_after_a_disconnection_it_asks_for_everything_before_it_trades_on(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
+        await until(lambda: at_rest(agent))
+        seen = agent.engine.book.positions_at or 0
+        server.venue.disconnect_all()
+        server.settle()
+        await until(lambda: len(agent.engine.book.streams) < 3)
+        exchange.set_mark("BTCUSDT", "140000")
+        server.settle()
+        await until(lambda: len(agent.engine.book.streams) == 3)
+        await until(lambda: (agent.engine.book.positions_at or 0) > seen)
+        await until(lambda: agent.engine.fills > 2 and at_rest(agent))
+        assert believed(agent, 0) == held(exchange, "BTCUSDT")
+
+
+async def test_the_kill_file_stops_increases_and_lets_reductions_through(tmp_path: Path) -> None:
+    kill = tmp_path / "stop-trading"
+    kill.touch()
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server:
+        base = portfolio(server)
+        chosen = replace(base, limits=replace(base.limits, kill_file=str(kill)))
+        async with running(chosen, server, tmp_path / "state"):
+            await until(lambda: held(exchange, "BTCUSDT") < Decimal("0.8"))
+            await asyncio.sleep(1)
+            assert held(exchange, "ETHUSDT") == 5
+            kill.unlink()
+            await until(lambda: held(exchange, "ETHUSDT") > 5)
+
+
+async def test_sigkill_in_the_middle_and_a_restart_lose_and_double_nothing(tmp_path: Path) -> None:
+    """The journal of the killed process is the start of the next, whose orders come from a new epoch."""
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange, faults=Faults(delay_ms=100)) as server:
+        keys = {"TRIMTAB_TEST_KEY": DEMO_KEY, "TRIMTAB_TEST_SECRET": DEMO_SECRET}
+        path = tmp_path / "portfolio.toml"
+        path.write_text(f"""\
+mode = "live"
+state = "{tmp_path / "state"}"
+[account]
+key = "env:TRIMTAB_TEST_KEY"
+secret = "env:TRIMTAB_TEST_SECRET"
+rest_url = "{server.rest_url}"
+stream_url = "{server.ws_url}"
+[targets]
+weights = {{ BTCUSDT = 0.5, ETHUSDT = 0.5 }}
+[triggers]
+confirm_s = 0
+cool_down_s = 0.1
+""")
+        command = [sys.executable, "-c", "from agent.cli import main; main()", "run", str(path), "--live"]
+        env = {**os.environ, **keys}
+        first = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stderr=asyncio.subprocess.DEVNULL)
+        await until(lambda: any(o.client_id.startswith("tt") for o in exchange.ledger.orders.values()))
+        first.send_signal(signal.SIGKILL)
+        await first.wait()
+        second = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stderr=asyncio.subprocess.PIPE)
+        status = tmp_path / "state" / "status.json"
+        await until(lambda: status.exists() and b'"state":"holding","epoch":2' in status.read_bytes(), seconds=60)
+        assert held(exchange, "ETHUSDT") > 8
+        second.send_signal(signal.SIGTERM)
+        _, told = await second.communicate()
+        assert second.returncode == 0, told.decode()
+    for (_, name), orders in exchange.ledger.by_client_id.items():
+        assert len(orders) == 1, f"{name} was placed twice"
+    records = Journal.read(tmp_path / "state" / "journal.db")
+    written = {order.id for order in records.orders()}
+    placed = {order.client_id for order in exchange.ledger.orders.values() if order.client_id.startswith("tt")}
+    assert placed <= written
+    assert all(order.state is State.DONE for order in records.orders())
+    assert DEMO_SECRET.encode() not in told
+    assert DEMO_KEY.encode() not in told
+
+
+@pytest.mark.parametrize("mode", ["live", "paper"])
+async def test_the_status_file_is_whole_at_every_moment(mode: str, tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server, mode), server, tmp_path) as agent:
+        await until(lambda: (tmp_path / "status.json").exists())
+        assert not (tmp_path / "status.partial").exists()
+        assert agent.view().mode == mode
