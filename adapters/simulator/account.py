@@ -1,0 +1,204 @@
+"""An account: wallet, positions, leverage, and the margin they need."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from adapters.simulator.instruments import Instrument
+from adapters.simulator.margin import maintenance_margin
+from adapters.simulator.orders import ZERO, Order, PositionView
+
+DEMO_KEY = "demo-key-of-the-local-exchange-0000000000000000000000000000000000"
+"""The API key of an account that was not given one. It opens nothing but a local exchange."""
+
+DEMO_SECRET = "demo-secret-of-the-local-exchange-0000000000000000000000000000000"  # noqa: S105
+"""The secret that goes with `DEMO_KEY`."""
+
+CENT = Decimal("0.00000001")
+"""Money is kept to eight decimals."""
+
+Marks = Callable[[str], Decimal]
+Listings = Callable[[str], Instrument]
+
+
+class Position:
+    """A signed quantity and what it cost.
+
+    `cost` is signed too: the sum of quantity times price of what is open. Realised results are
+    rounded to eight decimals and the rounding stays in `cost`, so that wallet and positions add up
+    exactly whatever the order of trades.
+    """
+
+    def __init__(self, symbol: str, side: str) -> None:
+        self.symbol = symbol
+        self.side = side
+        self.quantity = ZERO
+        self.cost = ZERO
+        self.realised = ZERO
+        self.updated_ms = 0
+
+    @property
+    def entry(self) -> Decimal:
+        """The average entry price; zero when flat."""
+        return self.cost / self.quantity if self.quantity else ZERO
+
+    def unrealised(self, mark: Decimal) -> Decimal:
+        """The open result at this mark."""
+        return self.quantity * mark - self.cost
+
+    def trade(self, signed: Decimal, price: Decimal) -> Decimal:
+        """Book a fill of a signed quantity; gives the profit it realised, before fees."""
+        held = self.quantity
+        after = held + signed
+        realised = ZERO
+        if held and (held > 0) != (signed > 0):
+            if after == 0:
+                realised = -(self.cost + signed * price)
+            else:
+                closing = -signed if abs(signed) <= abs(held) else held
+                realised = closing * price - closing * self.entry
+            realised = realised.quantize(CENT)
+        self.quantity = after
+        self.cost += signed * price + realised
+        self.realised += realised
+        return realised
+
+    def view(self, mark: Decimal) -> PositionView:
+        """The position as it stands at this mark."""
+        return PositionView(
+            self.symbol,
+            self.side,
+            self.quantity,
+            self.entry,
+            self.realised,
+            self.unrealised(mark),
+        )
+
+
+class Account:
+    """What one API key can see and move: a cross-margin account in one asset.
+
+    Start it with a `balance`, `positions` by symbol (signed quantity in the base asset, opened at
+    the mark) and a `leverage` for all symbols or for each. `hedge` keeps longs and shorts apart. A
+    `public_key` in PEM form, Ed25519 or RSA, replaces the secret. `rights` overrides fields of what
+    the venue says about the key's permissions.
+    """
+
+    def __init__(
+        self,
+        api_key: str = DEMO_KEY,
+        secret: str = DEMO_SECRET,
+        balance: Decimal | str | int = 10_000,
+        positions: Mapping[str, Decimal | str | int | float] | None = None,
+        leverage: int | Mapping[str, int] = 20,
+        *,
+        hedge: bool = False,
+        public_key: str | None = None,
+        asset: str = "USDT",
+        rights: Mapping[str, bool] | None = None,
+    ) -> None:
+        self.api_key = api_key
+        self.secret = secret
+        self.public_key = public_key
+        self.asset = asset
+        self.wallet = Decimal(balance)
+        self.hedge = hedge
+        self.rights = dict(rights or {})
+        self.opening_positions = {s: Decimal(str(q)) for s, q in (positions or {}).items()}
+        self.positions: dict[tuple[str, str], Position] = {}
+        self.open_orders: dict[int, Order] = {}
+        self.updated_ms = 0
+        self._leverage = {} if isinstance(leverage, int) else dict(leverage)
+        self._default_leverage = leverage if isinstance(leverage, int) else 20
+
+    def leverage(self, symbol: str) -> int:
+        """The leverage set for a symbol."""
+        return self._leverage.get(symbol, self._default_leverage)
+
+    def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Change the leverage of a symbol; the checks are the exchange's."""
+        self._leverage[symbol] = leverage
+
+    def position(self, symbol: str, side: str = "BOTH") -> Position:
+        """The position in a symbol, made flat when there is none yet."""
+        key = (symbol, side)
+        found = self.positions.get(key)
+        if found is None:
+            found = self.positions[key] = Position(symbol, side)
+        return found
+
+    def held(self) -> list[Position]:
+        """The positions that are not flat."""
+        return [one for one in self.positions.values() if one.quantity]
+
+    def unrealised(self, marks: Marks) -> Decimal:
+        """The open result of all positions."""
+        return sum((one.unrealised(marks(one.symbol)) for one in self.held()), ZERO)
+
+    def maintenance(self, marks: Marks, listings: Listings) -> Decimal:
+        """What all positions together must keep as equity."""
+        total = ZERO
+        for one in self.held():
+            notional = abs(one.quantity) * marks(one.symbol)
+            total += maintenance_margin(listings(one.symbol), notional)
+        return total
+
+    def order_notionals(self, symbol: str, side: str) -> tuple[Decimal, Decimal]:
+        """Notional of the open orders of one position that could add to it: bids, then asks."""
+        bids = asks = ZERO
+        for order in self.open_orders.values():
+            if order.symbol != symbol or order.position_side != side or order.reduce_only:
+                continue
+            if order.side > 0:
+                bids += order.left * order.price
+            else:
+                asks += order.left * order.price
+        return bids, asks
+
+    def symbols_in_use(self) -> list[tuple[str, str]]:
+        """(symbol, position side) of every position and open order, without repeats."""
+        keys = {(one.symbol, one.side): None for one in self.held()}
+        keys.update({(o.symbol, o.position_side): None for o in self.open_orders.values()})
+        return list(keys)
+
+    def initial_margin(
+        self,
+        symbol: str,
+        side: str,
+        mark: Decimal,
+        more_bids: Decimal = ZERO,
+        more_asks: Decimal = ZERO,
+    ) -> tuple[Decimal, Decimal]:
+        """Initial margin of one position and of the open orders on top of it.
+
+        Orders count on the side where they make the exposure largest, so that a bid against a short
+        position needs nothing until it is larger than the position. `more_bids` and `more_asks`
+        are notionals of orders not yet placed.
+        """
+        held = self.positions.get((symbol, side))
+        notional = held.quantity * mark if held else ZERO
+        bids, asks = self.order_notionals(symbol, side)
+        bids += more_bids
+        asks += more_asks
+        if side == "LONG":
+            worst = abs(notional) + bids
+        elif side == "SHORT":
+            worst = abs(notional) + asks
+        else:
+            worst = max(abs(notional + bids), abs(notional - asks), abs(notional))
+        leverage = self.leverage(symbol)
+        own = abs(notional) / leverage
+        return own, worst / leverage - own
+
+    def total_initial_margin(self, marks: Marks) -> tuple[Decimal, Decimal]:
+        """Initial margin of all positions and of all open orders."""
+        positions = orders = ZERO
+        for symbol, side in self.symbols_in_use():
+            own, extra = self.initial_margin(symbol, side, marks(symbol))
+            positions += own
+            orders += extra
+        return positions, orders
+
+    def available(self, marks: Marks) -> Decimal:
+        """What is free for new positions; never below zero."""
+        free = self.wallet + self.unrealised(marks) - sum(self.total_initial_margin(marks), ZERO)
+        return max(ZERO, free)

@@ -1,0 +1,114 @@
+"""The error codes of Binance USDⓈ-M, and which refusal of the exchange has which."""
+
+from decimal import Decimal
+
+from adapters.simulator.orders import Reason, Rejected
+
+
+class WireError(Exception):
+    """An answer that is not a success: HTTP status, code and text."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+def bad_key_format() -> WireError:
+    """A key that cannot be one, or none at all."""
+    return WireError(-2014, "API-key format invalid.", 401)
+
+
+def bad_key() -> WireError:
+    """A key nobody knows, or one without the right."""
+    return WireError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+
+
+def missing(name: str) -> WireError:
+    """A mandatory parameter that is absent or cannot be read."""
+    return WireError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def not_needed(name: str) -> WireError:
+    """A parameter that must not be there."""
+    return WireError(-1106, f"Parameter '{name}' sent when not required.")
+
+
+def not_valid(name: str) -> WireError:
+    """A parameter whose value is out of range."""
+    return WireError(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+_NOT_RECORDED = "The order will not be recorded in the order history"
+
+_CODES: dict[Reason, tuple[int, str]] = {
+    Reason.BAND_HIGH: (-4016, "Limit price can't be higher than {}."),
+    Reason.BAND_LOW: (-4024, "Limit price can't be lower than {}."),
+    Reason.BAND_MARKET: (
+        -4131,
+        "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+    ),
+    Reason.CANNOT_FILL: (
+        -5021,
+        "Due to the order could not be filled immediately, the FOK order has been rejected. " + _NOT_RECORDED,
+    ),
+    Reason.CLIENT_ID_IN_USE: (-4116, "ClientOrderId is duplicated."),
+    Reason.CLOSED_SYMBOL: (-4140, "Invalid symbol status for opening position."),
+    Reason.LEVERAGE_INVALID: (-4028, "Leverage {} is not valid"),
+    Reason.LEVERAGE_POSITION: (
+        -2027,
+        "Exceeded the maximum allowable position at current leverage.",
+    ),
+    Reason.LEVERAGE_MARGIN: (
+        -2028,
+        "Leverage is smaller than permitted: insufficient margin balance.",
+    ),
+    Reason.MARGIN: (-2019, "Margin is insufficient."),
+    Reason.MIN_NOTIONAL: (
+        -4164,
+        "Order's notional must be no smaller than {} (unless you choose reduce only).",
+    ),
+    Reason.MODE_HAS_ORDERS: (
+        -4067,
+        "Position side cannot be changed if there exists open orders.",
+    ),
+    Reason.MODE_HAS_POSITIONS: (
+        -4068,
+        "Position side cannot be changed if there exists position.",
+    ),
+    Reason.MODE_SAME: (-4059, "No need to change position side."),
+    Reason.NOT_AMENDABLE: (-5025, "Only limit order is supported."),
+    Reason.NOTHING_TO_AMEND: (-5027, "No need to modify the order."),
+    Reason.AMEND_REDUCE_ONLY: (-5047, "The original order is not a reduce-only order."),
+    Reason.POSITION_LIMIT: (
+        -2027,
+        "Exceeded the maximum allowable position at current leverage.",
+    ),
+    Reason.POSITION_SIDE: (-4061, "Order's position side does not match user's setting."),
+    Reason.PRICE_MAX: (-4002, "Price greater than max price."),
+    Reason.PRICE_PRECISION: (-1111, "Precision is over the maximum defined for this asset."),
+    Reason.PRICE_TICK: (-4014, "Price not increased by tick size."),
+    Reason.PRICE_ZERO: (-4001, "Price less than 0."),
+    Reason.QUANTITY_MAX: (-4005, "Quantity greater than max quantity."),
+    Reason.QUANTITY_MIN: (-4004, "Quantity less than min quantity."),
+    Reason.QUANTITY_PRECISION: (-1111, "Precision is over the maximum defined for this asset."),
+    Reason.QUANTITY_STEP: (-4023, "Qty not increased by step size."),
+    Reason.QUANTITY_ZERO: (-4003, "Quantity less than or equal to zero."),
+    Reason.REDUCE_ONLY: (-2022, "ReduceOnly Order is rejected."),
+    Reason.TOO_MANY_ORDERS: (-2025, "Reach max open order limit."),
+    Reason.UNKNOWN_ORDER: (-2011, "Unknown order sent."),
+    Reason.WOULD_TAKE: (
+        -5022,
+        "Due to the order could not be executed as maker, the Post Only order will be rejected. " + _NOT_RECORDED,
+    ),
+}
+
+
+def of_rejection(rejected: Rejected) -> WireError:
+    """The venue's code and words for a refusal of the exchange."""
+    code, text = _CODES[rejected.reason]
+    detail = rejected.detail
+    if isinstance(detail, Decimal):
+        detail = f"{detail.normalize():f}"
+    return WireError(code, text.format(detail))

@@ -1,0 +1,90 @@
+"""The exchange's own record of what happened: the oracle tests check an agent against."""
+
+from collections import Counter, OrderedDict
+from decimal import Decimal
+
+from msgspec import Struct
+
+from adapters.simulator.orders import ZERO, Fill, Income, Order
+
+REMEMBERED_REQUESTS = 200_000
+"""How many signed requests are kept to recognise one that comes again."""
+
+
+class Resent(Struct, frozen=True):
+    """A signed request that arrived again, byte for byte; `count` includes the first."""
+
+    timestamp: str
+    signature: str
+    path: str
+    count: int
+
+
+class Totals:
+    """Running sums of one account: income by kind, notional traded, number of fills."""
+
+    def __init__(self) -> None:
+        self.income: dict[str, Decimal] = {}
+        self.turnover = ZERO
+        self.fills = 0
+
+
+class Ledger:
+    """Every order ever accepted, every fill, every wallet change, and every repeated request.
+
+    `orders` is by exchange id in order of acceptance. `rejected` counts refused order requests by
+    account and reason code; `resent` lists signed requests whose timestamp and signature had been
+    seen before, which no honest client produces.
+    """
+
+    def __init__(self) -> None:
+        self.orders: dict[int, Order] = {}
+        self.by_client_id: dict[tuple[str, str], list[Order]] = {}
+        self.fills: list[Fill] = []
+        self.income: list[Income] = []
+        self.totals: dict[str, Totals] = {}
+        self.rejected: dict[str, Counter[int]] = {}
+        self.resent: list[Resent] = []
+        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def accept(self, order: Order) -> None:
+        """Note a new order."""
+        self.orders[order.id] = order
+        self.by_client_id.setdefault((order.account, order.client_id), []).append(order)
+
+    def fill(self, fill: Fill) -> None:
+        """Note an execution."""
+        self.fills.append(fill)
+        totals = self.of(fill.account)
+        totals.fills += 1
+        totals.turnover += fill.price * fill.quantity
+
+    def earn(self, income: Income) -> None:
+        """Note a wallet change."""
+        self.income.append(income)
+        sums = self.of(income.account).income
+        sums[income.kind] = sums.get(income.kind, ZERO) + income.amount
+
+    def of(self, account: str) -> Totals:
+        """The running sums of an account."""
+        return self.totals.setdefault(account, Totals())
+
+    def reject(self, account: str, code: int) -> None:
+        """Note a refused order request."""
+        self.rejected.setdefault(account, Counter())[code] += 1
+
+    def sign(self, timestamp: str, signature: str, path: str) -> int:
+        """Note a signed request; gives how often it has been seen, this time included."""
+        key = (timestamp, signature)
+        count = self._seen.get(key, 0) + 1
+        self._seen[key] = count
+        if count > 1:
+            self.resent.append(Resent(timestamp, signature, path, count))
+        elif len(self._seen) > REMEMBERED_REQUESTS:
+            self._seen.popitem(last=False)
+        return count
+
+    def with_client_id(self, account: str, client_id: str) -> Order | None:
+        """The newest order with this client id: ids may be used again after the order has ended."""
+        found = self.by_client_id.get((account, client_id))
+        return found[-1] if found else None

@@ -1,0 +1,201 @@
+"""The exchange on real sockets: HTTP and websockets on loopback, one thin layer over the pure one.
+
+    exchange = Exchange(SeededMarket(), [Account(balance=10_000, positions={"BTCUSDT": "0.05"})])
+    async with await serve(exchange) as server:
+        ...  # clients talk to server.rest_url and server.ws_url
+
+Here alone a clock is read: wall time is the exchange's clock, and only the market runs at its own
+speed.
+"""
+
+import asyncio
+import contextlib
+import time
+from types import TracebackType
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from adapters.simulator.binance import Binance, Reply
+from adapters.simulator.binance_streams import CLOSE, Session
+from adapters.simulator.exchange import Exchange
+from adapters.simulator.faults import Faults, Gateway
+
+LONGEST_SLEEP_S = 0.1
+PING_S = 180.0
+MOST_WAITING_FRAMES = 5_000
+"""Frames a slow reader may leave unread before it is disconnected."""
+
+
+async def serve(
+    exchange: Exchange | Binance,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    faults: Faults | None = None,
+) -> "Server":
+    """Start serving; port 0 takes a free one. Only this machine can connect unless told otherwise."""
+    venue = Binance(exchange) if isinstance(exchange, Exchange) else exchange
+    server = Server(Gateway(venue, faults))
+    await server.start(host, port)
+    return server
+
+
+class _Socket:
+    """A websocket with the frames it has still to send."""
+
+    def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+        self.response = response
+        self.transport = transport
+        self.waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING_FRAMES)
+
+
+class Server:
+    """A running exchange: where it listens, and how to end it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.venue = gateway.venue
+        self.exchange = gateway.venue.exchange
+        self.host = ""
+        self.port = 0
+        self.slow_readers = 0
+        self._sockets: dict[int, _Socket] = {}
+        self._replies: dict[int, asyncio.Future[Reply | None]] = {}
+        self._runner: web.AppRunner | None = None
+        self._pulse: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+
+    @property
+    def rest_url(self) -> str:
+        """Where REST paths such as /fapi/v1/time begin."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        """Where websocket paths such as /market/ws begin."""
+        return f"ws://{self.host}:{self.port}"
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen, and begin to let time pass."""
+        app = web.Application(client_max_size=1 << 20)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        self.host, self.port = self._runner.addresses[0][:2]
+        self.gateway.advance(time.time_ns())
+        self._pulse = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._pulse is not None:
+            self._pulse.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pulse
+        for waiting in self._replies.values():
+            waiting.cancel()
+        for socket in list(self._sockets.values()):
+            await socket.response.close(code=WSCloseCode.GOING_AWAY)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def __aenter__(self) -> "Server":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def settle(self) -> None:
+        """Let everything that is due happen now, and hand it out."""
+        delivery = self.gateway.advance(time.time_ns())
+        for ticket, reply in delivery.replies:
+            waiting = self._replies.pop(ticket, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(reply)
+        for session, frame in delivery.frames:
+            self._queue(session, frame)
+        self._wake.set()
+
+    async def _beat(self) -> None:
+        while True:
+            self._wake.clear()
+            ahead_s = (self.gateway.next_at - time.time_ns()) / 1e9
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.001, min(ahead_s, LONGEST_SLEEP_S))):
+                    await self._wake.wait()
+                    continue
+            self.settle()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._websocket(request)
+        body = await request.read()
+        ticket = self.gateway.send(
+            request.method,
+            request.path,
+            request.raw_path.partition("?")[2],
+            request.headers,
+            body,
+            time.time_ns(),
+            client=request.remote or "127.0.0.1",
+        )
+        waiting = asyncio.get_running_loop().create_future()
+        self._replies[ticket] = waiting
+        self.settle()
+        try:
+            reply = await waiting
+        finally:
+            self._replies.pop(ticket, None)
+        if reply is None:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the fault plan ends this connection")
+        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+
+    async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
+        response = web.WebSocketResponse(heartbeat=PING_S, compress=False, max_msg_size=1 << 20)
+        await response.prepare(request)
+        session = self.gateway.connect(request.raw_path, time.time_ns())
+        socket = self._sockets[session.number] = _Socket(response, request.transport)
+        writer = asyncio.create_task(self._write(socket))
+        self.settle()
+        try:
+            async for message in response:
+                if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    self.gateway.receive(session, message.data, time.time_ns())
+                    self.settle()
+        finally:
+            self._sockets.pop(session.number, None)
+            self.gateway.disconnect(session)
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+        return response
+
+    async def _write(self, socket: _Socket) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while True:
+                frame = await socket.waiting.get()
+                if frame == CLOSE:
+                    await socket.response.close(code=WSCloseCode.GOING_AWAY)
+                    return
+                await socket.response.send_frame(frame, WSMsgType.TEXT)
+
+    def _queue(self, session: Session, frame: bytes) -> None:
+        socket = self._sockets.get(session.number)
+        if socket is None:
+            return
+        try:
+            socket.waiting.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.slow_readers += 1
+            del self._sockets[session.number]
+            self.gateway.disconnect(session)
+            if socket.transport is not None:
+                socket.transport.abort()

@@ -1,0 +1,87 @@
+"""The face on sockets: it opens, carries, cuts, and closes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from adapters.simulator import (
+    Binance,
+    Exchange,
+    Faults,
+    SeededMarket,
+    Server,
+    serve,
+)
+from adapters.simulator import (
+    server as server_module,
+)
+
+PATIENCE_S = 20
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_S):
+        yield session
+
+
+async def test_it_listens_on_loopback_alone() -> None:
+    async with await serve(Exchange(SeededMarket(1))) as server:
+        assert server.host == "127.0.0.1"
+        assert server.rest_url == f"http://127.0.0.1:{server.port}"
+        assert server.ws_url == f"ws://127.0.0.1:{server.port}"
+
+
+async def test_requests_and_frames_pass(http: aiohttp.ClientSession) -> None:
+    async with await serve(Exchange(SeededMarket(1))) as server:
+        async with http.get(f"{server.rest_url}/fapi/v1/time") as reply:
+            assert reply.headers["X-MBX-USED-WEIGHT-1M"] == "1"
+            assert "serverTime" in await reply.json()
+        async with http.get(f"{server.rest_url}/nothing") as reply:
+            assert reply.status == 404
+        async with http.ws_connect(f"{server.ws_url}/market/ws/btcusdt@markPrice@1s") as socket:
+            first = await socket.receive_json()
+            assert first["e"] == "markPriceUpdate"
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 9})
+            answer = await socket.receive_json()
+            assert answer == {"result": ["btcusdt@markPrice@1s"], "id": 9}
+
+
+async def test_a_lost_reply_is_a_lost_connection(http: aiohttp.ClientSession) -> None:
+    async with await serve(Exchange(SeededMarket(1)), faults=Faults(lost_reply=1.0)) as server:
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(f"{server.rest_url}/fapi/v1/time")
+        assert server.gateway.counts["lost_reply"] >= 1
+
+
+async def test_sockets_are_closed_from_the_exchanges_side(http: aiohttp.ClientSession) -> None:
+    async with await serve(Binance(Exchange(SeededMarket(1)))) as server:
+        socket = await http.ws_connect(f"{server.ws_url}/public/ws/btcusdt@bookTicker")
+        await socket.receive_json()
+        server.venue.disconnect_all()
+        while not socket.closed:
+            await socket.receive()
+        assert socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
+        assert server.venue.streams.sessions == {}
+
+
+async def test_a_slow_reader_is_cut_off(http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MOST_WAITING_FRAMES", 3)
+    async with await serve(Exchange(SeededMarket(1))) as server:
+        await http.ws_connect(f"{server.ws_url}/public/ws/btcusdt@bookTicker")
+        session = next(iter(server.venue.streams.sessions.values()))
+        server.venue.streams.outbox.extend((session, b"{}") for _ in range(5))
+        server.settle()
+        assert server.slow_readers == 1
+        assert server.venue.streams.sessions == {}
+
+
+async def test_closing_ends_every_connection(http: aiohttp.ClientSession) -> None:
+    server: Server = await serve(Exchange(SeededMarket(1)))
+    socket = await http.ws_connect(f"{server.ws_url}/market/ws")
+    await server.close()
+    assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+    with pytest.raises(aiohttp.ClientError):
+        await http.get(f"{server.rest_url}/fapi/v1/time")
