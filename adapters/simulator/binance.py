@@ -58,7 +58,9 @@ class Binance:
     `legacy_streams` makes paths without a category serve every stream, as the venue's test
     environment does; else they serve only books. `listen_key_life_ms` and `session_life_ms` shorten
     what takes an hour and a day; `weight_limit` is the request weight of each address a minute,
-    `orders_10s` and `orders_1m` are the order counts of each account.
+    `orders_10s` and `orders_1m` are the order counts of each account. `mark_pace` publishes mark
+    prices so many times more often, for a market that runs fast. Without `rechecks` the matching
+    engine does not look at a timestamp again that the gateway has let in, as older venues don't.
     """
 
     def __init__(
@@ -71,13 +73,17 @@ class Binance:
         orders_1m: int = ORDERS_1M,
         session_life_ms: int = DAY_MS,
         listen_key_life_ms: int = HOUR_MS,
+        mark_pace: float = 1.0,
+        rechecks: bool = True,
     ) -> None:
         self.exchange = exchange
         self.streams = Streams(
             exchange,
             unrouted="all" if legacy_streams else "public",
             session_life_ms=session_life_ms,
+            mark_pace=mark_pace,
         )
+        self.rechecks = rechecks
         self.listen_key_life_ms = listen_key_life_ms
         self.weight_limit = weight_limit
         self.orders_10s = orders_10s
@@ -134,7 +140,7 @@ class Binance:
             if endpoint.security != "NONE":
                 account = self._identify(headers)
             if account is not None and endpoint.security == "SIGNED":
-                self._verify(account, path, signed_part(query, text), params, arrived_ms)
+                self._verify(account, f"{method} {path}", signed_part(query, text), params, arrived_ms)
                 self._count_orders(endpoint, account, params, now_ms, arrived_ms)
             result = endpoint.handle(Call(self, account, params, now_ms))
         except (Rejected, WireError) as failed:
@@ -224,7 +230,7 @@ class Binance:
             raise bad_key()
         return account
 
-    def _verify(self, account: Account, path: str, payload: str, params: Params, arrived_ms: int) -> None:
+    def _verify(self, account: Account, what: str, payload: str, params: Params, arrived_ms: int) -> None:
         timestamp = params.integer("timestamp")
         window = params.integer("recvWindow", 5_000)
         if not 0 < window <= _LONGEST_WINDOW_MS:
@@ -232,7 +238,7 @@ class Binance:
         signature = params.text("signature")
         if not self._verifiers[account.api_key].accepts(payload, signature):
             raise WireError(-1022, "Signature for this request is not valid.")
-        self.exchange.ledger.sign(params.text("timestamp"), signature, path)
+        self.exchange.ledger.sign(params.text("timestamp"), signature, what)
         if timestamp >= arrived_ms + _AHEAD_MS:
             raise WireError(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
         if arrived_ms - timestamp > window:
@@ -248,7 +254,11 @@ class Binance:
     ) -> None:
         if not endpoint.orders[0]:
             return
-        if now_ms > arrived_ms and (now_ms - params.integer("timestamp") > params.integer("recvWindow", 5_000)):
+        if (
+            self.rechecks
+            and now_ms > arrived_ms
+            and (now_ms - params.integer("timestamp") > params.integer("recvWindow", 5_000))
+        ):
             raise WireError(-5028, "Timestamp for this request is outside of the ME recvWindow.")
         names = ("TEN_SECONDS", "MINUTE")
         for counter, amount, name in zip(self._order_counts[account.api_key], endpoint.orders, names, strict=True):

@@ -48,6 +48,9 @@ _SPEEDS = {"": 250, "100ms": 100, "250ms": 250, "500ms": 500}
 encode = msgspec.json.encode
 
 
+_FASTEST_MARKS_MS = 10
+
+
 class Session:
     """One websocket connection: its category, its subscriptions, how its frames are wrapped."""
 
@@ -98,8 +101,9 @@ class ListenKey(Struct):
 class Streams:
     """All sessions of the exchange and the frames waiting to be sent to them."""
 
-    def __init__(self, exchange: Exchange, *, unrouted: str, session_life_ms: int) -> None:
+    def __init__(self, exchange: Exchange, *, unrouted: str, session_life_ms: int, mark_pace: float) -> None:
         self.exchange = exchange
+        self._mark_pace = mark_pace
         self.sessions: dict[int, Session] = {}
         self.listen_keys: dict[str, ListenKey] = {}
         self.outbox: list[tuple[Session, bytes]] = []
@@ -338,7 +342,7 @@ class Streams:
         kind, _, speed = rest.partition("@")
         books = self.exchange.books
         if what == "!markPrice" and kind == "arr" and speed in ("", "1s"):
-            stream = Stream(name, "market", 1000 if speed else 3000)
+            stream = Stream(name, "market", self._mark_interval_ms(speed))
             stream.render = self._marks(list(books))
             return stream
         if what == "!bookTicker" and not kind:
@@ -350,7 +354,7 @@ class Streams:
 
     def _make_one(self, name: str, symbol: str, kind: str, speed: str) -> Stream | None:
         if kind == "markPrice" and speed in ("", "1s"):
-            stream = Stream(name, "market", 1000 if speed else 3000)
+            stream = Stream(name, "market", self._mark_interval_ms(speed))
             stream.render = lambda now_ms: [mark_frame(self.exchange, symbol, now_ms)]
             return stream
         if kind == "bookTicker" and not speed:
@@ -364,6 +368,9 @@ class Streams:
             stream.render = self._differences(symbol)
             return stream
         return None
+
+    def _mark_interval_ms(self, speed: str) -> int:
+        return max(_FASTEST_MARKS_MS, round((1000 if speed else 3000) / self._mark_pace))
 
     def _marks(self, symbols: list[str]) -> Callable[[int], list[View]]:
         def render(now_ms: int) -> list[View]:

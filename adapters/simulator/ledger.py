@@ -16,7 +16,8 @@ class Resent(Struct, frozen=True):
 
     timestamp: str
     signature: str
-    path: str
+    what: str
+    """Method and path."""
     count: int
 
 
@@ -73,13 +74,13 @@ class Ledger:
         """Note a refused order request."""
         self.rejected.setdefault(account, Counter())[code] += 1
 
-    def sign(self, timestamp: str, signature: str, path: str) -> int:
+    def sign(self, timestamp: str, signature: str, what: str) -> int:
         """Note a signed request; gives how often it has been seen, this time included."""
         key = (timestamp, signature)
         count = self._seen.get(key, 0) + 1
         self._seen[key] = count
         if count > 1:
-            self.resent.append(Resent(timestamp, signature, path, count))
+            self.resent.append(Resent(timestamp, signature, what, count))
         elif len(self._seen) > REMEMBERED_REQUESTS:
             self._seen.popitem(last=False)
         return count

@@ -28,6 +28,7 @@ from adapters.simulator import (
     load_faults,
     serve,
 )
+from adapters.simulator import Binance as LocalBinance
 from adapters.simulator import TapeError as MarketTapeError
 from agent.cli import bench as benches
 from agent.cli import demo as demos
@@ -330,7 +331,8 @@ def simulate(
     async def forever(stop: asyncio.Event) -> None:
         market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
         exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-        async with await serve(exchange, port=port, faults=load_faults(faults) if faults else None) as server:
+        local = LocalBinance(exchange, mark_pace=speed)
+        async with await serve(local, port=port, faults=load_faults(faults) if faults else None) as server:
             out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
             out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
             await stop.wait()

@@ -66,11 +66,9 @@ HIGH, LOW = "105000", "95000"
 """The marks between which the mover jumps. At 1x each jump takes it out of a band of 1 %, and it alone."""
 TOLERANCE, LANDING = 0.01, 0.75
 ORDER_PATH = "/fapi/v1/order"
-WARM_UP = 5
-"""Rounds before the first that counts."""
 PACE_S = (0.04, 0.06)
 """Pause between two rounds: within the venue's 300 orders in 10 s, and not in step with any timer."""
-ANSWER_S = 2.0
+ANSWER_S = 1.0
 """A round without an order for so long is missed."""
 READY_S = 20.0
 SIZES = (3, 10, 30, 100)
@@ -118,6 +116,9 @@ class Report(Struct, frozen=True):
         return all(row.count for row in self.rows if row.skipped is None)
 
 
+WARM_UP = Options(rounds=6, seconds=5.0)
+"""Rounds before the first that counts: connections stand, and the code has been run."""
+
 Say = Callable[[str], None]
 T = TypeVar("T")
 
@@ -125,25 +126,27 @@ T = TypeVar("T")
 async def run(options: Options, stop: asyncio.Event, say: Say) -> Report:
     """Measure everything, one after the other; ``say`` is told what comes next."""
     with _folders() as (disk, memory), _log_lines(disk):
+        machine = _machine(disk)
         say("calculations")
         mark, quote = _frames()
-        rows = [*_decoding(mark, quote, LAPS * options.rounds)]
-        rows += [_stepping(size, LAPS * options.rounds) for size in SIZES]
-        say("floor: a bare echo")
+        alone = _decoding(mark, quote, LAPS * options.rounds)
+        alone += [_stepping(size, LAPS * options.rounds) for size in SIZES]
+        say("a bare echo")
         floor = await _floor(options, stop, mark)
         say("trimtab, journal on disk")
-        rows = [floor, *await _trimtab(options, stop, disk, "disk"), *rows]
+        order, *parts = await _trimtab(options, stop, disk, "disk")
         if memory is None:
-            why = "no folder in memory is to be had on this machine"
-            rows.insert(4, Row("order_tmpfs", "trimtab: tick to order, journal in memory", "", skipped=why))
+            why = "there is no folder in memory here"
+            unsynced = [Row("order_memory", "trimtab: tick to order, journal in memory", "", skipped=why)]
         else:
             say("trimtab, journal in memory")
-            rows.insert(4, (await _trimtab(options, stop, memory, "tmpfs"))[-1])
+            unsynced = await _trimtab(options, stop, memory, "memory")
         say("ccxt.pro")
-        rows.insert(5, await _ccxt(options, stop))
+        naive = await _ccxt(options, stop)
+    rows = [floor, order, unsynced[0], naive, *parts, *unsynced[3:], *alone]
     base = floor.p50
     rows = [msgspec.structs.replace(row, ratio=round(row.p50 / base, 4) if base and row.p50 else None) for row in rows]
-    return Report(datetime.now(UTC).isoformat(timespec="seconds"), _machine(disk), options.rounds, rows)
+    return Report(datetime.now(UTC).isoformat(timespec="seconds"), machine, options.rounds, rows)
 
 
 def table(report: Report) -> Table:
@@ -276,15 +279,13 @@ async def _rounds(
     missed = 0
     pace = random.Random(1)
     deadline = monotonic() + options.seconds
-    for number in range(WARM_UP + options.rounds):
-        if stop.is_set() or (samples and monotonic() > deadline):
+    for number in range(options.rounds):
+        if stop.is_set() or (number and monotonic() > deadline):
             break
         took = await exchange.jump(LOW if number % 2 else HIGH)
         await _until(settled, stop, ANSWER_S)
         await exchange.remind()
         await asyncio.sleep(pace.uniform(*PACE_S))
-        if number < WARM_UP:
-            continue
         if took is None:
             missed += 1
         else:
@@ -298,6 +299,7 @@ async def _floor(options: Options, stop: asyncio.Event, frame: bytes) -> Row:
         socket = await transport._connect(f"{echo.stream}/ws", ssl.create_default_context())
         answering = asyncio.create_task(_answer(socket, http, f"{echo.rest}{ORDER_PATH}"))
         try:
+            await _rounds(echo, WARM_UP, stop, lambda: True)
             samples, missed = await _rounds(echo, options, stop, lambda: True)
         finally:
             answering.cancel()
@@ -367,23 +369,25 @@ async def _trimtab(options: Options, stop: asyncio.Event, folder: Path, where: s
         running = asyncio.create_task(agent.run(end))
         try:
             await _until(lambda: agent.engine.state == "holding" or running.done(), stop, READY_S)
+            await _rounds(exchange, WARM_UP, stop, agent.settled)
             agent.begin()
             samples, missed = await _rounds(exchange, options, stop, agent.settled)
         finally:
             end.set()
             await running
-    kept = {"disk": f"on disk ({_filesystem(folder)}, synced)", "tmpfs": "in memory"}[where]
-    decided = "decoding, book, drift, triggers, planner, gates, order, rate budget, signing, encoding of the decision"
-    held = "decoding, book, drift, triggers, encoding of the decision, next timer; nothing is written"
+    kept = f"on disk ({_filesystem(folder)})" if where == "disk" else "in memory"
     wire = (
         "the exchange hands the frame to its websocket's queue; until its handler of POST /fapi/v1/order is called. "
-        f"Everything in between: the whole agent, log lines, the order in the journal {kept}, the signed request"
+        f"In between: the whole agent, the order in the journal {kept}, log lines, the signed request"
     )
+    held = "decoding, book, drift, triggers, encoding of the decision, next timer; nothing is written"
+    decided = "decoding, book, drift, triggers, planner, gates, order, rate budget, signing, encoding of the decision"
+    written = "decision and order appended, committed, synced; log lines. It comes before the order leaves"
     return [
-        _row("decision_hold", "trimtab: tick to decision, nothing to do", held, agent.holds),
-        _row("decision_order", "trimtab: tick to decision, an order", decided, agent.decisions),
-        _row("journal", f"trimtab: decision to journal {kept}", "append, commit, sync; log lines", agent.records),
         _row(f"order_{where}", f"trimtab: tick to order, journal {kept}", wire, samples, missed),
+        _row("decision_order", "  of it: tick to decision, an order", decided, agent.decisions),
+        _row("decision_hold", "  tick to decision, nothing to do", held, agent.holds),
+        _row(f"journal_{where}", f"  of it: decision to journal {kept}", written, agent.records),
     ]
 
 
@@ -402,7 +406,7 @@ def _portfolio(exchange: _Child, folder: Path) -> Portfolio:
 async def _until(true: Callable[[], bool], stop: asyncio.Event, patience_s: float) -> None:
     """Wait, looking every now and then, but not for ever."""
     deadline = monotonic() + patience_s
-    while not true() and not stop.is_set() and monotonic() < deadline:
+    while not true() and not stop.is_set() and monotonic() < deadline:  # noqa: ASYNC110 — these are no events
         await asyncio.sleep(0.002)
 
 
@@ -420,6 +424,7 @@ async def _ccxt(options: Options, stop: asyncio.Event) -> Row:
         trading = asyncio.create_task(client.trade())
         try:
             await _until(lambda: client.ready or trading.done(), stop, READY_S)
+            await _rounds(exchange, WARM_UP, stop, lambda: client.idle or trading.done())
             samples, missed = await _rounds(exchange, options, stop, lambda: client.idle or trading.done())
         finally:
             trading.cancel()

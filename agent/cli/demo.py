@@ -28,6 +28,7 @@ from adapters.simulator import (
     TapeMarket,
     serve,
 )
+from adapters.simulator import Binance as LocalBinance
 from agent.cli import screen
 from agent.cli.build import state_home
 from agent.config import Account as Access
@@ -138,6 +139,7 @@ class Demo:
         self.account = Account(balance=EQUITY, positions=positions)
         self.market = market
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
+        self.venue = LocalBinance(self.exchange, mark_pace=options.speed)
         self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
         self.folder = options.keep or _fresh_folder()
 
@@ -182,7 +184,7 @@ class Demo:
     async def run(self, stop: asyncio.Event, console: Console | None) -> Result:
         """Run the whole demo; with a console, show it live."""
         async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(await serve(self.exchange, port=self.options.port))
+            server = await stack.enter_async_context(await serve(self.venue, port=self.options.port))
             start = self.standing()
             credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
             dialect = Binance(

@@ -297,7 +297,7 @@ def test_a_request_that_comes_twice_is_noted(client: Client) -> None:
     assert client.binance.exchange.ledger.resent == []
     client.call("GET", "/fapi/v3/balance")
     (again,) = client.binance.exchange.ledger.resent
-    assert (again.path, again.count) == ("/fapi/v3/balance", 2)
+    assert (again.what, again.count) == ("GET /fapi/v3/balance", 2)
 
 
 def test_an_unknown_path_is_not_found(client: Client) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from decimal import Decimal
-from typing import Any
+from hashlib import blake2b
 
+import msgspec
 from msgspec import Struct
 
 from adapters.simulator import Account, Faults, SeededMarket
@@ -57,20 +58,22 @@ class Outcome(Struct):
     """Orders whose fate was unknown for a while."""
     drift: float
     """The largest drift at rest, as a part of its band."""
+    digest: str
+    """Of all decisions, byte for byte."""
 
 
 def swarm(seed: int) -> Faults:
     """The faults of a storm."""
     dice = random.Random(seed)
     rates = {name: most * dice.random() for name, most in SWARM.items() if dice.random() < 0.5}
-    return Faults(seed=seed, delay_ms=dice.choice((1.0, 20.0, 150.0)), **rates)
+    return msgspec.convert({"seed": seed, "delay_ms": dice.choice((1.0, 20.0, 150.0)), **rates}, Faults)
 
 
 def prepare(seed: int, faults: Faults) -> World:
     """A drifted account of 100,000 USDT at about 3x in a wild market that moves ten minutes a second."""
     dice = random.Random(seed + 1)
-    market = SeededMarket(seed, SYMBOLS, step_ms=240_000, volatility_scale=2.0)
-    weights = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": dice.choice((0.2, -0.2))}
+    market = SeededMarket(seed, SYMBOLS, step_ms=400, volatility_scale=2.0)
+    weights: dict[str, float] = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": dice.choice((0.2, -0.2))}
     start = [share * 3 * dice.uniform(0.3, 1.7) for share in weights.values()]
     lots = (Decimal("0.001"), Decimal("0.001"), Decimal(1))
     positions = {
@@ -79,11 +82,13 @@ def prepare(seed: int, faults: Faults) -> World:
     }
     policy = Policy(
         mode="live",
-        targets=Targets(weights=weights, leverage=3.0),
+        targets=Targets(weights=dict(weights), leverage=3.0),
         triggers=Triggers(confirm_s=0.5, cool_down_s=1.0),
         execution=Execution(style=dice.choice(("taker", "maker")), patience_s=3.0),
     )
-    return World(policy, market, Account(balance=100_000, positions=positions), faults, speed=600.0)
+    return World(
+        policy, market, Account(balance=100_000, positions=positions), faults, speed=600.0, rechecks=dice.random() < 0.5
+    )
 
 
 class Watchman:
@@ -96,9 +101,12 @@ class Watchman:
         self.low: dict[str, Decimal] = {}
         self.high: dict[str, Decimal] = {}
         self.unknown: dict[str, None] = {}
+        self.digest = blake2b(digest_size=16)
+        """Over every decision, as it would go to the journal."""
         world.decided = self._decided
 
     def _decided(self, decision: Decision) -> None:
+        self.digest.update(msgspec.json.encode(decision))
         for order in decision.orders:
             if order.state is State.UNKNOWN:
                 self.unknown[order.id] = None
@@ -123,7 +131,7 @@ class Watchman:
             if not low - lot <= held <= high + lot:
                 raise Violation(f"{symbol}: {held} is outside of [{low:.4f}, {high:.4f}] by more than a lot")
         for again in world.exchange.ledger.resent:
-            if again.path == "/fapi/v1/order":  # two equal questions in one millisecond are no harm
+            if again.what == "POST /fapi/v1/order":  # two equal questions in one millisecond are no harm
                 raise Violation(f"a signed order request arrived twice: {again}")
 
     def audit(self) -> None:
@@ -150,7 +158,7 @@ class Watchman:
             raise Violation(f"drift is not inside the band at rest: {world.engine.state}, {drift}")
 
 
-def storm(seed: int, desk: type[Desk] = Desk, **options: Any) -> Outcome:
+def storm(seed: int, desk: type[Desk] = Desk) -> Outcome:
     """Run a storm; raises `Violation` with the seed in its message."""
     faults = swarm(seed)
     world = prepare(seed, faults)
@@ -173,6 +181,7 @@ def storm(seed: int, desk: type[Desk] = Desk, **options: Any) -> Outcome:
         orders=len(world.intended),
         unknown=len(watchman.unknown),
         drift=drift.reach,
+        digest=watchman.digest.hexdigest(),
     )
 
 

@@ -31,11 +31,20 @@ REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 class World:
     """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made."""
 
-    def __init__(self, policy: Policy, market: Market, account: Account, faults: Faults, *, speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        market: Market,
+        account: Account,
+        faults: Faults,
+        *,
+        speed: float = 1.0,
+        rechecks: bool = True,
+    ) -> None:
         self.now = START
         self.account = account
         self.exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
-        self.venue = Venue(self.exchange)
+        self.venue = Venue(self.exchange, rechecks=rechecks)
         self.gateway = Gateway(self.venue, faults)
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)

@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.book import CONFIRM_NS, Book
+from agent.core.events import (
+    Balance,
+    Clock,
+    Command,
+    Depth,
+    Down,
+    Fact,
+    Fees,
+    Filled,
+    Funding,
+    Interval,
+    Listed,
+    Margin,
+    Mark,
+    Mode,
+    Position,
+    Positions,
+    Quote,
+    Side,
+    Up,
+)
+from tests.core import kit
+from tests.core.kit import S, book_of, instrument
+
+T = kit.START
+
+
+def position(lots: int, at: int, side: Side = Side.NET, entry: float | None = 60_000.0) -> Position:
+    return Position(instrument=0, side=side, lots=lots, entry=entry if lots else None, at=at)
+
+
+def snapshot(*rows: Position, asked_at: int, strangers: tuple[str, ...] = ()) -> Positions:
+    return Positions(rows=rows, strangers=strangers, asked_at=asked_at)
+
+
+def trade(lots: int, at: int, name: str = "1") -> Filled:
+    return Filled("o", 0, name, lots, 60_000.0, 0.0, "USDT", False, abs(lots), at)
+
+
+def known(lots: int = 100, *, hedge: bool = False) -> Book:
+    return book_of({"BTCUSDT": lots / 1000}, hedge=hedge)
+
+
+# Numbers that are missing
+
+
+def test_equity_is_wallet_plus_profit_at_mark() -> None:
+    book = known(100)
+    book.apply(Mark(instrument=0, price=61_000.0, index=None, at=T), T)
+    assert book.equity == pytest.approx(10_100.0)
+    assert book.gross == pytest.approx(6_100.0)
+
+
+def test_equity_is_unknown_while_the_wallet_the_mark_or_the_entry_is() -> None:
+    book = Book(["BTCUSDT"])
+    assert book.equity is None
+    book.apply(Listed(instruments=(instrument(),)), T)
+    assert book.equity is None
+    book.apply(Balance(asset="USDT", wallet=10_000.0, at=T), T)
+    book.apply(position(100, T), T)
+    assert book.equity is None
+    assert book.gross is None
+    book.apply(Mark(instrument=0, price=60_000.0, index=None, at=T), T)
+    assert book.equity == 10_000.0
+    book.apply(position(100, T, entry=None), T)
+    assert book.equity is None
+
+
+def test_a_position_never_heard_of_has_no_value_and_a_flat_one_has_none_to_lose() -> None:
+    book = Book(["BTCUSDT"])
+    assert book.rows[0].notional is None
+    book.apply(position(0, T), T)
+    assert book.rows[0].notional == 0.0
+
+
+def test_the_balance_of_another_asset_is_not_the_wallet() -> None:
+    book = Book(["BTCUSDT"])
+    book.apply(Listed(instruments=(instrument(),)), T)
+    book.apply(Balance(asset="BNB", wallet=500.0, at=T), T)
+    assert book.equity is None
+
+
+def test_with_many_collateral_assets_the_wallet_is_the_venues_own_total() -> None:
+    book = known(100)
+    book.apply(Mode(hedge=False, multi_asset=True, can_trade=True), T)
+    assert book.equity is None
+    book.apply(Margin(12_000.0, 12_000.0, 0.0, 0.0, 12_000.0, T), T)
+    assert book.equity == 12_000.0
+
+
+def test_an_older_balance_does_not_replace_a_newer_one() -> None:
+    book = known()
+    book.apply(Balance(asset="USDT", wallet=1.0, at=T - 1), T)
+    assert book.wallets["USDT"].wallet == 10_000.0
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, nan, inf])
+def test_what_can_be_no_price_is_not_taken_for_one(price: float) -> None:
+    book = known()
+    book.apply(Mark(instrument=0, price=price, index=None, at=T + S), T + S)
+    assert book.rows[0].mark is not None
+    assert book.rows[0].mark.price == 60_000.0
+    assert book.mark_age(0, T + S) == S
+
+
+@pytest.mark.parametrize(("bid", "ask"), [(0.0, 1.0), (2.0, 1.0), (nan, 1.0), (1.0, nan), (1.0, inf)])
+def test_a_crossed_or_impossible_quote_is_not_taken(bid: float, ask: float) -> None:
+    book = known()
+    book.apply(Quote(0, bid, 1.0, ask, 1.0, T), T)
+    assert book.rows[0].quote is None
+    assert book.rows[0].quote_seen is None
+
+
+def test_an_older_mark_does_not_replace_a_newer_one() -> None:
+    book = known()
+    book.apply(Mark(instrument=0, price=1.0, index=None, at=T - 1), T + S)
+    assert book.rows[0].mark is not None
+    assert book.rows[0].mark.price == 60_000.0
+
+
+def test_the_age_of_a_mark_that_never_came_is_unknown() -> None:
+    assert Book(["BTCUSDT"]).mark_age(0, T) is None
+    assert Book(["BTCUSDT"]).known_at(0) == 0
+
+
+# What is simply remembered
+
+
+def test_every_fact_about_an_instrument_is_found_in_its_row() -> None:
+    book = known()
+    depth = Depth(0, ((1.0, 1.0),), ((2.0, 1.0),), T)
+    funding = Funding(0, 0.0001, T + S, T)
+    facts: list[Fact] = [depth, funding, Interval(0, 4.0), Fees(0, 0.0, 0.001), Command("pause")]
+    for fact in facts:
+        book.apply(fact, T)
+    row = book.rows[0]
+    assert (row.depth, row.funding, row.interval_hours, row.leverage, row.tiers) == (
+        depth,
+        funding,
+        4.0,
+        20,
+        kit.TIERS,
+    )
+    assert row.fees == Fees(0, 0.0, 0.001)
+
+
+def test_streams_are_up_since_they_were_first_said_to_be() -> None:
+    book = known()
+    book.apply(Up(stream="market"), 5)
+    book.apply(Up(stream="market"), 9)
+    assert book.streams == {"market": 5}
+    book.apply(Down(stream="market", reason="closed"), 10)
+    book.apply(Down(stream="private", reason="closed"), 10)
+    assert book.streams == {}
+
+
+def test_the_clock_is_the_last_that_was_measured() -> None:
+    book = known()
+    book.apply(Clock(offset_ns=5, error_ns=1), T)
+    assert book.clock == Clock(offset_ns=5, error_ns=1)
+
+
+def test_an_instrument_that_is_no_longer_listed_cannot_be_traded() -> None:
+    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": 1.0})
+    book.apply(Listed(instruments=(instrument(1, "ETHUSDT"),)), T)
+    bitcoin, ether = (row.instrument for row in book.rows)
+    assert bitcoin is not None
+    assert ether is not None
+    assert (bitcoin.trading, ether.trading) == (False, True)
+
+
+# Positions: streams against snapshots
+
+
+def test_a_position_update_older_than_what_is_known_is_dropped() -> None:
+    book = known(100)
+    book.apply(position(150, T + 5), T)
+    book.apply(position(120, T + 4), T)
+    assert book.rows[0].lots == 150
+    assert book.known_at(0) == T + 5
+
+
+def test_a_snapshot_asked_for_before_the_last_update_does_not_undo_it() -> None:
+    book = known(100)
+    book.apply(position(150, T + 5 * S), T + 5 * S)
+    book.apply(snapshot(position(100, T), asked_at=T + 4 * S), T + 6 * S)
+    assert book.rows[0].lots == 150
+
+
+def test_an_instrument_missing_from_a_snapshot_is_flat() -> None:
+    book = Book(["BTCUSDT"])
+    book.apply(Listed(instruments=(instrument(),)), T)
+    book.apply(snapshot(asked_at=T), T)
+    assert book.rows[0].notional == 0.0
+    assert book.known_at(0) == T
+
+
+def test_a_snapshot_that_contradicts_is_believed_only_when_a_later_one_repeats_it() -> None:
+    book = known(100)
+    book.apply(snapshot(position(70, T), asked_at=T + S), T + S)
+    assert book.rows[0].lots == 100
+    assert (0, Side.NET) in book.disputed
+    book.apply(snapshot(position(70, T), asked_at=T + 2 * S), T + 2 * S)
+    assert book.rows[0].lots == 100
+    later = T + S + CONFIRM_NS
+    book.apply(snapshot(position(70, T), asked_at=later), later)
+    assert book.rows[0].lots == 70
+    assert not book.disputed
+
+
+def test_a_contradiction_that_changes_starts_the_wait_anew() -> None:
+    book = known(100)
+    book.apply(snapshot(position(70, T), asked_at=T + S), T + S)
+    later = T + S + CONFIRM_NS
+    book.apply(snapshot(position(60, T), asked_at=later), later)
+    assert book.rows[0].lots == 100
+    book.apply(snapshot(position(60, T), asked_at=later + CONFIRM_NS), later + CONFIRM_NS)
+    assert book.rows[0].lots == 60
+
+
+def test_a_snapshot_that_agrees_ends_a_dispute() -> None:
+    book = known(100)
+    book.apply(snapshot(position(70, T), asked_at=T + S), T + S)
+    book.apply(snapshot(position(100, T), asked_at=T + 2 * S), T + 2 * S)
+    assert not book.disputed
+    assert book.known_at(0) == T + 2 * S
+
+
+def test_an_update_of_the_stream_ends_a_dispute() -> None:
+    book = known(100)
+    book.apply(snapshot(position(70, T), asked_at=T + S), T + S)
+    book.apply(position(100, T + 2 * S), T + 2 * S)
+    assert not book.disputed
+
+
+def test_strangers_and_the_time_of_the_answer_are_kept() -> None:
+    book = known(100)
+    book.apply(snapshot(position(100, T), asked_at=T + S, strangers=("DOGEUSDT",)), T + 2 * S)
+    assert book.strangers == ("DOGEUSDT",)
+    assert book.positions_at == T + 2 * S
+
+
+# Positions against trades
+
+
+def test_a_trade_that_the_position_does_not_show_yet_is_in_doubt() -> None:
+    book = known(100)
+    book.apply(trade(50, T + S), T + S)
+    assert book.rows[0].owed == 50
+    assert (0, Side.NET) in book.disputed
+    book.apply(position(150, T + S), T + S)
+    assert book.rows[0].owed == 0
+    assert not book.disputed
+
+
+def test_two_trades_of_one_millisecond_need_both_moves_of_the_position() -> None:
+    book = known(100)
+    for fact in (position(150, T + S), trade(50, T + S, "1"), trade(70, T + S, "2")):
+        book.apply(fact, T + S)
+    assert book.disputed
+    book.apply(position(220, T + S), T + S)
+    assert not book.disputed
+
+
+def test_a_position_that_moved_without_a_trade_is_in_doubt_until_the_trade_is_told() -> None:
+    book = known(100)
+    book.apply(position(150, T + S), T + S)
+    assert book.disputed
+    book.apply(trade(50, T + S), T + S)
+    assert not book.disputed
+
+
+def test_a_trade_told_twice_counts_once() -> None:
+    book = known(100)
+    for fact in (position(150, T + S), trade(50, T + S), trade(50, T + S)):
+        book.apply(fact, T + S)
+    assert not book.disputed
+
+
+def test_a_trade_older_than_the_snapshot_is_already_in_it() -> None:
+    book = known(100)
+    book.apply(trade(50, T - 1), T + S)
+    assert not book.disputed
+
+
+def test_a_snapshot_that_shows_the_trade_is_believed_at_once() -> None:
+    book = known(100)
+    book.apply(trade(50, T + S), T + S)
+    book.apply(snapshot(position(150, T), asked_at=T + 2 * S), T + 2 * S)
+    assert book.rows[0].lots == 150
+    assert not book.disputed
+
+
+def test_a_snapshot_from_a_cache_that_lacks_the_trade_is_not_believed_soon() -> None:
+    book = known(100)
+    book.apply(trade(50, T + S), T + S)
+    for second in (2, 3, 4, 5, 6, 7):
+        book.apply(snapshot(position(100, T), asked_at=T + second * S), T + second * S)
+        assert book.disputed
+    later = T + 2 * S + CONFIRM_NS
+    book.apply(snapshot(position(100, T), asked_at=later), later)
+    assert book.rows[0].lots == 100
+    assert not book.disputed
+
+
+def test_a_stale_snapshot_cannot_undo_a_move_by_the_trade_that_was_not_told() -> None:
+    book = known(100)
+    book.apply(position(150, T + S), T + S)
+    book.apply(snapshot(position(100, T), asked_at=T + 2 * S), T + 2 * S)
+    assert book.rows[0].lots == 150
+    assert book.disputed
+    book.apply(snapshot(position(150, T + S), asked_at=T + 3 * S), T + 3 * S)
+    book.apply(snapshot(position(150, T + S), asked_at=T + 3 * S + CONFIRM_NS), T + 3 * S + CONFIRM_NS)
+    assert book.rows[0].lots == 150
+    assert not book.disputed
+
+
+def test_before_the_first_snapshot_nothing_is_owed() -> None:
+    book = Book(["BTCUSDT"])
+    book.apply(position(150, T), T)
+    book.apply(trade(50, T), T)
+    assert not book.disputed
+
+
+def test_only_the_latest_trades_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.core.book.KEEP_TRADES", 1)
+    book = known(100)
+    for fact in (trade(10, T, "1"), trade(10, T, "2"), trade(10, T, "1")):
+        book.apply(fact, T)
+    assert book.rows[0].owed == 30
+
+
+# Hedge mode
+
+
+def test_in_hedge_mode_the_long_and_the_short_row_net() -> None:
+    book = known(100, hedge=True)
+    book.apply(position(-30, T, Side.SHORT), T)
+    assert book.rows[0].lots == 70
+    assert book.equity == 10_000.0
+
+
+def test_after_a_flip_to_hedge_mode_the_old_net_row_is_settled_by_repetition() -> None:
+    book = known(100)
+    rows = (position(100, T, Side.LONG), position(0, T, Side.SHORT))
+    book.apply(snapshot(*rows, asked_at=T + S), T + S)
+    assert book.disputed
+    later = T + S + CONFIRM_NS
+    book.apply(snapshot(*rows, asked_at=later), later)
+    assert book.rows[0].lots == 100
+    assert not book.disputed
+
+
+def test_a_trade_of_one_side_is_not_shown_by_the_other_side_alone() -> None:
+    book = known(100, hedge=True)
+    book.apply(trade(-40, T + S), T + S)
+    book.apply(position(60, T + S, Side.LONG), T + S)
+    assert not book.disputed
+    rows = (position(60, T, Side.LONG), position(0, T, Side.SHORT))
+    book.apply(snapshot(*rows, asked_at=T + 2 * S), T + 2 * S)
+    assert book.rows[0].lots == 60
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["position", "trade", "snapshot", "stale"]), st.integers(0, 4), st.integers(1, 3)),
+        max_size=25,
+    )
+)
+def test_whatever_is_lost_delayed_or_stale_two_true_snapshots_settle_it(steps: list[tuple[str, int, int]]) -> None:
+    """A venue that trades and tells some of it; in the end it is asked twice and answers truly."""
+    book = known(100)
+    true, before, now, number = 100, 100, T, 0
+    late: list[Fact] = []
+    for what, lots, seconds in steps:
+        now += seconds * S
+        number += 1
+        match what:
+            case "position":
+                before, true = true, true + lots
+                book.apply(position(true, now), now)
+                late.append(trade(lots, now, str(number)))
+            case "trade":
+                before, true = true, true + lots
+                book.apply(trade(lots, now, str(number)), now)
+                late.append(position(true, now))
+            case "stale":
+                book.apply(snapshot(position(before, T), asked_at=now), now)
+            case _:
+                for fact in late[:lots]:
+                    book.apply(fact, now)
+                del late[:lots]
+    for _ in range(2):
+        now += CONFIRM_NS
+        book.apply(snapshot(position(true, T), asked_at=now), now)
+    assert book.rows[0].lots == true
+    assert not book.disputed
+    assert book.rows[0].owed == 0

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.book import Book
+from agent.core.drift import Bands, Drift, half_width, measure
+from agent.core.events import Balance, Mark
+from agent.core.targets import Targets
+from tests.core.kit import MISSION, START, THIRDS, book_of, vectors
+
+SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
+
+
+def measured(book: Book, targets: Targets = SHARES, bands: Bands | None = None) -> Drift:
+    drift = measure(book, targets, bands or Bands())
+    assert drift is not None
+    return drift
+
+
+def test_the_missions_table_is_fifteen_points_over_ten_and_five_under() -> None:
+    drift = measured(book_of(MISSION))
+    assert drift.weights == pytest.approx([1.95, 0.60, 0.45])
+    assert drift.targets == pytest.approx([1.5, 0.9, 0.6])
+    assert drift.drifts == pytest.approx([0.15, -0.10, -0.05])
+    assert drift.leverage == pytest.approx(3.0)
+    assert drift.gross_target == pytest.approx(3.0)
+    assert drift.worst == pytest.approx(0.15)
+    assert drift.total == pytest.approx(0.15)
+    assert drift.reach == pytest.approx(0.15 / 0.07)
+
+
+def test_a_weight_is_signed_notional_over_equity() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.25, "SOLUSDT": 0.25}, leverage=1.8)
+    drift = measured(book_of({"BTCUSDT": 0.15, "ETHUSDT": -1.5, "SOLUSDT": 30}), targets)
+    assert drift.weights == pytest.approx([0.9, -0.45, 0.45])
+    assert drift.leverage == pytest.approx(1.8)
+    assert drift.worst == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("case", vectors("weights", "weights"))
+def test_weights_are_as_in_the_vectors(case: Any) -> None:
+    given_ = case["input"]
+    prices = dict(zip(MISSION, given_["price"], strict=False))
+    positions = dict(zip(prices, given_["qty"], strict=True))
+    targets = Targets(weights=dict.fromkeys(positions, 1 / len(positions)))
+    drift = measured(book_of(positions, equity=given_["equity"], prices=prices), targets)
+    assert drift.weights == pytest.approx(case["expected"]["weight"])
+    assert drift.leverage == pytest.approx(case["expected"]["gross"])
+
+
+@pytest.mark.parametrize(
+    ("weight", "change", "after"),
+    [(2, 0.1, 1.8333333), (2, -0.1, 2.25), (3, -0.1, 3.857143), (5, -0.1, 9.0), (-1, 0.1, -1.2222222), (-2, -0.1, -1.5)],
+)
+def test_a_leveraged_weight_drifts_as_equity_moves_with_it(weight: float, change: float, after: float) -> None:
+    book = book_of({"BTCUSDT": weight}, equity=60_000.0)
+    book.apply(Mark(instrument=0, price=60_000 * (1 + change), index=None, at=START + 1), START)
+    drift = measured(book, Targets(weights={"BTCUSDT": 1.0}))
+    assert drift.weights[0] == pytest.approx(after, rel=1e-6)
+
+
+@pytest.mark.parametrize("case", vectors("weights", "move"))
+def test_weights_move_as_in_the_vectors(case: Any) -> None:
+    weights, returns = case["input"]["weight"], case["input"]["ret"]
+    symbols = list(MISSION)[: len(weights)]
+    flat = dict.fromkeys(MISSION, 1_000.0)
+    positions = {symbol: weight * 100_000 for symbol, weight in zip(symbols, weights, strict=True)}
+    book = book_of(positions, equity=1e8, prices=flat)
+    for i, change in enumerate(returns):
+        book.apply(Mark(instrument=i, price=1_000 * (1 + change), index=None, at=START + 1), START)
+    drift = measured(book, Targets(weights=dict.fromkeys(positions, 1 / len(positions))))
+    assert drift.weights == pytest.approx(case["expected"]["weight"])
+
+
+def test_drift_is_counted_in_points_of_target_gross_so_it_means_the_same_at_any_leverage() -> None:
+    for leverage in (1.0, 3.0, 5.0):
+        positions = {s: size * leverage / 3 for s, size in MISSION.items()}
+        targets = Targets(weights=dict(THIRDS), leverage=leverage)
+        drift = measured(book_of(positions, equity=100_000.0, prices={"BTCUSDT": 6e5, "ETHUSDT": 3e4, "SOLUSDT": 1500}), targets)
+        assert drift.drifts == pytest.approx([0.15, -0.10, -0.05], abs=1e-2)
+
+
+@pytest.mark.parametrize("equity", [0.0, -5.0])
+def test_without_positive_equity_there_is_no_drift_to_speak_of(equity: float) -> None:
+    assert measure(book_of(MISSION, equity=equity), SHARES, Bands()) is None
+
+
+def test_while_a_number_is_missing_there_is_no_drift() -> None:
+    assert measure(Book(THIRDS), SHARES, Bands()) is None
+    book = book_of(MISSION)
+    book.rows[2].holdings.clear()
+    book.rows[2].mark = None
+    book.apply(Balance(asset="USDT", wallet=10_000.0, at=START), START)
+    assert measure(book, SHARES, Bands()) is None
+
+
+def test_what_is_on_hold_counts_in_leverage_and_has_no_drift() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=2.0)
+    drift = measured(book_of({"BTCUSDT": 0.3, "ETHUSDT": 2.0}), targets)
+    assert drift.targets == [2.0, None]
+    assert drift.drifts == pytest.approx([-0.1, 0.0])
+    assert drift.leverage == pytest.approx(2.4)
+    assert drift.gross_target == 2.0
+
+
+@pytest.mark.parametrize("mode", ["off", "cap"])
+def test_what_is_on_hold_does_not_pump_up_the_leverage_of_the_rest(mode: Any) -> None:
+    """With leverage off or capped, the rest keeps its own gross; counting the hold would add to it at each correction."""
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=3.0, leverage_mode=mode)
+    drift = measured(book_of({"BTCUSDT": 0.2, "ETHUSDT": 4.0}), targets)
+    assert drift.targets[0] == pytest.approx(1.2)
+    assert drift.worst == pytest.approx(0.0)
+
+
+def test_with_everything_wanted_flat_drift_is_counted_in_equity() -> None:
+    drift = measured(book_of(MISSION), Targets(weights=dict(THIRDS), leverage=0.0))
+    assert drift.gross_target == 0.0
+    assert drift.drifts == pytest.approx([1.95, 0.60, 0.45])
+
+
+@pytest.mark.parametrize(
+    ("relative", "goal", "width"),
+    [(None, 1.5, 0.07), (0.1, 1.5, 0.05), (0.5, 1.5, 0.07), (0.1, 0.0, 0.07), (0.1, None, 0.07), (0.1, -1.5, 0.05)],
+)
+def test_the_tighter_of_tolerance_and_relative_band_counts(
+    relative: float | None, goal: float | None, width: float
+) -> None:
+    assert half_width(goal, 3.0, Bands(relative=relative)) == pytest.approx(width)
+
+
+def test_an_empty_portfolio_stands_nowhere() -> None:
+    nothing = Drift(1.0, 0.0, 0.0, [], [], [], [])
+    assert (nothing.worst, nothing.total, nothing.reach) == (0.0, 0.0, 0.0)
+
+
+@given(st.tuples(*[st.integers(-3_000, 3_000)] * 3))
+def test_at_its_targets_a_portfolio_has_no_drift(lots: tuple[int, int, int]) -> None:
+    book = book_of({"BTCUSDT": lots[0] / 1000, "ETHUSDT": lots[1] / 1000, "SOLUSDT": lots[2]})
+    weights = measured(book).weights
+    gross = sum(abs(w) for w in weights)
+    shares = {s: w / (gross or 1.0) for s, w in zip(MISSION, weights, strict=True)}
+    assert measured(book, Targets(weights=shares, leverage=gross)).worst == pytest.approx(0.0, abs=1e-9)

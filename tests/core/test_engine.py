@@ -1,0 +1,924 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.core.drift import Bands
+from agent.core.engine import GIVE_UP_NS, Engine, Policy
+from agent.core.events import (
+    Accepted,
+    Balance,
+    Command,
+    Denied,
+    Down,
+    Ended,
+    Fact,
+    Fault,
+    Filled,
+    Flow,
+    Listed,
+    Lost,
+    Mark,
+    OpenOrder,
+    Orders,
+    Position,
+    Quote,
+    Refused,
+    Side,
+    Throttled,
+    Unknown,
+    Up,
+    Warned,
+)
+from agent.core.orders import Order, State, Style, order_id
+from agent.core.planner import Execution, Limits
+from agent.core.targets import Targets
+from agent.core.triggers import Triggers
+from agent.core.venue import Ask, Cancel, Place, What
+from tests.core.kit import MISSION, MS, START, THIRDS, S, Stage, instrument, order
+
+SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
+BALANCED = {"BTCUSDT": 0.25, "ETHUSDT": 3.0, "SOLUSDT": 40.0}
+SINGLE = Targets(weights={"BTCUSDT": 1.0}, leverage=3.0)
+
+
+def policy(**changes: Any) -> Policy:
+    return Policy(**{"mode": "live", "targets": SHARES, **changes})
+
+
+def stage(positions: dict[str, float] | None = None, *, made: Policy | None = None, **options: Any) -> Stage:
+    return Stage(made or policy(), MISSION if positions is None else positions, **options).ready()
+
+
+def first_order(on: Stage, seconds: float = 20) -> Order:
+    """The first order of a correction, waited for."""
+    until = on.now + round(seconds * S)
+    while on.now < until:
+        placed = on.wait(0.25)
+        if placed:
+            return placed[0]
+    raise AssertionError(f"no order; {on.said()}")
+
+
+def refuse(placed: Order, fault: Fault, code: str = "-1") -> Refused:
+    return Refused(order=placed.id, code=code, reason="because", fault=fault)
+
+
+# Becoming ready
+
+
+def test_nothing_is_decided_until_everything_is_known() -> None:
+    on = Stage(policy(), MISSION)
+    on.mute = {What.POSITIONS}
+    on.tell()
+    on.tell(*on.marks(), Up(stream="market"), Up(stream="private"))
+    assert on.wait(60) == []
+    assert on.engine.state == "waiting for answers of the venue"
+    assert on.engine.preview(on.now) is None
+    on.mute = set()
+    assert on.wait(40)
+
+
+def test_a_symbol_that_the_venue_does_not_list_is_named() -> None:
+    on = Stage(policy(), MISSION)
+    on.instruments.pop()
+    on.mute = {What.PRICES}
+    on.tell()
+    assert "the venue to list SOLUSDT" in on.engine.state
+
+
+def test_without_a_stream_or_a_price_it_waits_and_says_for_what() -> None:
+    on = Stage(policy(), MISSION)
+    on.frozen = {2}
+    on.tell()
+    assert on.engine.state == "waiting for stream market, private"
+    on.tell(Up(stream="market"), Up(stream="private"), *on.marks())
+    assert on.engine.state == "waiting for a price of SOLUSDT"
+    on.frozen = set()
+    on.tell(*on.marks())
+    assert on.engine.state == "holding"
+
+
+def test_the_agent_never_trades_on_a_wallet_it_was_not_told() -> None:
+    on = Stage(policy(), MISSION)
+    on.ready()
+    on.engine.book.wallets.clear()
+    on.mute = {What.ACCOUNT}
+    assert on.wait(20) == []
+    assert on.engine.state.startswith("waiting for equity")
+
+
+# The whole way
+
+
+def test_a_confirmed_excursion_is_corrected_reductions_first_to_inside_the_band() -> None:
+    on = stage()
+    done = on.carry_out(60)
+    assert [(o.symbol, o.lots, o.reduce) for o in done] == [("BTCUSDT", -48, True), ("ETHUSDT", 474, False)]
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.reach < 1
+    assert on.engine.state == "holding"
+    assert on.engine.turnover == pytest.approx(48 * 60 + 474 * 3)
+    assert on.engine.fills == 2
+    assert "traded 4,302 in 2 orders; largest drift is now 5.4%, leverage 2.85x" in on.said("done")
+
+
+def test_to_target_it_ends_on_target() -> None:
+    on = stage(made=policy(bands=Bands(destination="target")))
+    on.carry_out(60)
+    assert on.weights() == pytest.approx([1.5, 0.9, 0.6])
+
+
+def test_a_spike_shorter_than_the_confirmation_is_not_traded_on() -> None:
+    on = stage(BALANCED)
+    on.prices["BTCUSDT"] = 80_000.0
+    assert on.wait(4.5) == []
+    on.prices["BTCUSDT"] = 60_000.0
+    assert on.wait(30) == []
+
+
+def test_inside_its_band_it_holds_and_says_so_once_a_minute() -> None:
+    on = stage(BALANCED)
+    assert on.wait(181) == []
+    assert on.said("hold") == ["inside the band: largest drift 0.0% (0% of its band)"] * 4
+
+
+def test_after_a_correction_it_rests_for_the_cool_down() -> None:
+    on = stage()
+    on.carry_out(20)
+    ended = on.now
+    on.prices["BTCUSDT"] = 90_000.0
+    again = first_order(on, 120)
+    assert again.created_at - ended > 40 * S
+
+
+def test_a_leg_is_sliced_to_the_largest_order_and_goes_on_until_done() -> None:
+    on = stage(made=policy(limits=Limits(order_notional=1_000.0)))
+    done = on.carry_out(60)
+    assert [o.lots for o in done if o.symbol == "BTCUSDT"] == [-16, -16, -16]
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.reach < 1
+
+
+def test_a_flip_goes_through_nothing() -> None:
+    on = stage({"BTCUSDT": 0.1}, made=policy(targets=Targets(weights={"BTCUSDT": -1.0}, leverage=1.0)))
+    done = on.carry_out(60)
+    assert [(o.lots, o.reduce) for o in done] == [(-100, True), (-157, False)]
+
+
+def test_in_hedge_mode_the_rows_are_closed_and_opened_by_their_own_side() -> None:
+    made = policy(targets=Targets(weights={"BTCUSDT": -1.0}, leverage=1.0))
+    on = stage({"BTCUSDT": 0.1}, made=made, hedge=True)
+    done = on.carry_out(60)
+    assert [(o.side, o.lots, o.reduce) for o in done] == [(Side.LONG, -100, True), (Side.SHORT, -157, False)]
+
+
+def test_a_single_instrument_is_kept_at_its_leverage_and_a_short_is_bought_back() -> None:
+    on = stage({"BTCUSDT": -0.6}, made=policy(targets=Targets(weights={"BTCUSDT": -1.0}, leverage=3.0)))
+    (bought,) = on.carry_out(60)
+    assert bought.lots > 0
+    assert bought.reduce
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.reach < 1
+
+
+# Reasons to begin
+
+
+def test_the_schedule_corrects_what_is_beyond_the_landing_and_only_then() -> None:
+    at = START + 30 * S
+    on = stage({**BALANCED, "BTCUSDT": 0.282}, schedule=lambda now: at if now < at else None)
+    assert on.wait(25) == []
+    (placed,) = on.carry_out(20)
+    assert placed.created_at >= at
+    assert "correcting: the schedule" in on.said("trigger")
+    assert on.engine.next_schedule_at is None
+
+
+def test_a_schedule_with_nothing_to_do_does_nothing() -> None:
+    at = START + 30 * S
+    on = stage(BALANCED, schedule=lambda now: at if now < at else None)
+    assert on.carry_out(60) == []
+    assert on.said("done") == ["no trade; largest drift is now 0.0%, leverage 3.00x"]
+
+
+def test_a_schedule_during_a_correction_is_absorbed() -> None:
+    at = START + 10 * S
+    on = stage(schedule=lambda now: at if now < at else None)
+    on.wait(15)
+    assert len(on.said("trigger")) == 1
+    assert on.engine.next_schedule_at is None
+
+
+def test_a_schedule_missed_while_not_ready_fires_once_afterwards() -> None:
+    times = [START + 10 * S, START + 10_000 * S]
+    on = stage({**BALANCED, "BTCUSDT": 0.282}, schedule=lambda now: next((t for t in times if t > now), None))
+    on.tell(Down(stream="market", reason="closed"))
+    on.wait(20)
+    on.tell(Up(stream="market"))
+    on.carry_out(10)
+    assert on.said("trigger") == ["correcting: the schedule"]
+
+
+def test_a_command_corrects_at_once_and_to_the_target_if_it_says_so() -> None:
+    on = stage(BALANCED | {"BTCUSDT": 0.26})
+    (placed,) = on.tell(Command("rebalance", "target"))
+    assert placed.lots == -10
+
+
+def test_over_the_leverage_limit_it_reduces_at_once_without_confirmation() -> None:
+    on = stage(BALANCED)
+    placed = on.tell(Balance("USDT", 5_500.0, on.now + 1))
+    assert {o.reduce for o in placed} == {True}
+    assert "leverage 5.45x is over the limit" in on.said("trigger")[0]
+    on.wallet = 5_500.0
+    for one in placed:
+        on.tell(*on.fill(one))
+    on.carry_out(20)
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.leverage <= 5.0
+
+
+def test_urgent_corrections_take_and_do_not_rest_in_the_book() -> None:
+    on = stage(BALANCED, made=policy(execution=Execution(style="maker")))
+    placed = on.tell(Balance("USDT", 5_500.0, on.now + 1))
+    assert {o.style for o in placed} == {Style.IOC}
+
+
+def test_an_urgent_correction_replaces_one_that_is_under_way() -> None:
+    on = stage()
+    first_order(on)
+    on.tell(Balance("USDT", 5_500.0, on.now + 1))
+    assert on.engine.correction is not None
+    assert on.engine.correction.urgent
+
+
+def test_total_drift_beyond_the_portfolios_band_is_a_reason_as_well() -> None:
+    on = stage({"BTCUSDT": 0.28, "ETHUSDT": 2.4, "SOLUSDT": 40.0}, made=policy(bands=Bands(0.5, portfolio=0.05)))
+    assert on.carry_out(30)
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.total < 0.05
+
+
+# How orders are sent
+
+
+def test_an_order_is_limited_expires_and_has_an_id_of_this_epoch() -> None:
+    placed = first_order(stage())
+    assert placed.id == order_id("t", 1, 1)
+    assert placed.ticks == 597_000  # half a percent below the bid of 59 999.9, rounded up
+    assert placed.style is Style.IOC
+    assert placed.expires_at - placed.created_at == 3 * S
+    assert placed.reference == 60_000.0
+
+
+@pytest.mark.parametrize(
+    ("lots", "bounds", "ticks"),
+    [
+        (-0.325, {"price_down": 0.999}, 599_400),
+        (-0.325, {"price_down": 0.9}, 597_000),
+        (-0.1, {"price_up": 1.0025}, 601_500),
+        (-0.1, {"price_up": 1.1}, 603_001),
+    ],
+)
+def test_an_order_is_priced_inside_the_venues_band_around_the_mark(
+    lots: float, bounds: dict[str, float], ticks: int
+) -> None:
+    sell = lots == -0.325
+    on = Stage(policy(targets=SINGLE), {"BTCUSDT": 0.325 * 2 if sell else 0.1})
+    on.instruments[0] = instrument(0, **bounds)
+    on.ready()
+    assert first_order(on).ticks == ticks
+
+
+@pytest.mark.parametrize(("quotes", "ticks"), [(True, 600_001), (False, 600_000)])
+def test_a_resting_order_joins_the_best_price_or_the_mark_where_no_quote_is_known(quotes: bool, ticks: int) -> None:
+    on = stage(made=policy(execution=Execution(style="maker")), quotes=quotes)
+    placed = first_order(on)
+    assert (placed.style, placed.ticks) == (Style.POST, ticks)
+
+
+def test_a_stale_quote_is_not_priced_from() -> None:
+    on = stage(made=policy(execution=Execution(style="maker")))
+    on.engine.book.apply(Quote(0, 59_000.0, 1.0, 59_001.0, 1.0, START), START - 100 * S)
+    on.quotes = False
+    assert first_order(on).ticks == 600_000
+
+
+def test_what_is_left_of_a_resting_order_is_cancelled_and_then_taken() -> None:
+    on = stage(made=policy(execution=Execution(style="maker", patience_s=3.0)))
+    resting = first_order(on)
+    on.tell(*on.accept(resting))
+    on.wait(3.5)
+    assert on.cancelled() == [resting.id]
+    (taken,) = on.tell(*on.finish(resting, 0, "cancelled")) or on.wait(2)
+    assert (taken.style, taken.lots) == (Style.IOC, -48)
+
+
+def test_a_partial_fill_is_planned_anew_from_the_position_it_left() -> None:
+    on = stage()
+    placed = first_order(on)
+    again = on.tell(*on.accept(placed), *on.trade(placed, 20), *on.finish(placed, 20, "expired"))
+    assert [o.lots for o in again] == [-28]
+    assert "sell 0.020 BTC of sell 0.048 BTC filled" in on.said("order")[1]
+
+
+def test_the_next_order_waits_for_the_position_that_shows_the_last_fill() -> None:
+    on = stage()
+    placed = first_order(on)
+    position, fill = on.trade(placed, 20)
+    on.mute = {What.POSITIONS}
+    assert on.tell(*on.accept(placed), fill, *on.finish(placed, 20, "expired")) == []
+    assert on.wait(3) == []
+    assert [o.lots for o in on.tell(position)] == [-28]
+
+
+def test_two_trades_of_one_moment_wait_for_both_moves_of_the_position() -> None:
+    on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
+    placed = first_order(on)
+    first, fill_1 = on.trade(placed, 50)
+    second, fill_2 = on.trade(msgspec.structs.replace(placed, filled_lots=50), abs(placed.lots) - 50)
+    on.mute = {What.POSITIONS}
+    assert on.tell(*on.accept(placed), first, fill_1, fill_2, *on.finish(placed)) == []
+    assert on.tell(second) == []
+    assert on.said("done")
+
+
+def test_a_stale_answer_about_positions_after_a_fill_does_not_send_the_order_again() -> None:
+    on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
+    placed = first_order(on)
+    before = dict(on.held)
+    _, fill = on.trade(placed)
+    after, on.held = on.held, before
+    again = on.tell(*on.accept(placed), fill, *on.finish(placed))
+    again += on.wait(5)
+    on.held = after
+    assert again + on.wait(20) == []
+    assert on.engine.book.rows[0].lots == 473
+
+
+def test_an_order_that_comes_to_nothing_is_tried_three_times_and_then_left() -> None:
+    on = stage({"BTCUSDT": 0.6}, made=policy(targets=SINGLE))
+    tried = []
+    for _ in range(3):
+        placed = first_order(on)
+        tried.append(placed)
+        on.tell(*on.accept(placed), *on.finish(placed, 0, "expired"))
+    assert on.wait(30) == []
+    assert any("3 orders in a row came to nothing" in text for text in on.said("done"))
+    pauses = [b.created_at - a.created_at for a, b in zip(tried, tried[1:], strict=False)]
+    assert pauses[1] > pauses[0] >= 250 * MS
+    assert first_order(on, 60).lots == tried[0].lots
+
+
+def test_what_no_order_can_cure_is_said_once_with_the_equity_that_would() -> None:
+    on = stage({"BTCUSDT": 0.001, "ETHUSDT": 0.035, "SOLUSDT": 0.0}, equity=200.0, made=policy(targets=Targets(dict(THIRDS), 1.0)))
+    on.carry_out(200)
+    warned = [text for text in on.said("warning") if "equity it could be traded" in text]
+    assert len(warned) == len(set(warned)) == 2
+    assert len(on.said("done")) >= 2
+
+
+# Refusals of our own
+
+
+def test_a_refused_leg_says_why_once_and_the_correction_gives_up_in_the_end() -> None:
+    on = stage({"BTCUSDT": 0.1, "ETHUSDT": 3.0, "SOLUSDT": 40.0}, made=policy(limits=Limits(turnover_per_day=0.1)))
+    assert on.wait(GIVE_UP_NS / S + 10) == []
+    assert on.said("refusal") == ["turnover limit: increases of the last 24 h would reach 7,380; the limit is 1,000"]
+    assert "gave up: 60 s without progress; trying again after the cool-down" in on.said("done")
+
+
+def test_a_refusal_that_only_means_waiting_is_said_when_the_wait_gets_long() -> None:
+    on = stage()
+    placed = first_order(on)
+    _, fill = on.trade(placed, 20)
+    on.held[0, Side.NET] = (325, 60_000.0)
+    on.mute = {What.POSITIONS}
+    on.tell(*on.accept(placed), fill, *on.finish(placed, 20, "expired"))
+    on.wait(4)
+    assert on.said("refusal") == []
+    on.wait(4)
+    assert len(on.said("refusal")) == 1
+
+
+def test_one_day_later_the_turnover_is_forgotten() -> None:
+    on = stage(made=policy(limits=Limits(turnover_per_day=0.15)))
+    assert len(on.carry_out(60)) == 2
+    on.prices["ETHUSDT"] = 1_500.0
+    on.carry_out(30)
+    assert any("turnover limit" in text for text in on.said("refusal"))
+    on.engine._increases[0] = (on.now - 24 * 3600 * S - 1, on.engine._increases[0][1])
+    on.wait(100)
+    assert len(on.engine._increases) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "state"), [(Command("halt"), "by command"), (Command("halt", "fire"), "fire"), (Command("kill", "KILL exists"), "KILL exists")]
+)
+def test_halted_it_reduces_but_does_not_increase(command: Command, state: str) -> None:
+    on = stage()
+    on.tell(command)
+    assert on.engine.posture == f"halted: {state}"
+    assert [o.reduce for o in on.carry_out(60)] == [True]
+    assert any(text.startswith("not halted") for text in on.said("refusal"))
+
+
+def test_a_person_lifts_a_halt_and_the_file_its_own() -> None:
+    on = stage()
+    on.tell(Command("halt", "x"), Command("halt", "x"), Command("kill", "file"))
+    assert len(on.said("halt")) == 1
+    on.tell(Command("resume"))
+    assert on.engine.posture == "halted: file"
+    on.tell(Command("unkill"))
+    assert on.engine.posture == "holding"
+
+
+def test_paused_it_does_nothing() -> None:
+    on = stage()
+    on.tell(Command("pause"))
+    assert on.wait(60) == []
+    assert on.engine.state == "paused"
+
+
+def test_an_unknown_command_is_said_to_be() -> None:
+    on = stage()
+    on.tell(Command("dance"))
+    assert on.said("warning") == ["there is no command dance"]
+
+
+def test_resync_asks_for_everything_anew_and_decides_nothing_until_it_has_come() -> None:
+    on = stage(BALANCED)
+    on.hush()
+    on.mute = set(What)
+    on.tell(Command("resync"))
+    asked = {request.what for request in on.requests if isinstance(request, Ask)}
+    assert asked == {What.TIME, What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS}
+    assert on.engine.state == "waiting for answers of the venue"
+
+
+def test_stopping_it_cancels_what_rests_and_starts_nothing() -> None:
+    on = stage(made=policy(execution=Execution(style="maker")))
+    resting = first_order(on)
+    on.tell(*on.accept(resting))
+    on.hush()
+    on.tell(Command("stop"))
+    assert on.cancelled() == [resting.id]
+    assert on.engine.state == "stopping"
+    on.tell(Down(stream="market", reason="we closed it"), *on.finish(resting, 0, "cancelled"))
+    assert not [text for text in on.said("state") if "is down" in text]
+    assert on.wait(10) == []
+
+
+def test_in_observe_mode_it_says_what_it_would_do_and_sends_nothing() -> None:
+    on = stage(made=policy(mode="observe"))
+    assert on.wait(30) == []
+    (said,) = on.said("plan")
+    assert said.startswith("sell 0.048 BTC (2,880), buy 0.474 ETH (1,422); cost about 2.16")
+    assert said.endswith("nothing is sent in observe mode")
+
+
+def test_a_preview_shows_the_plan_and_the_verdicts_without_doing_anything() -> None:
+    on = stage(made=policy(limits=Limits(turnover_per_day=0.1)))
+    preview = on.engine.preview(on.now)
+    assert preview is not None
+    todo, verdicts = preview
+    assert [leg.lots for leg in todo.legs] == [-48, 474]
+    assert [refusal.gate for refusal in verdicts.values()] == ["turnover limit"]
+    to_target = on.engine.preview(on.now, to_target=True)
+    assert to_target is not None
+    assert [leg.lots for leg in to_target[0].legs] == [-75, 1000, 10]
+    assert not on.engine.blotter.orders
+
+
+# What the venue does
+
+
+def test_a_lost_reply_is_asked_about_not_sent_again_and_planned_anew_when_proven_absent() -> None:
+    on = stage()
+    placed = first_order(on)
+    on.hush()
+    assert on.tell(Lost(order=placed.id, reason="timeout")) == []
+    assert on.asked(What.ORDER) == [Ask(What.ORDER, instrument=0, order=placed.id)]
+    while on.state(placed) is State.UNKNOWN:
+        again = on.wait(1) or on.tell(*on.deny(placed))
+        assert on.now < placed.expires_at + 20 * S
+    assert on.now >= placed.expires_at + 12 * S
+    assert [o.lots for o in again or on.wait(2)] == [-48]
+    assert (again or [on.engine.blotter.live()[0]])[0].id != placed.id
+
+
+def test_a_lost_reply_that_was_executed_is_not_executed_again() -> None:
+    on = stage()
+    placed = first_order(on)
+    facts = on.fill(placed)
+    on.tell(Lost(order=placed.id, reason="timeout"))
+    following = on.tell(*facts, after=1) or on.wait(2)
+    assert [o.symbol for o in following] == ["ETHUSDT"]
+
+
+def test_a_refusal_that_comes_late_for_a_lost_order_changes_nothing() -> None:
+    on = stage()
+    placed = first_order(on)
+    on.tell(Lost(order=placed.id, reason="timeout"))
+    on.tell(refuse(placed, Fault.OTHER))
+    assert on.state(placed) is State.UNKNOWN
+    assert on.said("refusal") == []
+
+
+def test_words_about_a_finished_order_or_a_strangers_change_nothing() -> None:
+    on = stage()
+    placed = first_order(on)
+    on.tell(*on.fill(placed))
+    fills = on.engine.fills
+    on.tell(Lost(order=placed.id, reason="late"), Accepted("web_1", "v", 0, on.now), *on.fill(placed)[:1])
+    assert not [text for text in on.said("warning") if "may or may not exist" in text]
+    assert on.engine.fills == fills
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        (Fault.RULE, {What.INSTRUMENTS}),
+        (Fault.CLOSED, {What.INSTRUMENTS}),
+        (Fault.MARGIN, {What.ACCOUNT, What.LEVERAGE, What.POSITIONS}),
+        (Fault.REDUCE, {What.POSITIONS, What.ORDERS}),
+        (Fault.CLOCK, {What.TIME}),
+        (Fault.PRICE, set()),
+    ],
+)
+def test_a_refusal_asks_for_what_it_shows_to_be_stale(fault: Fault, asked: set[What]) -> None:
+    on = stage()
+    placed = first_order(on)
+    on.hush()
+    on.tell(refuse(placed, fault))
+    assert {request.what for request in on.requests if isinstance(request, Ask)} == asked
+    assert "the venue refused order" in on.said("refusal")[0]
+    assert on.engine.refused == 1
+
+
+def test_trouble_with_the_account_halts_until_a_person_says_resume() -> None:
+    on = stage()
+    on.tell(refuse(first_order(on), Fault.ACCOUNT))
+    assert on.engine.posture.startswith("halted: the venue refuses our orders")
+    on.tell(Denied(reason="key expired"))
+    assert on.engine.halted == "the venue rejects the key or account: key expired"
+
+
+def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
+    on = stage(BALANCED)
+    on.hush()
+    foreign = Filled("web_1", 0, "f1", 100, 60_000.0, 0.0, "USDT", False, 100, on.now)
+    on.mute = {What.POSITIONS}
+    on.tell(foreign)
+    assert on.said("warning") == ["a trade that is not ours: +100 lots at 60000 (web_1)"]
+    on.wait(3)
+    assert on.asked(What.POSITIONS)
+    on.held[0, Side.NET] = (350, 60_000.0)
+    on.tell(on.position(0))
+    placed = first_order(on)
+    assert placed.lots == -73
+    assert not on.engine.book.disputed
+
+
+def test_an_order_of_ours_that_rests_without_being_on_record_is_cancelled_and_a_strangers_is_not() -> None:
+    on = stage(BALANCED)
+    on.hush()
+    ours = order_id("t", 7, 3)
+    rows = [OpenOrder(ours, "v1", 0, 10, 0), OpenOrder("web_1", "v2", 0, 10, 0), OpenOrder(order_id("t", 7, 4), "v3", None, 1, 0)]
+    on.tell(Orders(rows=tuple(rows), asked_at=on.now))
+    assert on.cancelled() == [ours]
+    assert "of epoch 7 rests without being on record" in on.said("warning")[0]
+
+
+def test_what_the_venue_tells_people_is_passed_on() -> None:
+    on = stage(BALANCED)
+    on.hush()
+    on.tell(
+        Throttled(until=on.now, banned=False, reason="429"),
+        Throttled(until=on.now, banned=True, reason="418"),
+        Warned(what="margin call", at=on.now),
+        Flow(asset="USDT", amount=-12.5, kind="funding", at=on.now),
+        Down(stream="market", reason="1006"),
+    )
+    assert [(note.kind, note.text) for note in on.notes if "waiting" not in note.text] == [
+        ("warning", "throttled by the venue: 429"),
+        ("warning", "banned by the venue: 418"),
+        ("warning", "the venue warns: margin call"),
+        ("state", "funding -12.50 USDT"),
+        ("state", "stream market is down: 1006"),
+    ]
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_an_unreadable_word_about_the_account_asks_for_everything_anew(private: bool) -> None:
+    on = stage(BALANCED)
+    on.hush()
+    on.tell(Unknown(stream="private", what="NEW_EVENT", excerpt="{}", private=private))
+    assert bool(on.asked(What.POSITIONS)) == private
+
+
+def test_after_a_reconnection_nothing_increases_until_the_account_was_told_anew() -> None:
+    on = stage()
+    on.mute = {What.POSITIONS}
+    on.tell(Down(stream="private", reason="1006"), Up(stream="private"))
+    assert on.wait(30) == []
+    on.mute = set()
+    assert on.wait(20)
+
+
+def test_an_instrument_that_is_delisted_meanwhile_is_not_traded() -> None:
+    on = stage()
+    on.tell(Listed(instruments=tuple(on.instruments[1:])))
+    assert not [o for o in on.wait(60) if o.symbol == "BTCUSDT"]
+    assert any("the venue takes no orders for it now" in text for text in on.said("refusal"))
+
+
+@pytest.mark.parametrize("equity", [0.0, -100.0])
+def test_without_equity_nothing_is_sent(equity: float) -> None:
+    on = stage()
+    on.wallet = equity
+    on.tell(Balance("USDT", equity, on.now + 1))
+    assert on.wait(30) == []
+
+
+def test_a_deposit_leads_to_a_correction_and_not_to_two() -> None:
+    on = stage(BALANCED)
+    on.wallet = 15_000.0
+    on.tell(Balance("USDT", 15_000.0, on.now + 1))
+    done = on.carry_out(200)
+    assert {o.symbol for o in done} == set(BALANCED)
+    assert len(done) == 3
+    assert len(on.said("trigger")) == 1
+
+
+# An earlier life
+
+
+def test_an_order_of_an_earlier_life_without_an_end_is_asked_about_before_anything_else() -> None:
+    name = order_id("t", 0, 5)
+    on = Stage(policy(), MISSION, resume=[order(name, created_at=START - 60 * S, instrument=9)])
+    on.ready()
+    assert on.asked(What.ORDER)[0] == Ask(What.ORDER, instrument=0, order=name)
+    assert on.engine.blotter.orders[name].state is State.UNKNOWN
+    assert on.wait(20) == []
+    on.tell(Ended(order=name, how="expired", filled_lots=0, at=on.now))
+    assert on.wait(5)
+
+
+def test_finished_orders_of_an_earlier_life_are_not_taken_over() -> None:
+    done = order(state=State.DONE, filled_lots=5, ended="filled", reduce=True)
+    on = Stage(policy(), MISSION, resume=[done, order("o2", state=State.DONE)])
+    assert on.engine.blotter.orders == {}
+    assert on.ready().carry_out(30)
+
+
+# Promises
+
+
+def test_a_wake_up_always_comes_and_it_never_spins() -> None:
+    on = Stage(policy(), MISSION)
+    on.mute = set(What)
+    on.tell()
+    on.wait(60)
+    assert on.steps < 300
+    on.mute = set()
+    on.wait(30)
+    on.tell(*on.marks(), Up(stream="market"), Up(stream="private"))
+    before = on.steps
+    on.carry_out(60)
+    assert on.steps - before < 1_000
+
+
+def test_before_the_grids_are_known_fills_are_counted_without_a_value() -> None:
+    engine = Engine(
+        policy(), epoch=1, tag="t", answers=frozenset(What), streams=(), schedule=lambda now: None,
+        resume=[order("o1", lots=-5)],
+    )  # fmt: skip
+    decision = engine.step([Filled("o1", 0, "1", -5, 6e4, 0.1, "USDT", False, 5, START)], START)
+    assert engine.turnover == 0.0
+    assert "sell 5 lots at 60000" in [note.text for note in decision.notes]
+
+
+def test_every_decision_is_numbered_and_holds_the_orders_that_changed() -> None:
+    on = stage()
+    placed = first_order(on)
+    decision = next(d for d in on.decisions if any(isinstance(r, Place) for r in d.requests))
+    assert [o.id for o in decision.orders] == [placed.id]
+    assert [d.seq for d in on.decisions] == list(range(1, len(on.decisions) + 1))
+
+
+def run_script(seed_facts: list[tuple[int, int]]) -> tuple[bytes, Stage]:
+    """A run in which each pair moves a price or the fate of an order, the same for the same pairs."""
+    on = stage(made=policy(triggers=Triggers(confirm_s=1.0, cool_down_s=2.0)))
+    open_orders: list[Order] = []
+    for what, amount in seed_facts:
+        open_orders += on.wait(0.5)
+        facts: list[Fact] = []
+        if what == 0:
+            on.prices["BTCUSDT"] *= 1 + amount / 400
+            facts = on.marks()
+        elif open_orders:
+            one = open_orders.pop(0)
+            match what:
+                case 1:
+                    facts = on.fill(one)
+                case 2:
+                    part = min(amount % 7 + 1, abs(one.lots))
+                    facts = [*on.accept(one), *on.trade(one, part), *on.finish(one, part, "expired")]
+                case 3:
+                    facts = [refuse(one, Fault.PRICE)]
+                case 4:
+                    told = on.fill(one)
+                    on.tell(Lost(order=one.id, reason="reset"))
+                    facts = told[::-1]
+                case _:
+                    facts = [*on.accept(one), *on.finish(one, 0, "expired")]
+        open_orders += on.tell(*facts)
+    while open_orders:
+        open_orders += on.tell(*on.fill(open_orders.pop(0)))
+    return msgspec.json.encode(on.decisions), on
+
+
+SCRIPTS = st.lists(st.tuples(st.integers(0, 5), st.integers(-20, 20)), max_size=25)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SCRIPTS)
+def test_the_same_facts_at_the_same_times_give_the_same_bytes(script: list[tuple[int, int]]) -> None:
+    assert run_script(script)[0] == run_script(script)[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(SCRIPTS)
+def test_whatever_happens_each_order_is_sent_once_and_in_the_end_the_drift_is_inside_its_band(
+    script: list[tuple[int, int]],
+) -> None:
+    on = run_script(script)[1]
+    on.carry_out(90)
+    placed = [request.order.id for request in on.requests if isinstance(request, Place)]
+    assert len(placed) == len(set(placed))
+    held = {key: lots for key, (lots, _) in on.held.items()}
+    assert {(i, side): h.lots for i, row in enumerate(on.engine.book.rows) for side, h in row.holdings.items()} == held
+    drift = on.engine.drift
+    assert drift is not None
+    assert not on.engine.blotter.live()
+    assert drift.reach <= 1 + 1e-9
+
+
+# Known to be otherwise: each of these is what should hold and does not yet
+
+
+def known(reason: str) -> Any:
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+@known("the fire is consumed while paused, and the trigger is never armed again")
+def test_an_excursion_that_began_while_paused_is_corrected_after_the_pause() -> None:
+    on = stage()
+    on.tell(Command("pause"))
+    on.wait(20)
+    on.tell(Command("resume"))
+    assert on.wait(120)
+
+
+@known("pausing drops the correction without arming its trigger again")
+def test_a_correction_interrupted_by_a_pause_is_taken_up_after_it() -> None:
+    on = stage()
+    on.tell(*on.fill(first_order(on)))
+    on.tell(Command("pause"))
+    on.wait(5)
+    on.tell(Command("resume"))
+    assert on.wait(120)
+
+
+@known("a schedule that is past due is never looked at while paused, so the engine wants to be woken every millisecond")
+def test_paused_past_its_schedule_it_does_not_spin() -> None:
+    at = START + 10 * S
+    on = stage(BALANCED, schedule=lambda now: at if now < at else None)
+    on.tell(Command("pause"))
+    on.wait(15)
+    before = on.steps
+    on.wait(1)
+    assert on.steps - before < 20
+
+
+@known("an excursion that is past due is never looked at while a stream is down, so it spins")
+def test_with_a_stream_down_during_an_excursion_it_does_not_spin() -> None:
+    on = stage()
+    on.wait(2)
+    on.tell(Down(stream="market", reason="1006"))
+    on.wait(10)
+    before = on.steps
+    on.wait(1)
+    assert on.steps - before < 20
+
+
+@known("an urgent correction that can trade nothing ends and begins again at every step")
+def test_leverage_that_cannot_be_cured_is_said_once_and_not_at_every_price() -> None:
+    made = policy(targets=Targets(weights={"BTCUSDT": 1.0, "SOLUSDT": "hold"}, leverage=1.0))
+    on = stage({"BTCUSDT": 0.0, "SOLUSDT": 400.0}, made=made)
+    on.wait(30)
+    assert len(on.said("trigger")) == 1
+
+
+@known("in observe mode an urgent correction ends and begins again at every step")
+def test_in_observe_mode_leverage_over_its_limit_is_said_once_in_a_cool_down() -> None:
+    on = stage(made=policy(mode="observe", limits=Limits(leverage=2.5)))
+    on.wait(30)
+    assert len(on.said("trigger")) == 1
+
+
+@known("the state changes to holding and back at every step while equity is unknown")
+def test_while_it_waits_for_equity_it_says_so_once() -> None:
+    on = stage()
+    on.wallet = -1.0
+    on.tell(Balance("USDT", -1.0, on.now + 1))
+    on.hush()
+    on.wait(10)
+    assert on.said("state") == []
+
+
+@known("an empty word is taken for no kill")
+def test_a_kill_without_a_reason_is_a_kill() -> None:
+    on = stage()
+    on.tell(Command("kill"))
+    assert on.engine.posture.startswith("halted")
+
+
+@known("lots are taken for base units: 0.05 BTC at 60 000 counts as 3 000 000")
+def test_increases_of_an_earlier_life_count_with_their_value() -> None:
+    done = order(state=State.DONE, lots=50, filled_lots=50, ended="filled", created_at=START - S)
+    on = Stage(policy(), MISSION, resume=[done]).ready()
+    assert [o.symbol for o in on.carry_out(30)] == ["BTCUSDT", "ETHUSDT"]
+
+
+@known("the index of a symbol that the file no longer names is looked up")
+def test_an_unfinished_order_on_a_symbol_that_the_file_no_longer_names_does_not_stop_the_start() -> None:
+    Stage(policy(), MISSION, resume=[order(symbol="XRPUSDT", instrument=7)]).ready()
+
+
+@known("the targets follow the leverage that the reductions of the same correction have lowered")
+def test_with_leverage_off_a_correction_keeps_the_leverage_it_began_with() -> None:
+    made = policy(
+        targets=Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage_mode="off"),
+        bands=Bands(destination="target"),
+    )
+    on = stage({"BTCUSDT": 0.216, "ETHUSDT": 2.348}, made=made)
+    assert on.weights() == pytest.approx([1.296, 0.7044])
+    on.carry_out(60)
+    assert on.weights() == pytest.approx([1.0, 1.0], abs=0.01)
+
+
+@known("a command begins a correction even while paused")
+def test_paused_it_does_not_trade_on_a_command_either() -> None:
+    on = stage()
+    on.tell(Command("pause"))
+    assert on.tell(Command("rebalance")) == []
+
+
+@known("any reduction that is planned holds all increases up, even one that cannot be sent")
+def test_an_instrument_that_cannot_be_reduced_does_not_hold_up_the_others_for_ever() -> None:
+    on = Stage(policy(), {"BTCUSDT": 0.325, "ETHUSDT": 1.0, "SOLUSDT": 30.0})
+    on.instruments[0] = instrument(0, trading=False)
+    on.ready()
+    assert [o.symbol for o in on.carry_out(120)]
+
+
+@known("the proof compares the venue's clock with a time limit on ours")
+def test_with_our_clock_behind_the_venues_an_order_is_not_denied_before_its_request_is_dead() -> None:
+    on = stage(offset_ns=20 * S)
+    placed = first_order(on)
+    on.tell(Lost(order=placed.id, reason="timeout"))
+    on.tell(*on.deny(placed), after=0.1)
+    on.tell(*on.deny(placed), after=1.1)
+    assert on.state(placed) is State.UNKNOWN
+
+
+@known("only orders that are not on record at all are cancelled")
+def test_an_order_taken_for_never_placed_that_rests_after_all_is_cancelled() -> None:
+    on = stage(made=policy(execution=Execution(style="maker")))
+    placed = first_order(on)
+    on.tell(Lost(order=placed.id, reason="timeout"))
+    while on.state(placed) is State.UNKNOWN:
+        on.wait(1)
+        on.tell(*on.deny(placed))
+    on.hush()
+    on.tell(Orders(rows=(OpenOrder(placed.id, "v1", 0, placed.lots, 0),), asked_at=on.now))
+    assert placed.id in on.cancelled()
+
+
+def test_a_mark_that_is_no_number_neither_crashes_nor_trades() -> None:
+    on = stage(BALANCED)
+    on.tell(Mark(0, float("nan"), None, on.now + 1), Position(0, Side.NET, 250, 60_000.0, on.now + 1))
+    assert on.engine.step([Mark(0, 0.0, 0.0, on.now + 2)], on.now).requests == ()
+    assert not [request for request in on.requests if isinstance(request, Place | Cancel)]

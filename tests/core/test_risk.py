@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from agent.core.book import Book
+from agent.core.costs import Costs
+from agent.core.drift import Bands, measure
+from agent.core.events import Ended, Filled, Leverage, Listed, Lost, Mark, Mode, Position, Positions, Side, Tiers
+from agent.core.orders import Blotter
+from agent.core.planner import Leg, Limits, plan
+from agent.core.risk import ALWAYS, INCREASES, PASSING, POSITIONS_AGE_S, Refusal, Situation, judge, worst_notionals
+from agent.core.targets import Targets
+from tests.core.kit import MISSION, START, THIRDS, S, book_of, instrument, order
+
+SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
+
+
+def situation(book: Book | None = None, targets: Targets = SHARES, **changes: Any) -> Situation:
+    book = book or book_of(MISSION)
+    drift = measure(book, targets, Bands())
+    assert drift is not None
+    fields: dict[str, Any] = {
+        "book": book,
+        "drift": drift,
+        "blotter": Blotter(),
+        "limits": Limits(),
+        "now": START,
+        "halted": None,
+        "increased_today": 0.0,
+        "sent_last_minute": 0,
+    }
+    return Situation(**{**fields, **changes})
+
+
+def leg(index: int = 1, lots: int = 474, *, reduce: bool = False) -> Leg:
+    price = (60.0, 3.0, 150.0)[index]
+    return Leg(instrument=index, side=Side.NET, lots=lots, reduce=reduce, notional=abs(lots) * price, cost=None)
+
+
+INCREASE, REDUCTION = leg(), leg(0, -48, reduce=True)
+
+
+def refused(what: Leg, s: Situation) -> Refusal:
+    refusal = judge(what, s)
+    assert refusal is not None
+    return refusal
+
+
+def blotter(*orders: Any) -> Blotter:
+    result = Blotter()
+    for one in orders:
+        result.add(one, START)
+    return result
+
+
+def test_where_nothing_stands_against_it_a_leg_passes() -> None:
+    assert judge(INCREASE, situation()) is None
+    assert judge(REDUCTION, situation()) is None
+
+
+def test_every_gate_has_a_test_here() -> None:
+    names = {gate.__name__ for gate in ALWAYS + INCREASES}
+    assert names == {
+        "tradable", "fresh_price", "alone", "settled", "not_halted", "reductions_first", "all_prices_fresh",
+        "positions_known", "no_strangers", "leverage_limit", "asset_limit", "margin_limit", "turnover_limit", "order_rate",
+    }  # fmt: skip
+    assert {gate.__name__ for gate in PASSING} == {"alone", "settled", "reductions_first"}
+
+
+# Gates for every leg
+
+
+@pytest.mark.parametrize("what", [INCREASE, REDUCTION])
+def test_a_stale_mark_refuses_even_a_reduction(what: Leg) -> None:
+    late = situation(now=START + 5 * S + 1)
+    assert refused(what, late) == Refusal(
+        gate="fresh price",
+        instrument=what.instrument,
+        reason="the mark price is 5.0 s old; at most 5 s are allowed",
+        passing=False,
+    )
+    assert judge(REDUCTION, situation(now=START + 5 * S)) is None
+
+
+def test_a_mark_that_never_came_refuses() -> None:
+    s = situation()
+    s.book.rows[0].mark_seen = None
+    assert "never came" in refused(REDUCTION, s).reason
+
+
+@pytest.mark.parametrize(("price", "index", "ok"), [(65_999, 60_000, True), (66_100, 60_000, False), (53_000, 60_000, False)])
+def test_a_mark_far_from_its_index_is_not_traded_on(price: float, index: float, ok: bool) -> None:
+    book = book_of(MISSION)
+    book.apply(Mark(instrument=0, price=price, index=index, at=START), START)
+    refusal = judge(REDUCTION, situation(book))
+    assert (refusal is None) == ok
+
+
+@pytest.mark.parametrize("index", [0.0, -1.0, nan, inf])
+def test_an_index_that_is_no_price_refuses_and_does_not_crash(index: float) -> None:
+    book = book_of(MISSION)
+    book.apply(Mark(instrument=0, price=60_000.0, index=index, at=START), START)
+    assert "which is no price" in refused(REDUCTION, situation(book)).reason
+
+
+def test_where_the_venue_sends_no_index_the_mark_stands_alone() -> None:
+    book = book_of(MISSION)
+    book.apply(Mark(instrument=0, price=60_000.0, index=None, at=START), START)
+    assert judge(REDUCTION, situation(book)) is None
+    s = situation(book)
+    s.book.rows[0].mark = None
+    assert "mark price" not in (judge(REDUCTION, s) or Refusal("", 0, "", False)).reason
+
+
+def test_a_position_older_than_our_last_fill_refuses() -> None:
+    s = situation()
+    s.blotter.effects[0] = START + 1
+    assert refused(REDUCTION, s).reason == "the position is older than our last fill"
+    assert judge(INCREASE, s) is None
+
+
+def test_a_position_in_dispute_refuses() -> None:
+    book = book_of(MISSION)
+    row = Position(instrument=0, side=Side.NET, lots=1, entry=1.0, at=START)
+    others = [Position(i, Side.NET, book.rows[i].lots, 1.0, START) for i in (1, 2)]
+    book.apply(Positions(rows=(row, *others), strangers=(), asked_at=START), START)
+    assert "does not add up yet" in refused(REDUCTION, situation(book)).reason
+    assert judge(INCREASE, situation(book)) is None
+
+
+def test_a_trade_that_the_position_does_not_show_refuses() -> None:
+    book = book_of(MISSION)
+    book.apply(Filled("o", 0, "1", -10, 6e4, 0.0, "USDT", False, 10, START), START)
+    assert "does not add up yet" in refused(REDUCTION, situation(book)).reason
+
+
+def test_on_one_instrument_one_order_at_a_time() -> None:
+    refusal = refused(REDUCTION, situation(blotter=blotter(order("o1"))))
+    assert (refusal.gate, refusal.reason, refusal.passing) == ("alone", "order o1 is still sent", True)
+
+
+@pytest.mark.parametrize("trading", [False, None])
+def test_what_the_venue_does_not_match_is_not_traded(trading: bool | None) -> None:
+    s = situation()
+    grid = instrument(0, trading=False) if trading is False else None
+    s.book.rows[0].instrument = grid
+    assert refused(REDUCTION, s).gate == "tradable"
+
+
+def test_an_account_that_may_not_trade_sends_nothing() -> None:
+    book = book_of(MISSION)
+    book.apply(Mode(hedge=False, multi_asset=False, can_trade=False), START)
+    assert "let the account trade" in refused(REDUCTION, situation(book)).reason
+
+
+def test_an_unlisted_instrument_is_not_traded() -> None:
+    book = book_of(MISSION)
+    book.apply(Listed(instruments=(instrument(1, "ETHUSDT"), instrument(2, "SOLUSDT"))), START)
+    assert refused(REDUCTION, situation(book)).gate == "tradable"
+
+
+# Gates for what increases
+
+
+def test_while_halted_nothing_increases_but_reductions_go_on() -> None:
+    s = situation(halted="kill file")
+    assert refused(INCREASE, s).reason == "kill file"
+    assert judge(REDUCTION, s) is None
+
+
+def test_nothing_increases_while_a_reduction_is_under_way() -> None:
+    s = situation(blotter=blotter(order("o1", reduce=True)))
+    assert refused(INCREASE, s).reason == "order o1 still reduces BTCUSDT"
+    s.blotter.apply(Ended(order="o1", how="filled", filled_lots=0, at=START), START)
+    assert judge(INCREASE, s) is None
+
+
+def test_nothing_increases_anywhere_while_an_order_is_unknown() -> None:
+    s = situation(blotter=blotter(order("o1")))
+    assert judge(INCREASE, s) is None
+    s.blotter.apply(Lost(order="o1", reason="timeout"), START)
+    assert refused(INCREASE, s).reason == "order o1 on BTCUSDT is unknown; its fate comes first"
+
+
+def test_an_increase_needs_every_held_price_fresh() -> None:
+    s = situation(now=START + 6 * S)
+    for index in (1, 2):
+        s.book.rows[index].mark_seen = s.now
+    assert refused(INCREASE, s).reason == "the mark price of BTCUSDT is too old to know the leverage"
+    s.book.rows[0].mark_seen = None
+    assert refused(INCREASE, s).gate == "all prices fresh"
+    s.book.apply(Position(0, Side.NET, 0, None, START), START)
+    s.book.disputed.clear()
+    assert judge(INCREASE, s) is None
+
+
+def test_an_increase_needs_a_recent_answer_about_all_positions() -> None:
+    s = situation(limits=Limits(data_age_s=1e6), now=START + POSITIONS_AGE_S * S)
+    assert judge(INCREASE, s) is None
+    s.now += S
+    assert "is 61 s old" in refused(INCREASE, s).reason
+    assert judge(REDUCTION, s) is None
+    s.book.positions_at = None
+    assert "never told" in refused(INCREASE, s).reason
+
+
+def test_a_position_that_the_file_does_not_name_blocks_increases_and_says_the_cure() -> None:
+    s = situation()
+    s.book.strangers = ("DOGEUSDT", "XRPUSDT")
+    assert refused(INCREASE, s).reason == (
+        "the account holds DOGEUSDT, XRPUSDT, which the file does not name: add it to [targets.weights], or as \"hold\""
+    )
+
+
+def test_the_worst_case_counts_every_live_order_as_filled_on_its_side() -> None:
+    s = situation(blotter=blotter(order("o1", lots=100), order("o2", lots=-1_000, instrument=1)))
+    values = worst_notionals(leg(2, 10), s)
+    assert values == pytest.approx([425 * 60, 2_000 * 3, 40 * 150])
+    assert worst_notionals(leg(2, -90), s) == pytest.approx([425 * 60, 2_000 * 3, 60 * 150])
+
+
+def test_leverage_after_the_leg_and_all_live_orders_must_be_within_the_limit() -> None:
+    s = situation(limits=Limits(leverage=3.15))
+    assert judge(INCREASE, s) is None
+    s.blotter = blotter(order("o1", lots=2, instrument=2))
+    assert "leverage could reach 3.17x; the limit is 3.15x" in refused(INCREASE, s).reason
+
+
+@pytest.mark.parametrize("missing", ["mark", "instrument"])
+def test_a_held_position_of_unknown_value_makes_leverage_unknown(missing: str) -> None:
+    s = situation()
+    setattr(s.book.rows[0], missing, None)
+    s.book.rows[0].mark_seen = START
+    assert refused(INCREASE, s).reason == "the value of a position is unknown"
+    s.book.rows[0].holdings.clear()
+    assert judge(INCREASE, s) is None
+
+
+def test_one_instruments_share_is_limited_give_or_take_a_lot() -> None:
+    s = situation(limits=Limits(asset_share=0.25))
+    assert judge(leg(1, 501), s) is None
+    assert "its share could reach 25.0% of target gross" in refused(leg(1, 502), s).reason
+
+
+@pytest.mark.parametrize("missing", ["mark", "positions", "gross"])
+def test_without_a_value_to_compare_with_the_share_is_unknown(missing: str) -> None:
+    from agent.core.risk import asset_limit, margin_limit
+
+    s = situation(targets=replace(SHARES, leverage=0.0) if missing == "gross" else SHARES)
+    if missing == "mark":
+        s.book.rows[1].mark = None
+        s.book.rows[1].holdings.clear()
+    if missing == "positions":
+        s.book.rows[0].mark = None
+        assert margin_limit(INCREASE, s) == "the value of a position is unknown"
+    assert asset_limit(INCREASE, s) == "the value of a position is unknown"
+
+
+def test_without_the_margin_table_or_the_leverage_setting_nothing_increases() -> None:
+    s = situation()
+    s.book.rows[0].tiers = ()
+    assert "BTCUSDT is not known yet" in refused(INCREASE, s).reason
+    s = situation()
+    s.book.rows[2].leverage = None
+    assert "SOLUSDT is not known yet" in refused(INCREASE, s).reason
+
+
+def test_a_leverage_setting_above_the_bracket_is_refused() -> None:
+    s = situation()
+    s.book.apply(Leverage(instrument=1, leverage=126), START)
+    assert "allows 125x; its leverage setting is 126x" in refused(INCREASE, s).reason
+
+
+def test_initial_margin_must_fit_into_equity() -> None:
+    s = situation()
+    for index in range(3):
+        s.book.apply(Leverage(instrument=index, leverage=3), START)
+    assert refused(INCREASE, s).reason == "initial margin could reach 105% of equity"
+
+
+def test_maintenance_margin_is_limited_by_the_venues_own_table() -> None:
+    s = situation(limits=Limits(maintenance=0.0125))
+    assert "maintenance margin could reach 1.3% of equity" in refused(INCREASE, s).reason
+    assert judge(INCREASE, situation(limits=Limits(maintenance=0.0126))) is None
+
+
+def test_what_is_not_held_needs_no_margin_table() -> None:
+    book = book_of({"BTCUSDT": 0.325, "ETHUSDT": 2.0, "SOLUSDT": 0.0})
+    book.apply(Tiers(instrument=2, tiers=()), START)
+    assert judge(INCREASE, situation(book)) is None
+
+
+def test_a_days_turnover_is_limited() -> None:
+    assert judge(INCREASE, situation(increased_today=98_578.0)) is None
+    reason = refused(INCREASE, situation(increased_today=98_579.0)).reason
+    assert reason == "increases of the last 24 h would reach 100,001; the limit is 100,000"
+
+
+def test_orders_in_a_minute_are_limited_but_not_reductions() -> None:
+    s = situation(sent_last_minute=60)
+    assert "60 orders were sent" in refused(INCREASE, s).reason
+    assert judge(REDUCTION, s) is None
+
+
+@given(
+    st.tuples(st.integers(-500, 500), st.integers(-9_000, 9_000), st.integers(-150, 150)),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-400, 400).filter(bool)), max_size=3),
+    st.sampled_from([1.0, 3.0, 5.0]),
+)
+def test_whatever_the_gates_let_pass_leverage_holds_even_if_everything_fills(
+    lots: tuple[int, int, int], live: list[tuple[int, int]], limit: float
+) -> None:
+    book = book_of({"BTCUSDT": lots[0] / 1000, "ETHUSDT": lots[1] / 1000, "SOLUSDT": lots[2]})
+    s = situation(book, limits=Limits(leverage=limit))
+    s.blotter = blotter(*(order(f"o{n}", instrument=i, lots=size) for n, (i, size) in enumerate(live)))
+    todo = plan(book, s.drift, Bands(), s.limits, Costs(), to_target=True, maker=False)
+    for leg_ in todo.legs:
+        if leg_.reduce or judge(leg_, s) is not None:
+            continue
+        weights = [abs(w) for w in s.drift.weights]
+        after = [book.rows[i].lots + sum(size for j, size in live if i == j) for i in range(3)]
+        after[leg_.instrument] += leg_.lots
+        weights = [abs(n) * price / 10_000 for n, price in zip(after, (60.0, 3.0, 150.0), strict=True)]
+        assert sum(weights) <= limit + 1e-9
