@@ -66,7 +66,7 @@ HIGH, LOW = "105000", "95000"
 """The marks between which the mover jumps. At 1x each jump takes it out of a band of 1 %, and it alone."""
 TOLERANCE, LANDING = 0.01, 0.75
 ORDER_PATH = "/fapi/v1/order"
-PACE_S = (0.04, 0.06)
+PACE_S = (0.03, 0.05)
 """Pause between two rounds: within the venue's 300 orders in 10 s, and not in step with any timer."""
 ANSWER_S = 1.0
 """A round without an order for so long is missed."""

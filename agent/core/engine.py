@@ -446,12 +446,11 @@ class Engine:
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         orders: list[Order] = []
         first_word = len(self._notes)
-        reducing = any(leg.reduce for leg in todo.legs)
-        for leg in todo.legs:
+        legs = [leg for leg in todo.legs if correction.strikes.get(leg.instrument, 0) < STRIKES]
+        reducing = any(leg.reduce for leg in legs)
+        for leg in legs:
             if reducing and not leg.reduce:
                 break  # increases wait until there is nothing left to reduce
-            if correction.strikes.get(leg.instrument, 0) >= STRIKES:
-                continue
             if self.blotter.live(leg.instrument) or now < correction.rest_until.get(leg.instrument, 0):
                 continue
             refusal = judge(leg, self._situation(drift, now))

@@ -379,11 +379,10 @@ def test_a_trade_of_one_side_is_not_shown_by_the_other_side_alone() -> None:
 def test_whatever_is_lost_delayed_or_stale_two_true_snapshots_settle_it(steps: list[tuple[str, int, int]]) -> None:
     """A venue that trades and tells some of it; in the end it is asked twice and answers truly."""
     book = known(100)
-    true, before, now, number = 100, 100, T, 0
+    true, before, now = 100, 100, T
     late: list[Fact] = []
-    for what, lots, seconds in steps:
+    for number, (what, lots, seconds) in enumerate(steps):
         now += seconds * S
-        number += 1
         match what:
             case "position":
                 before, true = true, true + lots

@@ -56,8 +56,7 @@ class Floor:
         return [
             act
             for act in self.acts
-            if isinstance(act, Call)
-            and (what is None or (isinstance(act.request, Ask) and act.request.what is what))
+            if isinstance(act, Call) and (what is None or (isinstance(act.request, Ask) and act.request.what is what))
         ]
 
     def answer(self, call: Call) -> Answer:

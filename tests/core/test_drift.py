@@ -54,7 +54,14 @@ def test_weights_are_as_in_the_vectors(case: Any) -> None:
 
 @pytest.mark.parametrize(
     ("weight", "change", "after"),
-    [(2, 0.1, 1.8333333), (2, -0.1, 2.25), (3, -0.1, 3.857143), (5, -0.1, 9.0), (-1, 0.1, -1.2222222), (-2, -0.1, -1.5)],
+    [
+        (2, 0.1, 1.8333333),
+        (2, -0.1, 2.25),
+        (3, -0.1, 3.857143),
+        (5, -0.1, 9.0),
+        (-1, 0.1, -1.2222222),
+        (-2, -0.1, -1.5),
+    ],
 )
 def test_a_leveraged_weight_drifts_as_equity_moves_with_it(weight: float, change: float, after: float) -> None:
     book = book_of({"BTCUSDT": weight}, equity=60_000.0)
@@ -80,7 +87,9 @@ def test_drift_is_counted_in_points_of_target_gross_so_it_means_the_same_at_any_
     for leverage in (1.0, 3.0, 5.0):
         positions = {s: size * leverage / 3 for s, size in MISSION.items()}
         targets = Targets(weights=dict(THIRDS), leverage=leverage)
-        drift = measured(book_of(positions, equity=100_000.0, prices={"BTCUSDT": 6e5, "ETHUSDT": 3e4, "SOLUSDT": 1500}), targets)
+        drift = measured(
+            book_of(positions, equity=100_000.0, prices={"BTCUSDT": 6e5, "ETHUSDT": 3e4, "SOLUSDT": 1500}), targets
+        )
         assert drift.drifts == pytest.approx([0.15, -0.10, -0.05], abs=1e-2)
 
 
@@ -109,7 +118,7 @@ def test_what_is_on_hold_counts_in_leverage_and_has_no_drift() -> None:
 
 @pytest.mark.parametrize("mode", ["off", "cap"])
 def test_what_is_on_hold_does_not_pump_up_the_leverage_of_the_rest(mode: Any) -> None:
-    """With leverage off or capped, the rest keeps its own gross; counting the hold would add to it at each correction."""
+    """The rest keeps its own gross; if the hold counted in it, each correction would add to it."""
     targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=3.0, leverage_mode=mode)
     drift = measured(book_of({"BTCUSDT": 0.2, "ETHUSDT": 4.0}), targets)
     assert drift.targets[0] == pytest.approx(1.2)
@@ -142,5 +151,5 @@ def test_at_its_targets_a_portfolio_has_no_drift(lots: tuple[int, int, int]) -> 
     book = book_of({"BTCUSDT": lots[0] / 1000, "ETHUSDT": lots[1] / 1000, "SOLUSDT": lots[2]})
     weights = measured(book).weights
     gross = sum(abs(w) for w in weights)
-    shares = {s: w / (gross or 1.0) for s, w in zip(MISSION, weights, strict=True)}
+    shares: dict[str, Any] = {s: w / (gross or 1.0) for s, w in zip(MISSION, weights, strict=True)}
     assert measured(book, Targets(weights=shares, leverage=gross)).worst == pytest.approx(0.0, abs=1e-9)

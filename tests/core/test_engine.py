@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -291,7 +292,7 @@ def test_an_order_is_limited_expires_and_has_an_id_of_this_epoch() -> None:
     ],
 )
 def test_an_order_is_priced_inside_the_venues_band_around_the_mark(
-    lots: float, bounds: dict[str, float], ticks: int
+    lots: float, bounds: dict[str, Any], ticks: int
 ) -> None:
     sell = lots == -0.325
     on = Stage(policy(targets=SINGLE), {"BTCUSDT": 0.325 * 2 if sell else 0.1})
@@ -375,13 +376,17 @@ def test_an_order_that_comes_to_nothing_is_tried_three_times_and_then_left() -> 
         on.tell(*on.accept(placed), *on.finish(placed, 0, "expired"))
     assert on.wait(30) == []
     assert any("3 orders in a row came to nothing" in text for text in on.said("done"))
-    pauses = [b.created_at - a.created_at for a, b in zip(tried, tried[1:], strict=False)]
+    pauses = [b.created_at - a.created_at for a, b in pairwise(tried)]
     assert pauses[1] > pauses[0] >= 250 * MS
     assert first_order(on, 60).lots == tried[0].lots
 
 
 def test_what_no_order_can_cure_is_said_once_with_the_equity_that_would() -> None:
-    on = stage({"BTCUSDT": 0.001, "ETHUSDT": 0.035, "SOLUSDT": 0.0}, equity=200.0, made=policy(targets=Targets(dict(THIRDS), 1.0)))
+    on = stage(
+        {"BTCUSDT": 0.001, "ETHUSDT": 0.035, "SOLUSDT": 0.0},
+        equity=200.0,
+        made=policy(targets=Targets(dict(THIRDS), 1.0)),
+    )
     on.carry_out(200)
     warned = [text for text in on.said("warning") if "equity it could be traded" in text]
     assert len(warned) == len(set(warned)) == 2
@@ -423,7 +428,12 @@ def test_one_day_later_the_turnover_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "state"), [(Command("halt"), "by command"), (Command("halt", "fire"), "fire"), (Command("kill", "KILL exists"), "KILL exists")]
+    ("command", "state"),
+    [
+        (Command("halt"), "by command"),
+        (Command("halt", "fire"), "fire"),
+        (Command("kill", "KILL exists"), "KILL exists"),
+    ],
 )
 def test_halted_it_reduces_but_does_not_increase(command: Command, state: str) -> None:
     on = stage()
@@ -594,7 +604,11 @@ def test_an_order_of_ours_that_rests_without_being_on_record_is_cancelled_and_a_
     on = stage(BALANCED)
     on.hush()
     ours = order_id("t", 7, 3)
-    rows = [OpenOrder(ours, "v1", 0, 10, 0), OpenOrder("web_1", "v2", 0, 10, 0), OpenOrder(order_id("t", 7, 4), "v3", None, 1, 0)]
+    rows = [
+        OpenOrder(ours, "v1", 0, 10, 0),
+        OpenOrder("web_1", "v2", 0, 10, 0),
+        OpenOrder(order_id("t", 7, 4), "v3", None, 1, 0),
+    ]
     on.tell(Orders(rows=tuple(rows), asked_at=on.now))
     assert on.cancelled() == [ours]
     assert "of epoch 7 rests without being on record" in on.said("warning")[0]
@@ -778,7 +792,7 @@ def test_whatever_happens_each_order_is_sent_once_and_in_the_end_the_drift_is_in
 # Known to be otherwise: each of these is what should hold and does not yet
 
 
-def known(reason: str) -> Any:
+def known(reason: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(strict=True, reason=reason)
 
 

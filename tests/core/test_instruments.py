@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ def test_the_deductions_of_the_vectors_make_the_table_continuous(case: Any) -> N
     rows = case["input"]["tiers"]
     tiers = table(rows)
     assert [tier.deduction for tier in tiers] == pytest.approx(case["expected"])
-    for tier, following in zip(tiers, tiers[1:], strict=False):
+    for tier, following in pairwise(tiers):
         below = tier.cap * tier.rate - tier.deduction
         assert maintenance(tiers, tier.cap) == pytest.approx(below)
         assert below == pytest.approx(tier.cap * following.rate - following.deduction)

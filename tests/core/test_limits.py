@@ -123,9 +123,7 @@ def test_a_request_that_costs_nothing_leaves_whatever_is_used() -> None:
 
 @given(
     st.lists(
-        st.tuples(
-            st.sampled_from(["cancel", "create", "refresh", "told"]), st.integers(1, 20), st.integers(0, 20 * S)
-        ),
+        st.tuples(st.sampled_from(["cancel", "create", "refresh", "told"]), st.integers(1, 20), st.integers(0, 20 * S)),
         max_size=80,
     )
 )
@@ -143,9 +141,9 @@ def test_no_budget_is_ever_exceeded_and_every_lane_keeps_to_its_share(steps: lis
             queue.put(request, weight)
             weights[request] = weight
         left = queue.due(now)
-        assert all(a <= b for a, b in zip(
-            [weights[r].lane for r in left], [weights[r].lane for r in left][1:], strict=False
-        ))
+        assert all(
+            a <= b for a, b in zip([weights[r].lane for r in left], [weights[r].lane for r in left][1:], strict=False)
+        )
         for request in left:
             for name, takes in weights[request].takes:
                 bucket = WEIGHT if name == "weight" else ORDERS

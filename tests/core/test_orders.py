@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def absent(asked_at: int = DEAD) -> Absent:
     return Absent(order="o1", asked_at=asked_at)
 
 
-def blotter(*facts: Fact, now: int = T, **changes: object) -> Blotter:
+def blotter(*facts: Fact, now: int = T, **changes: Any) -> Blotter:
     orders = Blotter()
     orders.add(order(**changes), T)
     for fact in facts:
@@ -342,7 +344,8 @@ def test_an_id_says_whose_it_is_and_of_which_epoch(tag: str, epoch: int) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x" * 17, "ttaa00010000000", "TTAA0001000000010", "ttab000100000001x", "tta\u00df000100000001", "web_abc"]
+    "name",
+    ["", "x" * 17, "ttaa00010000000", "TTAA0001000000010", "ttab000100000001x", "tta\u00df000100000001", "web_abc"],
 )
 def test_anothers_id_has_no_epoch(name: str) -> None:
     assert epoch_of(name, "aa") is None

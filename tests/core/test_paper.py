@@ -278,7 +278,9 @@ def test_quotes_of_others_and_orders_of_others_do_not_fill_a_resting_order() -> 
     assert of(Filled, desk.see(Quote(0, 1.0, 1.0, 2.0, 1.0, desk.now))) == []
 
 
-@pytest.mark.parametrize(("closed", "filled", "how"), [(0, 60, "filled"), (70, 30, "expired"), (100, 0, "expired"), (130, 0, "expired")])
+@pytest.mark.parametrize(
+    ("closed", "filled", "how"), [(0, 60, "filled"), (70, 30, "expired"), (100, 0, "expired"), (130, 0, "expired")]
+)
 def test_a_resting_reduction_fills_no_more_than_is_still_held(closed: int, filled: int, how: str) -> None:
     desk = Desk(LONG).ready()
     resting(desk, id="o1", lots=-60, ticks=610_000, reduce=True)

@@ -68,7 +68,8 @@ def test_every_gate_has_a_test_here() -> None:
     names = {gate.__name__ for gate in ALWAYS + INCREASES}
     assert names == {
         "tradable", "fresh_price", "alone", "settled", "not_halted", "reductions_first", "all_prices_fresh",
-        "positions_known", "no_strangers", "leverage_limit", "asset_limit", "margin_limit", "turnover_limit", "order_rate",
+        "positions_known", "no_strangers", "leverage_limit", "asset_limit", "margin_limit", "turnover_limit",
+        "order_rate",
     }  # fmt: skip
     assert {gate.__name__ for gate in PASSING} == {"alone", "settled", "reductions_first"}
 
@@ -94,7 +95,9 @@ def test_a_mark_that_never_came_refuses() -> None:
     assert "never came" in refused(REDUCTION, s).reason
 
 
-@pytest.mark.parametrize(("price", "index", "ok"), [(65_999, 60_000, True), (66_100, 60_000, False), (53_000, 60_000, False)])
+@pytest.mark.parametrize(
+    ("price", "index", "ok"), [(65_999, 60_000, True), (66_100, 60_000, False), (53_000, 60_000, False)]
+)
 def test_a_mark_far_from_its_index_is_not_traded_on(price: float, index: float, ok: bool) -> None:
     book = book_of(MISSION)
     book.apply(Mark(instrument=0, price=price, index=index, at=START), START)
@@ -214,7 +217,7 @@ def test_a_position_that_the_file_does_not_name_blocks_increases_and_says_the_cu
     s = situation()
     s.book.strangers = ("DOGEUSDT", "XRPUSDT")
     assert refused(INCREASE, s).reason == (
-        "the account holds DOGEUSDT, XRPUSDT, which the file does not name: add it to [targets.weights], or as \"hold\""
+        'the account holds DOGEUSDT, XRPUSDT, which the file does not name: add it to [targets.weights], or as "hold"'
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ def threshold(confirm_s: float = 0, cool_down_s: float = 0, enter: float = 0.05,
     return Threshold(enter, exit_, round(confirm_s * S), round(cool_down_s * S))
 
 
-def fires(trigger: Threshold, series: list[tuple[float, float]]) -> list[float]:
+def fires(trigger: Threshold, series: Sequence[tuple[float, float]]) -> list[float]:
     return [second for second, value in series if trigger.observe(value, round(second * S))]
 
 

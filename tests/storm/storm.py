@@ -31,7 +31,7 @@ SWARM = {
     "timeout_1007": 0.10,
     "overload_1008": 0.10,
     "limit_429": 0.01,
-    "hold": 0.25,
+    "hold": 0.6,
     "query_502": 0.15,
     "stale_reads": 0.20,
     "drop": 0.05,
