@@ -152,7 +152,7 @@ async def run(options: Options, stop: asyncio.Event, say: Say) -> Report:
 def table(report: Report) -> Table:
     """The report as a person reads it."""
     machine = report.machine
-    title = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, loopback, µs"
+    title = f"{machine['cpu']}, {machine['cores']} cores (load {machine['load'][0]:g}), Python {machine['python']}, µs"
     shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     shown.add_column("", no_wrap=True)
     for name in ("p50", "p90", "p99", "max", "count", "x floor"):

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from adapters.binance import Binance
 from adapters.simulator import (
     DEMO_KEY,
     DEMO_SECRET,
@@ -30,7 +29,7 @@ from adapters.simulator import (
 )
 from adapters.simulator import Binance as LocalBinance
 from agent.cli import screen
-from agent.cli.build import state_home
+from agent.cli.build import dialect_of, state_home
 from agent.config import Account as Access
 from agent.config import Portfolio
 from agent.core.desk import Step
@@ -186,11 +185,8 @@ class Demo:
         async with AsyncExitStack() as stack:
             server = await stack.enter_async_context(await serve(self.venue, port=self.options.port))
             start = self.standing()
-            credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
-            dialect = Binance(
-                symbols=self.symbols, credentials=credentials, rest_url=server.rest_url, stream_url=server.ws_url
-            )
             portfolio = self.portfolio(server)
+            dialect = dialect_of(portfolio, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
             agent = Agent(portfolio, dialect, self.folder, tag="de", record=True, watch=self._watch)
             end = asyncio.Event()
             running = asyncio.create_task(agent.run(end))

@@ -190,6 +190,8 @@ class Desk:
             match wish:
                 case Ask():
                     self.lanes.put(wish, self.dialect.weigh(wish))
+                case Open(socket=socket) if self.lines[socket].open:
+                    pass  # two answers with a key can cross: the connection that is there stays
                 case Open(socket=socket, quiet_ns=quiet_ns):
                     self._open(wish, socket, quiet_ns, now)
                     acts.append(wish)

@@ -89,14 +89,17 @@ class Plan(Struct, frozen=True):
 
 def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *, to_target: bool, maker: bool) -> Plan:
     """The next legs toward the destination, cut to the limits."""
-    goals = capped(destinations(drift, bands, to_target=to_target), drift, limits)
+    wishes = destinations(drift, bands, to_target=to_target)
+    goals = capped(wishes, drift, limits)
+    over = drift.leverage > limits.leverage
     hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
     for index, goal in enumerate(goals):
         row = book.rows[index]
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
-        lots = lots_toward(row.instrument, row, drift, index, goal, over=drift.leverage > limits.leverage)
+        cut = goal != wishes[index]
+        lots = lots_toward(row.instrument, row, drift, index, goal, cut=cut, over=over)
         side, whole, reduce = next_row(row, lots, hedge=hedge)
         lots = sliced(row.instrument, whole, row.mark.price, limits, maker=maker)
         refusal = too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge)
@@ -105,7 +108,7 @@ def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *
             cost = cost_of(row, lots, costs, maker=maker and not reduce)
             legs.append(Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost))
         elif abs(drift.drifts[index]) > drift.bands[index]:
-            if cut_short(drift, index, goal):
+            if cut:
                 reason = f"drift {drift.drifts[index]:+.1%} is outside the band, and the limits allow no more"
             elif abs(lots) < abs(whole):
                 reason = f"drift {drift.drifts[index]:+.1%} is outside the band, but the largest order is too small"
@@ -164,19 +167,14 @@ def nearer(weight: float, goal: float) -> float:
     return weight if abs(weight) < abs(goal) else goal
 
 
-def cut_short(drift: Drift, index: int, goal: float) -> bool:
-    """Whether a limit keeps an instrument's goal outside its band."""
-    target = drift.targets[index]
-    assert target is not None, "what is on hold is not planned"
-    return abs(goal - target) > (drift.bands[index] + 1e-9) * (drift.gross_target or 1.0)
-
-
-def lots_toward(instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, over: bool = False) -> int:
+def lots_toward(
+    instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, cut: bool = False, over: bool = False
+) -> int:
     """Whole lots from the present position toward ``goal``, never past it.
 
     One lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
-    order would be below the venue's smallest; not so toward a goal that a limit has cut. ``over``: the account is over
-    its leverage limit, so a reduction takes the last, partial lot as well.
+    order would be below the venue's smallest. ``cut``: a limit has moved the goal, so no lot more. ``over``: the account
+    is over its leverage limit, so a reduction takes the last, partial lot as well.
     """
     assert row.mark is not None, "nothing is sized without a price"
     price, target = row.mark.price, drift.targets[index]
@@ -185,7 +183,7 @@ def lots_toward(instrument: Instrument, row: Row, drift: Drift, index: int, goal
     lots = int(exact)
     if over and exact * row.lots < 0:
         return ceil(exact - 1e-6) if exact > 0 else floor(exact + 1e-6)
-    if cut_short(drift, index, goal):
+    if cut:
         return lots
     furthest = int(instrument.lots_for(target * drift.equity, price) - row.lots)
     if abs(drift.drifts[index]) <= drift.bands[index] or not furthest:

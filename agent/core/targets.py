@@ -28,11 +28,9 @@ def wanted(targets: Targets, leverage_now: float) -> list[float | None]:
 
     ``leverage_now`` is the present gross notional over equity of what is not on hold, which ``cap`` and ``off`` follow.
     """
-    match targets.leverage_mode:
-        case "constant":
-            leverage = targets.leverage
-        case "cap":
-            leverage = min(targets.leverage, leverage_now)
-        case "off":
-            leverage = leverage_now
+    leverage = {
+        "constant": targets.leverage,
+        "cap": min(targets.leverage, leverage_now),
+        "off": leverage_now,
+    }[targets.leverage_mode]
     return [None if share == "hold" else share * leverage for share in targets.weights.values()]

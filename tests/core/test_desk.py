@@ -15,6 +15,7 @@ from agent.core.events import (
     Used,
 )
 from agent.core.limits import SHARE
+from agent.core.paper import Paper, PaperAccount
 from agent.core.targets import Targets
 from agent.core.venue import Ask, Bucket, Call, Dialect, Lane, Open, Place, Reply, Say, Shut, What
 from tests.core.kit import MISSION, MS, START, THIRDS, Parrot, S, Stage, instrument
@@ -255,6 +256,24 @@ def test_what_is_asked_for_more_than_the_budget_waits_its_turn() -> None:
     before = len(parrot.calls)
     floor.take(after=60 * S)
     assert len(parrot.calls) > before
+
+
+def test_on_paper_the_whole_way_is_gone_without_an_order_on_the_wire() -> None:
+    parrot = Parrot(("market",))
+    public: Dialect = parrot
+    paper: Dialect = Paper(public, PaperAccount(positions=dict(MISSION)), list(THIRDS))
+    floor = Floor(parrot)
+    engine = Engine(POLICY, epoch=1, tag="t", answers=paper.answers, streams=("market",), schedule=lambda now: None)
+    floor.desk = Desk(paper, engine, salt="desk")
+    floor.take()
+    floor.settle()
+    for _ in range(30):
+        floor.tell(*floor.stage.marks(), after=S)
+        floor.settle()
+    assert engine.fills == 2
+    assert engine.drift is not None
+    assert engine.drift.reach < 1
+    assert {type(call.request) for call in parrot.calls} == {Ask}
 
 
 # Sockets come and go

@@ -254,6 +254,14 @@ def test_urgent_corrections_take_and_do_not_rest_in_the_book() -> None:
     assert {o.style for o in placed} == {Style.IOC}
 
 
+def test_an_urgent_correction_goes_on_until_it_is_done_and_is_not_begun_anew() -> None:
+    on = stage(BALANCED)
+    on.tell(Balance("USDT", 5_500.0, on.now + 1))
+    on.wallet = 5_500.0
+    on.wait(5)
+    assert len(on.said("trigger")) == 1
+
+
 def test_an_urgent_correction_replaces_one_that_is_under_way() -> None:
     on = stage()
     first_order(on)
@@ -545,6 +553,19 @@ def test_a_refusal_that_comes_late_for_a_lost_order_changes_nothing() -> None:
     assert on.said("refusal") == []
 
 
+def test_a_fill_told_twice_is_counted_once_and_one_after_the_correction_is_still_counted() -> None:
+    on = stage()
+    placed = first_order(on)
+    told = on.fill(placed)
+    on.tell(*told, *told)
+    assert on.engine.fills == 1
+    on.tell(Command("pause"))
+    late = Filled(placed.id, 0, "late", -1, 60_000.0, 0.0, "USDT", False, 49, on.now)
+    on.tell(late)
+    assert on.engine.fills == 2
+    assert on.engine.turnover == pytest.approx(49 * 60)
+
+
 def test_words_about_a_finished_order_or_a_strangers_change_nothing() -> None:
     on = stage()
     placed = first_order(on)
@@ -766,13 +787,13 @@ def run_script(seed_facts: list[tuple[int, int]]) -> tuple[bytes, Stage]:
 SCRIPTS = st.lists(st.tuples(st.integers(0, 5), st.integers(-20, 20)), max_size=25)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SCRIPTS)
 def test_the_same_facts_at_the_same_times_give_the_same_bytes(script: list[tuple[int, int]]) -> None:
     assert run_script(script)[0] == run_script(script)[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SCRIPTS)
 def test_whatever_happens_each_order_is_sent_once_and_in_the_end_the_drift_is_inside_its_band(
     script: list[tuple[int, int]],
@@ -843,6 +864,17 @@ def test_leverage_that_cannot_be_cured_is_said_once_and_not_at_every_price() -> 
     on = stage({"BTCUSDT": 0.0, "SOLUSDT": 400.0}, made=made)
     on.wait(30)
     assert len(on.said("trigger")) == 1
+
+
+@known("a plan does not count what is under way elsewhere, so the first to fill is reduced a second time")
+def test_over_the_leverage_limit_what_is_under_way_elsewhere_is_not_reduced_for_twice() -> None:
+    on = stage(BALANCED, made=policy(limits=Limits(leverage=2.0)))
+    first, *others = [request.order for request in on.requests if isinstance(request, Place)]
+    assert len(others) == 2
+    again = on.tell(*on.fill(first))
+    for one in others:
+        again += on.tell(*on.fill(one))
+    assert again == []
 
 
 @known("in observe mode an urgent correction ends and begins again at every step")

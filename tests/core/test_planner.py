@@ -17,7 +17,6 @@ from agent.core.planner import (
     Limits,
     Plan,
     capped,
-    cut_short,
     destinations,
     next_row,
     plan,
@@ -176,10 +175,8 @@ def test_over_the_leverage_limit_a_reduction_takes_the_last_partial_lot_as_well(
     book = book_of({"BTCUSDT": 0.2505, "ETHUSDT": 3.005, "SOLUSDT": 41.0})
     todo = planned(book, limits=Limits(leverage=3.0))
     after = {i: book.rows[i].lots + change for i, change in lots(todo).items()}
-    gross = sum(
-        abs(after.get(i, row.lots)) * size
-        for i, (row, size) in enumerate(zip(book.rows, (60.0, 3.0, 150.0), strict=True))
-    )
+    sizes = (60.0, 3.0, 150.0)
+    gross = sum(abs(after.get(i, book.rows[i].lots)) * size for i, size in enumerate(sizes))
     assert gross / 10_000 <= 3.0
     assert all(leg.reduce for leg in todo.legs)
 
@@ -198,12 +195,6 @@ def test_toward_a_goal_that_a_limit_has_cut_no_lot_more_is_taken() -> None:
     at_cap = planned(book_of({"BTCUSDT": 0.2, "ETHUSDT": 3.0, "SOLUSDT": 40.0}), limits=Limits(asset_share=0.4))
     assert at_cap.legs == ()
     assert "the limits allow no more" in at_cap.skips[0].reason
-
-
-def test_a_goal_is_cut_short_only_outside_its_band() -> None:
-    drift = drift_of([1.2], [1.5], bands=0.07)
-    assert cut_short(drift, 0, 1.39)
-    assert not cut_short(drift, 0, 1.40)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,283 @@
+"""What is shipped for running: the example portfolio, the systemd unit, the container and the runbook."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from typer.main import get_command
+
+from agent.cli.app import app
+from agent.config import TABLES, Portfolio, load
+from agent.core.targets import Targets
+from agent.run import STOP_S
+from agent.secrets import is_reference
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+EXAMPLE = DEPLOY / "portfolio.example.toml"
+UNIT = DEPLOY / "trimtab.service"
+COMPOSE = DEPLOY / "compose.yaml"
+MISSION = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": 0.2}
+
+
+def understood(command: list[str]) -> dict[str, Any]:
+    """The parameters of a trimtab command line, as the product's own parser reads them; nothing is run."""
+    group = get_command(app)
+    above = group.make_context("trimtab", list(command))
+    name, found, rest = group.resolve_command(above, list(command))  # type: ignore[attr-defined]
+    context = found.make_context(name, rest, parent=above)
+    return {"command": name, **context.params}
+
+
+# The example portfolio
+
+
+def test_the_example_is_the_mission_on_paper_and_otherwise_all_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    example = load(EXAMPLE)
+    plain = Portfolio(state=example.state, targets=Targets(weights=dict(MISSION), leverage=3.0))
+    assert example == plain
+
+
+def sections(text: str) -> Iterator[tuple[str, str]]:
+    """Table and key of each line that sets something, or would without its "# "."""
+    table = ""
+    for line in text.splitlines():
+        if header := re.match(r"\[([\w.]+)\]", line):
+            table = header[1]
+        elif setting := re.match(r"(?:# )?(\w+) = \S", line):
+            yield table, setting[1]
+
+
+def test_the_example_names_every_key_there_is() -> None:
+    text = EXAMPLE.read_text()
+    tables = set(re.findall(r"^\[([\w.]+)\]", text, re.MULTILINE))
+    named = set(sections(text))
+    by_symbol = {"targets.weights", "paper.positions"}
+    wanted = {("", field.name) for field in msgspec.structs.fields(Portfolio)} - {("", name) for name in TABLES}
+    for table, kind in TABLES.items():
+        wanted |= {(table, field.name) for field in msgspec.structs.fields(kind)}
+    wanted -= {tuple(name.split(".")) for name in by_symbol}
+    assert tables == set(TABLES) | by_symbol
+    assert wanted - named == set()
+    assert {(table, key) for table, key in named if table not in by_symbol} - wanted == set()
+
+
+def test_what_is_commented_out_in_the_example_is_valid_too(tmp_path: Path) -> None:
+    lines = [re.sub(r"^# (?=\w+ = )", "", line) for line in EXAMPLE.read_text().splitlines()]
+    file = tmp_path / "portfolio.toml"
+    file.write_text("\n".join(lines))
+    assert tomllib.loads(file.read_text())["state"] == "/var/lib/trimtab"
+    assert load(file).account.key == "credential:key"
+
+
+# systemd
+
+
+def unit() -> dict[str, list[str]]:
+    settings: dict[str, list[str]] = {}
+    for line in UNIT.read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            settings.setdefault(name, []).append(value)
+    return settings
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run systemd-analyze, or skip where there is none that checks units offline."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    release = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    if int(re.match(r"\d+", release)[0]) < 252:  # type: ignore[index]
+        pytest.skip(f"systemd {release} can't check units offline")
+    return subprocess.run([program, *words], capture_output=True, text=True, check=False)
+
+
+def test_systemd_takes_the_unit_without_a_word(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("ExecStart=/opt/trimtab/bin/trimtab", f"ExecStart={sys.executable}"))
+    done = analyze("verify", str(copy))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_unit_is_not_exposed() -> None:
+    done = analyze("security", "--offline=true", "--no-pager", "--threshold=15", str(UNIT))
+    assert done.returncode == 0, done.stdout[-200:] + done.stderr
+
+
+def test_the_unit_runs_on_paper_and_is_watched() -> None:
+    found = unit()
+    [start] = found["ExecStart"]
+    program, *words = shlex.split(start)
+    assert program == "/opt/trimtab/bin/trimtab"
+    run = understood(words)
+    assert (run["command"], run["live"]) == ("run", False)
+    assert found["Type"] == ["notify"]
+    assert found["NotifyAccess"] == ["main"]
+    assert found["WatchdogSec"] == ["30"]
+    assert found["KillSignal"] == ["SIGTERM"]
+    assert found["LimitCORE"] == ["0"]
+    assert int(found["TimeoutStopSec"][0]) > STOP_S
+
+
+def test_the_way_to_live_that_the_unit_shows_is_one() -> None:
+    [command] = re.findall(r"^#   ExecStart=/opt/trimtab/bin/trimtab (.+)$", UNIT.read_text(), re.MULTILINE)
+    assert understood(shlex.split(command))["live"] is True
+
+
+def test_only_what_a_person_must_settle_is_not_restarted() -> None:
+    found = unit()
+    assert found["Restart"] == ["on-failure"]
+    assert set(found["RestartPreventExitStatus"][0].split()) == {"2", "75", "78"}
+
+
+def test_the_unit_hands_over_the_keys_that_the_example_names() -> None:
+    named = set(re.findall(r'"credential:(\w+)"', EXAMPLE.read_text()))
+    assert {value.partition(":")[0] for value in unit()["LoadCredential"]} == named == {"key", "secret"}
+    assert all(is_reference(f"credential:{name}") for name in named)
+
+
+# Containers
+
+
+def dockerfile() -> list[tuple[str, str]]:
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [
+        (word, " ".join(rest.split())) for word, _, rest in (line.partition(" ") for line in text.splitlines()) if word
+    ]
+
+
+def compose() -> dict[str, list[str]]:
+    """Each value of the compose file under its dotted path; good for the plain YAML that it is written in."""
+    found: dict[str, list[str]] = {}
+    path: list[tuple[int, str]] = []
+    for line in COMPOSE.read_text().splitlines():
+        text = re.sub(r"\s+# .*", "", line)
+        body = text.strip()
+        if not body or body.startswith("#"):
+            continue
+        depth = len(text) - len(text.lstrip())
+        path = [(d, name) for d, name in path if d < depth]
+        where = ".".join(name for _, name in path)
+        if body.startswith("- "):
+            found.setdefault(where, []).append(body[2:].strip('"'))
+            continue
+        name, _, value = body.partition(":")
+        path.append((depth, name))
+        values = value.strip().strip("[]").split(", ") if value.strip().startswith("[") else [value.strip()]
+        if values != [""]:
+            found.setdefault(f"{where}.{name}".strip("."), []).extend(one.strip('"') for one in values)
+    return found
+
+
+def test_the_image_is_of_a_named_version_and_locked() -> None:
+    steps = dockerfile()
+    [base] = [rest for word, rest in steps if word == "ARG"]
+    image, _, tag = base.removeprefix("PYTHON=").partition(":")
+    assert image == "python"
+    assert re.fullmatch(r"3\.\d+-slim(-\w+)?", tag)
+    assert [rest.split()[0] for word, rest in steps if word == "FROM"] == ["${PYTHON}", "${PYTHON}"]
+    installs = [one for word, rest in steps if word == "RUN" for one in rest.split("&&") if "pip install" in one]
+    locked, own = installs
+    assert {"--require-hashes", "--no-deps", "requirements.txt"} <= set(locked.split())
+    assert {"--no-index", "--no-deps"} <= set(own.split())
+
+
+def test_the_image_is_not_root_and_holds_no_key() -> None:
+    steps = dockerfile()
+    [user] = [rest for word, rest in steps if word == "USER"]
+    assert all(int(number) >= 10_000 for number in user.split(":"))
+    assert ("STOPSIGNAL", "SIGTERM") in steps
+    copied = {word for step, rest in steps if step == "COPY" for word in rest.split()[:-1] if not word.startswith("--")}
+    assert copied == {"requirements.txt", "pyproject.toml", "README.md", "LICENSE", "agent", "adapters", "/opt/trimtab"}
+    assert not any(word in rest.lower() for step, rest in steps if step in ("ENV", "ARG") for word in ("key", "secret"))
+    allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert next(line for line in allowed if not line.startswith("#")) == "*"
+
+
+def test_the_image_runs_on_paper() -> None:
+    steps = dict(dockerfile())
+    entry = msgspec.json.decode(steps["ENTRYPOINT"]) + msgspec.json.decode(steps["CMD"])
+    assert entry[0] == "trimtab"
+    assert understood(entry[1:])["live"] is False
+
+
+def test_health_is_a_status_that_was_written_lately(tmp_path: Path) -> None:
+    [check] = [rest for word, rest in dockerfile() if word == "HEALTHCHECK"]
+    program, *words = msgspec.json.decode(check.partition(" CMD ")[2])
+    assert program.startswith("/opt/trimtab/")
+    status = tmp_path / "status.json"
+    words[-1] = words[-1].replace("/var/lib/trimtab/status.json", str(status))
+
+    def healthy() -> bool:
+        return subprocess.run([sys.executable, *words], capture_output=True, check=False).returncode == 0
+
+    assert not healthy()
+    status.touch()
+    assert healthy()
+    os.utime(status, (time.time() - 60,) * 2)
+    assert not healthy()
+
+
+def test_the_container_may_do_nothing_else() -> None:
+    found = compose()
+    service = {path.removeprefix("services.trimtab."): values for path, values in found.items()}
+    assert service["read_only"] == ["true"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["tmpfs"][0].startswith("/tmp:")  # noqa: S108 — of the container
+    assert all(int(number) >= 10_000 for number in service["user"][0].split(":"))
+    assert service["restart"] == ["unless-stopped"]
+    assert service["mem_limit"] == service["memswap_limit"]
+    assert int(service["pids_limit"][0]) <= 128
+    assert int(service["stop_grace_period"][0].removesuffix("s")) > STOP_S + 5
+    assert "privileged" not in service
+    assert "ports" not in service
+    assert not service["image"][0].endswith((":latest", "trimtab"))
+
+
+def test_the_container_gets_its_keys_as_files() -> None:
+    found = compose()
+    assert found["services.trimtab.secrets"] == ["key", "secret"]
+    assert {path for path in found if path.startswith("secrets.")} == {"secrets.key.file", "secrets.secret.file"}
+    environment = {path: values for path, values in found.items() if path.startswith("services.trimtab.environment.")}
+    assert environment == {"services.trimtab.environment.CREDENTIALS_DIRECTORY": ["/run/secrets"]}
+
+
+def test_the_container_runs_on_paper() -> None:
+    run = understood(compose()["services.trimtab.command"])
+    assert (run["command"], run["live"]) == ("run", False)
+
+
+# The runbook
+
+
+def test_every_command_in_the_runbook_is_one() -> None:
+    text = (DEPLOY / "README.md").read_text() + COMPOSE.read_text()
+    shown = re.findall(r"(?:^|[`/ ])trimtab ((?:check|plan|run|status|why|replay)\b[^`\n#|(]*)", text, re.MULTILINE)
+    assert len(shown) > 8
+    for words in shown:
+        plain = shlex.split(words.replace("… ", "").rstrip(" .,;"))
+        if len(plain) > 1 or plain[0] in ("status", "why"):
+            assert understood(plain)["command"] == plain[0], words
+
+
+def test_the_runbook_knows_every_exit_code() -> None:
+    from agent.cli import app as cli
+
+    text = (DEPLOY / "README.md").read_text()
+    rows = set(re.findall(r"^\| (\d+)", text, re.MULTILINE))
+    assert {"0", "2", str(cli.FAILED), str(cli.BUSY), str(cli.CONFIG)} <= rows
