@@ -92,14 +92,17 @@ def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *
     wishes = destinations(drift, bands, to_target=to_target)
     goals = capped(wishes, drift, limits)
     over = drift.leverage > limits.leverage
+    spare = max(0.0, limits.leverage - sum(abs(goal) for goal in goals)) * drift.equity
     hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
     for index, goal in enumerate(goals):
         row = book.rows[index]
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
-        cut = goal != wishes[index]
-        lots = lots_toward(row.instrument, row, drift, index, goal, cut=cut, over=over)
+        room = spare if goal == wishes[index] else 0.0
+        lots = lots_toward(row.instrument, row, drift, index, goal, room=room, over=over)
+        ends = row.instrument.notional(row.lots + lots, row.mark.price)
+        spare -= max(0.0, abs(ends) - abs(goal) * drift.equity)
         side, whole, reduce = next_row(row, lots, hedge=hedge)
         lots = sliced(row.instrument, whole, row.mark.price, limits, maker=maker)
         refusal = too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge)
@@ -108,7 +111,7 @@ def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *
             cost = cost_of(row, lots, costs, maker=maker and not reduce)
             legs.append(Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost))
         elif abs(drift.drifts[index]) > drift.bands[index]:
-            if cut:
+            if room < row.instrument.notional(1, row.mark.price):
                 reason = f"drift {drift.drifts[index]:+.1%} is outside the band, and the limits allow no more"
             elif abs(lots) < abs(whole):
                 reason = f"drift {drift.drifts[index]:+.1%} is outside the band, but the largest order is too small"
@@ -168,13 +171,13 @@ def nearer(weight: float, goal: float) -> float:
 
 
 def lots_toward(
-    instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, cut: bool = False, over: bool = False
+    instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, room: float, over: bool
 ) -> int:
     """Whole lots from the present position toward ``goal``, never past it.
 
-    One lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
-    order would be below the venue's smallest. ``cut``: a limit has moved the goal, so no lot more. ``over``: the account
-    is over its leverage limit, so a reduction takes the last, partial lot as well.
+    A lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the order
+    would be below the venue's smallest, if the limits leave ``room`` for its value. ``over``: the account is over its
+    leverage limit, so a reduction takes the last, partial lot as well.
     """
     assert row.mark is not None, "nothing is sized without a price"
     price, target = row.mark.price, drift.targets[index]
@@ -183,19 +186,22 @@ def lots_toward(
     lots = int(exact)
     if over and exact * row.lots < 0:
         return ceil(exact - 1e-6) if exact > 0 else floor(exact + 1e-6)
-    if cut:
-        return lots
     furthest = int(instrument.lots_for(target * drift.equity, price) - row.lots)
     if abs(drift.drifts[index]) <= drift.bands[index] or not furthest:
         moved = abs(instrument.notional(lots, price)) / drift.equity / (drift.gross_target or 1.0)
         return lots if moved >= WORTH * drift.bands[index] else 0
+
+    def fits(more: int) -> bool:
+        value = abs(instrument.notional(row.lots + more, price))
+        return value <= max(abs(goal) * drift.equity + room, abs(instrument.notional(row.lots, price)))
+
     step = 1 if furthest > 0 else -1
     left = (instrument.notional(row.lots + lots, price) / drift.equity - target) / (drift.gross_target or 1.0)
-    if abs(left) > drift.bands[index] and abs(lots + step) <= abs(furthest):
+    if abs(left) > drift.bands[index] and abs(lots + step) <= abs(furthest) and fits(lots + step):
         lots += step
     smallest = smallest_lots(instrument, price)
     grows = lots * row.lots >= 0
-    if grows and 0 < abs(lots) < smallest <= abs(furthest):
+    if grows and 0 < abs(lots) < smallest <= abs(furthest) and fits(step * smallest):
         lots = step * smallest
     return lots
 
