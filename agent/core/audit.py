@@ -90,18 +90,27 @@ class Audit:
             if what in answers:
                 for index in range(instruments) if what is What.FEES else (None,):
                     self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index))
+        self._by_answer: dict[type, list[Poll]] = {}
+        for poll in self.polls.values():
+            self._by_answer.setdefault(ANSWERS[poll.ask.what], []).append(poll)
 
     def apply(self, fact: Fact, now: int) -> None:
         """See whether a fact answers one of the questions, or says that no answer came."""
-        for (what, index), poll in self.polls.items():
-            if isinstance(fact, ANSWERS[what]) and index in (None, getattr(fact, "instrument", None)):
-                asked_at: int | None = getattr(fact, "asked_at", None)  # where told, by the venue's clock
-                if poll.pending_since is not None and (asked_at is None or asked_at >= poll.required_at):
-                    poll.answered = True
-                    poll.pending_since, poll.attempt, poll.due_at = None, 0, now + EVERY_NS[what]
-            elif isinstance(fact, Unanswered) and fact.what == what and poll.pending_since is not None:
+        if isinstance(fact, Unanswered):
+            self._unanswered(fact, now)
+        for poll in self._by_answer.get(type(fact), ()):
+            if poll.pending_since is None or poll.ask.instrument not in (None, getattr(fact, "instrument", None)):
+                continue
+            asked_at: int | None = getattr(fact, "asked_at", None)  # where told, by the venue's clock
+            if asked_at is None or asked_at >= poll.required_at:
+                poll.answered = True
+                poll.pending_since, poll.attempt, poll.due_at = None, 0, now + EVERY_NS[poll.ask.what]
+
+    def _unanswered(self, fact: Unanswered, now: int) -> None:
+        for poll in self.polls.values():
+            if poll.ask.what == fact.what and poll.pending_since is not None:
                 poll.pending_since, poll.attempt = None, poll.attempt + 1
-                poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{what}")
+                poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{fact.what}")
 
     def require(self, whats: tuple[What, ...], now: int, venue_now: int) -> None:
         """Ask these anew at once; answers to questions already on their way, by the venue's clock, don't count."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 
 class OffGrid(ValueError):
@@ -59,6 +60,11 @@ class Instrument(Struct, frozen=True):
     inverse: bool = False
     trading: bool = True
     """False while the venue is not matching new orders for it."""
+    unit: float = 0.0
+    """Base units (linear) or quote units (inverse) in one lot: follows from step and multiplier."""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "unit", float(self.step * self.multiplier))
 
     def lots(self, quantity: Decimal) -> int:
         """The whole number of lots in ``quantity``; raises `OffGrid` when it is not one."""
@@ -88,7 +94,7 @@ class Instrument(Struct, frozen=True):
 
     def size(self, lots: float) -> float:
         """Signed base units (linear) or quote units (inverse) of ``lots``."""
-        return lots * float(self.step * self.multiplier)
+        return lots * self.unit
 
     def notional(self, lots: float, price: float) -> float:
         """Signed value of ``lots`` in the quote currency at ``price``."""

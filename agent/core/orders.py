@@ -6,6 +6,7 @@ says what became of it, and "it does not exist" is believed only after the reque
 
 from __future__ import annotations
 
+from collections import deque
 from enum import StrEnum
 
 from msgspec import Struct
@@ -155,6 +156,9 @@ class Blotter:
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
         self.changed: dict[str, None] = {}
+        self._unfinished: dict[str, None] = {}
+        self._finished: deque[str] = deque()
+        """Ids of finished orders that are still remembered, oldest first."""
 
     def add(self, order: Order, now: int, cancel_at: int | None = None) -> None:
         """Take in an order that is about to be sent, or one of an earlier life whose end is not on record."""
@@ -162,14 +166,12 @@ class Blotter:
         self.orders[order.id] = order
         self.watches[order.id] = Watch(cancel_at=cancel_at, heard_at=now)
         self.changed[order.id] = None
+        self._unfinished[order.id] = None
 
     def live(self, instrument: int | None = None) -> list[Order]:
         """Orders that may still trade, of one instrument or of all."""
-        return [
-            order
-            for order in self.orders.values()
-            if order.state is not State.DONE and instrument in (None, order.instrument)
-        ]
+        orders = [self.orders[name] for name in self._unfinished]
+        return orders if instrument is None else [order for order in orders if order.instrument == instrument]
 
     def drain(self) -> tuple[Order, ...]:
         """Orders that changed since the last call, as they are now."""
@@ -194,6 +196,8 @@ class Blotter:
             watch.asked_at = watch.cancelled_at = None
         if after.state is State.DONE and watch.done_at is None:
             watch.done_at = now
+            del self._unfinished[order.id]
+            self._finished.append(order.id)
         if not isinstance(fact, Absent | Lost):
             watch.heard_at, watch.denied_at = now, None
         if after != order:
@@ -276,12 +280,9 @@ class Blotter:
     def due(self, now: int) -> tuple[list[Order], list[Order]]:
         """Orders to ask about and orders to cancel, now; forgets what finished long ago."""
         asks, cancels = [], []
-        for order in list(self.orders.values()):
-            watch = self.watches[order.id]
-            if watch.done_at is not None:
-                if now >= watch.done_at + KEEP_NS:
-                    del self.orders[order.id], self.watches[order.id]
-                continue
+        self._forget(now)
+        for name in list(self._unfinished):
+            order, watch = self.orders[name], self.watches[name]
             if order.state is not State.UNKNOWN and self._overdue(order, watch) <= now:
                 self._become(order, State.UNKNOWN)
                 order = self.orders[order.id]
@@ -292,6 +293,14 @@ class Blotter:
                 watch.cancel_at, watch.cancelled_at = now + REPLY_NS, now
                 cancels.append(order)
         return asks, cancels
+
+    def _forget(self, now: int) -> None:
+        while self._finished:
+            done_at = self.watches[self._finished[0]].done_at
+            if done_at is None or now < done_at + KEEP_NS:
+                return
+            name = self._finished.popleft()
+            del self.orders[name], self.watches[name]
 
     def _overdue(self, order: Order, watch: Watch) -> int:
         """When silence about an order becomes suspicious: a resting order may be silent until it is cancelled."""

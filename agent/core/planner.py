@@ -175,9 +175,9 @@ def lots_toward(
 ) -> int:
     """Whole lots from the present position toward ``goal``, never past it.
 
-    A lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the order
-    would be below the venue's smallest, if the limits leave ``room`` for its value. ``over``: the account is over its
-    leverage limit, so a reduction takes the last, partial lot as well.
+    A lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
+    order would be below the venue's smallest, if the limits leave ``room`` for its value. ``over``: the account is over
+    its leverage limit, so a reduction takes the last, partial lot as well.
     """
     assert row.mark is not None, "nothing is sized without a price"
     price, target = row.mark.price, drift.targets[index]

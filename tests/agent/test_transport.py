@@ -89,11 +89,11 @@ async def wired(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Transp
 @contextlib.asynccontextmanager
 async def raw(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A TCP server that does whatever ``peer`` does, and then hangs up; gives its port."""
-    writers: list[asyncio.StreamWriter] = []
+    served: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        served[writer] = asyncio.current_task()
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await peer(reader, writer)
         writer.close()
 
@@ -102,9 +102,12 @@ async def raw(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterator[in
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for writer in writers:
+        for writer, task in served.items():
+            if task is not None:
+                task.cancel()
             writer.transport.abort()
-        await asyncio.sleep(0)
+        await asyncio.gather(*(writer.wait_closed() for writer in served), return_exceptions=True)
+        await server.wait_closed()
 
 
 @contextlib.asynccontextmanager
