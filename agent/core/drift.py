@@ -36,6 +36,8 @@ class Drift(Struct, frozen=True):
     equity: float
     leverage: float
     """Gross notional over equity."""
+    leverage_free: float
+    """The part of it that is not on hold."""
     gross_target: float
     """Sum of absolute target weights: the unit in which drift is counted."""
     weights: list[float]
@@ -61,8 +63,12 @@ class Drift(Struct, frozen=True):
         return max((abs(d) / b for d, b in zip(self.drifts, self.bands, strict=True)), default=0.0)
 
 
-def measure(book: Book, targets: Targets, bands: Bands) -> Drift | None:
-    """Drift at the book's marks; None while a price, a position or the wallet is missing or equity is not positive."""
+def measure(book: Book, targets: Targets, bands: Bands, leverage_now: float | None = None) -> Drift | None:
+    """Drift at the book's marks; None while a price, a position or the wallet is missing or equity is not positive.
+
+    ``leverage_now`` is what leverage modes ``cap`` and ``off`` follow, where it is not the present one: a correction
+    under way must not follow the leverage that its own reductions have lowered.
+    """
     equity = book.equity
     if equity is None or equity <= 0:
         return None
@@ -73,13 +79,15 @@ def measure(book: Book, targets: Targets, bands: Bands) -> Drift | None:
         weights.append(row.notional / equity)
     leverage = sum(abs(w) for w in weights)
     held = [share == "hold" for share in targets.weights.values()]
-    goals = wanted(targets, sum(abs(w) for w, hold in zip(weights, held, strict=True) if not hold))
+    free = sum(abs(w) for w, hold in zip(weights, held, strict=True) if not hold)
+    goals = wanted(targets, free if leverage_now is None else leverage_now)
     gross_target = sum(abs(g) for g in goals if g is not None)
     unit = gross_target or 1.0
     drifts = [0.0 if g is None else (w - g) / unit for w, g in zip(weights, goals, strict=True)]
     return Drift(
         equity=equity,
         leverage=leverage,
+        leverage_free=free,
         gross_target=gross_target,
         weights=weights,
         targets=goals,

@@ -73,8 +73,8 @@ class Order(Struct, frozen=True):
     created_at: int
     expires_at: int
     """The venue must not accept it later than this: the request's own time limit."""
-    reference: float
-    """The price it was sized at."""
+    value: float
+    """What it was worth when it was sized: absolute, in the quote currency."""
     state: State = State.SENT
     venue_order: str | None = None
     filled_lots: int = 0
@@ -89,6 +89,10 @@ class Order(Struct, frozen=True):
             return 0
         left = max(0, abs(self.lots) - self.filled_lots)
         return left if self.lots > 0 else -left
+
+    def worth(self, lots: int) -> float:
+        """The part of its value that so many lots of it stand for."""
+        return self.value * abs(lots) / abs(self.lots)
 
 
 NEXT: dict[State, dict[type, State]] = {
@@ -155,6 +159,8 @@ class Blotter:
         """By instrument: the venue's time of the last effect of our orders, which a position must not be older than."""
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
+        self.venue_ahead_ns = 0
+        """How far the venue's clock may be ahead of ours: its answers are timed by its own."""
         self.changed: dict[str, None] = {}
         self._unfinished: dict[str, None] = {}
         self._finished: deque[str] = deque()
@@ -230,7 +236,7 @@ class Blotter:
         """Believe a denial only when the request is dead, and only when it is repeated."""
         if order.venue_order is not None or order.filled_lots:
             return order  # the venue had it: a denial is its forgetting, not a proof
-        if fact.asked_at < order.expires_at + SETTLE_NS:
+        if fact.asked_at < order.expires_at + self.venue_ahead_ns + SETTLE_NS:
             return order
         if watch.denied_at is None:
             watch.denied_at = now

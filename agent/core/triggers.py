@@ -55,9 +55,9 @@ class Threshold:
         """Another trigger has fired for the same cause: rest as if this one had."""
         self.rest_until = max(self.rest_until, now + self.cool_down_ns)
 
-    def rearm(self) -> None:
-        """Allow the same excursion to fire again: what it asked for could not be done."""
-        self.armed = True
+    def reset(self) -> None:
+        """Begin anew: an excursion that lasts must be confirmed again, and may fire again."""
+        self.armed, self.since = True, None
 
     @property
     def due_at(self) -> int | None:

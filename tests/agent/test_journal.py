@@ -31,7 +31,7 @@ def order(id: str, state: State = State.SENT, symbol: str = "BTCUSDT") -> Order:
         ticks=600_001,
         style=Style.IOC,
         reduce=True,
-        reference=60_000.5,
+        value=60_000.5,
         created_at=NOW,
         expires_at=NOW + 3,
         state=state,
@@ -96,6 +96,13 @@ def test_unresolved_orders_of_any_run_are_found(path: Path) -> None:
     journal = Journal(path)
     assert [o.id for o in journal.unresolved()] == ["r1", "r2"]
     journal.close()
+
+
+def test_the_next_run_takes_over_what_is_open_or_recent(journal: Journal) -> None:
+    journal.append(NOW, 1, record("send"), [order("old"), order("open"), order("late")], urgent=True)
+    journal.append(NOW + 1, 2, record("told"), [order("old", State.DONE)], urgent=False)
+    journal.append(NOW + 9, 3, record("told"), [order("late", State.DONE)], urgent=False)
+    assert journal.recent(NOW + 5) == [order("late", State.DONE), order("open")]
 
 
 def test_what_is_not_urgent_waits_for_a_flush(journal: Journal, path: Path) -> None:
@@ -307,6 +314,36 @@ def test_a_newer_version(path: Path) -> None:
     assert "version 2" in refused(path)
     with pytest.raises(Unusable, match="version 2"):
         Journal.read(path)
+
+
+def test_a_row_that_can_t_be_read(path: Path) -> None:
+    make(path)
+    other = sqlite3.connect(path)
+    other.execute("UPDATE orders SET record = '{}' WHERE id = 'o7'")
+    other.commit()
+    other.close()
+    reader = Journal.read(path)
+    with pytest.raises(Unusable, match="holds an order"):
+        reader.unresolved()
+    reader.close()
+
+
+def test_a_table_that_is_gone(path: Path) -> None:
+    make(path)
+    other = sqlite3.connect(path)
+    other.execute("DROP TABLE orders")
+    other.close()
+    reader = Journal.read(path)
+    with pytest.raises(Unusable, match="can't be read"):
+        reader.orders()
+    reader.close()
+
+
+def test_a_directory_in_its_place(path: Path) -> None:
+    path.mkdir(parents=True)
+    for opened in (Journal, Journal.read):
+        with pytest.raises(Unusable, match="can't be opened"):
+            opened(path)
 
 
 def test_a_directory_that_can_t_be_made(tmp_path: Path) -> None:

@@ -108,8 +108,10 @@ def test_content_that_can_be_no_key_is_refused(tmp_path: Path) -> None:
     assert "UTF-8" in refused(f"file:{path}").wrong
 
 
-def test_a_home_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_is_unknown_or_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused("file:~nobody-of-this-name/key").cure == "write the absolute path"
+    monkeypatch.setenv("HOME", "somewhere")
+    assert "not an absolute path" in refused("file:~/key").wrong
 
 
 def test_from_a_credential_of_the_service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

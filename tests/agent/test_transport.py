@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec import structs
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request as Upgrade
 from websockets.http11 import Response as Refusal
@@ -806,6 +807,20 @@ def test_take_that_raises_on_an_answer_is_not_a_silence(run: Callable[[Main], No
                 await transport.failed
             await transport.close()
         assert len(told) == 1, "after a failure nothing more is told"
+
+    run(main)
+
+
+def test_a_mistake_of_ours_is_not_blamed_on_the_network(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        inbox = Inbox()
+        transport = Transport(inbox.take)
+        header: Any = ("X-Key", 5)
+        transport.do(structs.replace(call(f"http://127.0.0.1:{free_port()}/"), headers=(header,)))
+        with pytest.raises(TypeError):
+            await transport.failed
+        await transport.close()
+        assert inbox.all == []
 
     run(main)
 

@@ -151,7 +151,7 @@ def order(name: str = "o1", **changes: Any) -> Order:
         "reduce": False,
         "created_at": START,
         "expires_at": START + 3 * S,
-        "reference": 60_000.0,
+        "value": 60_000.0,
     }
     return Order(**{**fields, **changes})
 

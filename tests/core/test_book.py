@@ -112,6 +112,19 @@ def test_what_can_be_no_price_is_not_taken_for_one(price: float) -> None:
     assert book.mark_age(0, T + S) == S
 
 
+def test_what_is_flat_earns_nothing_and_needs_no_entry() -> None:
+    book = known(0)
+    assert book.rows[0].profit == 0.0
+    assert book.equity == 10_000.0
+
+
+def test_the_last_quote_is_kept_with_the_time_of_its_arrival() -> None:
+    book = known()
+    quote = Quote(0, 59_999.0, 1.0, 60_001.0, 1.0, T)
+    book.apply(quote, T + S)
+    assert (book.rows[0].quote, book.rows[0].quote_seen) == (quote, T + S)
+
+
 @pytest.mark.parametrize(("bid", "ask"), [(0.0, 1.0), (2.0, 1.0), (nan, 1.0), (1.0, nan), (1.0, inf)])
 def test_a_crossed_or_impossible_quote_is_not_taken(bid: float, ask: float) -> None:
     book = known()

@@ -202,6 +202,14 @@ def test_what_the_dialect_wants_by_itself_is_carried_over() -> None:
     assert [call.request for call in floor.calls()] == [Ask(What.KEY)]
 
 
+def test_an_address_for_a_socket_that_is_open_already_leaves_it_alone() -> None:
+    floor = Floor().ready()
+    floor.parrot.wishes = [Open("private", "wss://private/other", None)]
+    floor.take()
+    assert not [act for act in floor.acts if isinstance(act, Open)]
+    assert floor.desk.lines["private"].open
+
+
 # Orders
 
 
@@ -270,7 +278,7 @@ def test_on_paper_the_whole_way_is_gone_without_an_order_on_the_wire() -> None:
     for _ in range(30):
         floor.tell(*floor.stage.marks(), after=S)
         floor.settle()
-    assert engine.fills == 2
+    assert engine.tally.fills == 2
     assert engine.drift is not None
     assert engine.drift.reach < 1
     assert {type(call.request) for call in parrot.calls} == {Ask}

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.correction import GIVE_UP_NS
 from agent.core.drift import Bands
-from agent.core.engine import GIVE_UP_NS, Engine, Policy
+from agent.core.engine import Engine, Policy
 from agent.core.events import (
     Accepted,
     Balance,
@@ -124,8 +125,8 @@ def test_a_confirmed_excursion_is_corrected_reductions_first_to_inside_the_band(
     assert drift is not None
     assert drift.reach < 1
     assert on.engine.state == "holding"
-    assert on.engine.turnover == pytest.approx(48 * 60 + 474 * 3)
-    assert on.engine.fills == 2
+    assert on.engine.tally.turnover == pytest.approx(48 * 60 + 474 * 3)
+    assert on.engine.tally.fills == 2
     assert "traded 4,302 in 2 orders; largest drift is now 5.4%, leverage 2.85x" in on.said("done")
 
 
@@ -287,7 +288,7 @@ def test_an_order_is_limited_expires_and_has_an_id_of_this_epoch() -> None:
     assert placed.ticks == 597_000  # half a percent below the bid of 59 999.9, rounded up
     assert placed.style is Style.IOC
     assert placed.expires_at - placed.created_at == 3 * S
-    assert placed.reference == 60_000.0
+    assert placed.value == pytest.approx(abs(placed.lots) * 60.0)
 
 
 @pytest.mark.parametrize(
@@ -430,9 +431,8 @@ def test_one_day_later_the_turnover_is_forgotten() -> None:
     on.prices["ETHUSDT"] = 1_500.0
     on.carry_out(30)
     assert any("turnover limit" in text for text in on.said("refusal"))
-    on.engine._increases[0] = (on.now - 24 * 3600 * S - 1, on.engine._increases[0][1])
-    on.wait(100)
-    assert len(on.engine._increases) == 0
+    assert on.engine.tally.increased_today((), on.now) > 0
+    assert on.engine.tally.increased_today((), on.now + 24 * 3600 * S) == 0
 
 
 @pytest.mark.parametrize(
@@ -558,22 +558,22 @@ def test_a_fill_told_twice_is_counted_once_and_one_after_the_correction_is_still
     placed = first_order(on)
     told = on.fill(placed)
     on.tell(*told, *told)
-    assert on.engine.fills == 1
+    assert on.engine.tally.fills == 1
     on.tell(Command("pause"))
     late = Filled(placed.id, 0, "late", -1, 60_000.0, 0.0, "USDT", False, 49, on.now)
     on.tell(late)
-    assert on.engine.fills == 2
-    assert on.engine.turnover == pytest.approx(49 * 60)
+    assert on.engine.tally.fills == 2
+    assert on.engine.tally.turnover == pytest.approx(49 * 60)
 
 
 def test_words_about_a_finished_order_or_a_strangers_change_nothing() -> None:
     on = stage()
     placed = first_order(on)
     on.tell(*on.fill(placed))
-    fills = on.engine.fills
+    fills = on.engine.tally.fills
     on.tell(Lost(order=placed.id, reason="late"), Accepted("web_1", "v", 0, on.now), *on.fill(placed)[:1])
     assert not [text for text in on.said("warning") if "may or may not exist" in text]
-    assert on.engine.fills == fills
+    assert on.engine.tally.fills == fills
 
 
 @pytest.mark.parametrize(
@@ -594,7 +594,7 @@ def test_a_refusal_asks_for_what_it_shows_to_be_stale(fault: Fault, asked: set[W
     on.tell(refuse(placed, fault))
     assert {request.what for request in on.requests if isinstance(request, Ask)} == asked
     assert "the venue refused order" in on.said("refusal")[0]
-    assert on.engine.refused == 1
+    assert on.engine.tally.refused == 1
 
 
 def test_trouble_with_the_account_halts_until_a_person_says_resume() -> None:
@@ -632,7 +632,7 @@ def test_an_order_of_ours_that_rests_without_being_on_record_is_cancelled_and_a_
     ]
     on.tell(Orders(rows=tuple(rows), asked_at=on.now))
     assert on.cancelled() == [ours]
-    assert "of epoch 7 rests without being on record" in on.said("warning")[0]
+    assert "of epoch 7 rests but is not on record" in on.said("warning")[0]
 
 
 def test_what_the_venue_tells_people_is_passed_on() -> None:
@@ -734,14 +734,26 @@ def test_a_wake_up_always_comes_and_it_never_spins() -> None:
     assert on.steps - before < 1_000
 
 
-def test_before_the_grids_are_known_fills_are_counted_without_a_value() -> None:
+def test_before_the_grids_are_known_a_fill_counts_with_what_its_order_was_worth() -> None:
     engine = Engine(
         policy(), epoch=1, tag="t", answers=frozenset(What), streams=(), schedule=lambda now: None,
         resume=[order("o1", lots=-5)],
     )  # fmt: skip
     decision = engine.step([Filled("o1", 0, "1", -5, 6e4, 0.1, "USDT", False, 5, START)], START)
-    assert engine.turnover == 0.0
-    assert "sell 5 lots at 60000" in [note.text for note in decision.notes]
+    assert engine.tally.turnover == 60_000.0
+    assert "sell 5 lots of BTCUSDT at 60000" in [note.text for note in decision.notes]
+
+
+def test_quotes_alone_decide_nothing_until_something_is_due() -> None:
+    on = stage(BALANCED)
+    quote = Quote(0, 59_999.0, 1.0, 60_001.0, 1.0, on.now)
+    due = on.engine.step([quote], on.now).wake_at
+    assert due > on.now
+    before = on.engine.drift
+    decision = on.engine.step([quote], due - 1)
+    assert (decision.requests, decision.notes, decision.wake_at) == ((), (), due)
+    assert on.engine.drift is before
+    assert on.engine.step([quote], due).wake_at > due
 
 
 def test_every_decision_is_numbered_and_holds_the_orders_that_changed() -> None:
@@ -810,14 +822,6 @@ def test_whatever_happens_each_order_is_sent_once_and_in_the_end_the_drift_is_in
     assert drift.reach <= 1 + 1e-9
 
 
-# Known to be otherwise: each of these is what should hold and does not yet
-
-
-def known(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
-@known("the fire is consumed while paused, and the trigger is never armed again")
 def test_an_excursion_that_began_while_paused_is_corrected_after_the_pause() -> None:
     on = stage()
     on.tell(Command("pause"))
@@ -826,17 +830,16 @@ def test_an_excursion_that_began_while_paused_is_corrected_after_the_pause() -> 
     assert on.wait(120)
 
 
-@known("pausing drops the correction without arming its trigger again")
 def test_a_correction_interrupted_by_a_pause_is_taken_up_after_it() -> None:
     on = stage()
-    on.tell(*on.fill(first_order(on)))
+    (second,) = on.tell(*on.fill(first_order(on)))
     on.tell(Command("pause"))
+    on.tell(Ended(second.id, "expired", 0, on.now))
     on.wait(5)
     on.tell(Command("resume"))
     assert on.wait(120)
 
 
-@known("a schedule that is past due is never looked at while paused, so the engine wants to be woken every millisecond")
 def test_paused_past_its_schedule_it_does_not_spin() -> None:
     at = START + 10 * S
     on = stage(BALANCED, schedule=lambda now: at if now < at else None)
@@ -847,7 +850,6 @@ def test_paused_past_its_schedule_it_does_not_spin() -> None:
     assert on.steps - before < 20
 
 
-@known("an excursion that is past due is never looked at while a stream is down, so it spins")
 def test_with_a_stream_down_during_an_excursion_it_does_not_spin() -> None:
     on = stage()
     on.wait(2)
@@ -858,7 +860,6 @@ def test_with_a_stream_down_during_an_excursion_it_does_not_spin() -> None:
     assert on.steps - before < 20
 
 
-@known("an urgent correction that can trade nothing ends and begins again at every step")
 def test_leverage_that_cannot_be_cured_is_said_once_and_not_at_every_price() -> None:
     made = policy(targets=Targets(weights={"BTCUSDT": 1.0, "SOLUSDT": "hold"}, leverage=1.0))
     on = stage({"BTCUSDT": 0.0, "SOLUSDT": 400.0}, made=made)
@@ -866,7 +867,6 @@ def test_leverage_that_cannot_be_cured_is_said_once_and_not_at_every_price() -> 
     assert len(on.said("trigger")) == 1
 
 
-@known("a plan does not count what is under way elsewhere, so the first to fill is reduced a second time")
 def test_over_the_leverage_limit_what_is_under_way_elsewhere_is_not_reduced_for_twice() -> None:
     on = stage(BALANCED, made=policy(limits=Limits(leverage=2.0)))
     first, *others = [request.order for request in on.requests if isinstance(request, Place)]
@@ -877,14 +877,12 @@ def test_over_the_leverage_limit_what_is_under_way_elsewhere_is_not_reduced_for_
     assert again == []
 
 
-@known("in observe mode an urgent correction ends and begins again at every step")
 def test_in_observe_mode_leverage_over_its_limit_is_said_once_in_a_cool_down() -> None:
     on = stage(made=policy(mode="observe", limits=Limits(leverage=2.5)))
     on.wait(30)
     assert len(on.said("trigger")) == 1
 
 
-@known("the state changes to holding and back at every step while equity is unknown")
 def test_while_it_waits_for_equity_it_says_so_once() -> None:
     on = stage()
     on.wallet = -1.0
@@ -894,26 +892,22 @@ def test_while_it_waits_for_equity_it_says_so_once() -> None:
     assert on.said("state") == []
 
 
-@known("an empty word is taken for no kill")
 def test_a_kill_without_a_reason_is_a_kill() -> None:
     on = stage()
     on.tell(Command("kill"))
     assert on.engine.posture.startswith("halted")
 
 
-@known("lots are taken for base units: 0.05 BTC at 60 000 counts as 3 000 000")
 def test_increases_of_an_earlier_life_count_with_their_value() -> None:
     done = order(state=State.DONE, lots=50, filled_lots=50, ended="filled", created_at=START - S)
     on = Stage(policy(), MISSION, resume=[done]).ready()
     assert [o.symbol for o in on.carry_out(30)] == ["BTCUSDT", "ETHUSDT"]
 
 
-@known("the index of a symbol that the file no longer names is looked up")
 def test_an_unfinished_order_on_a_symbol_that_the_file_no_longer_names_does_not_stop_the_start() -> None:
     Stage(policy(), MISSION, resume=[order(symbol="XRPUSDT", instrument=7)]).ready()
 
 
-@known("the targets follow the leverage that the reductions of the same correction have lowered")
 def test_with_leverage_off_a_correction_keeps_the_leverage_it_began_with() -> None:
     made = policy(
         targets=Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage_mode="off"),
@@ -925,14 +919,12 @@ def test_with_leverage_off_a_correction_keeps_the_leverage_it_began_with() -> No
     assert on.weights() == pytest.approx([1.0, 1.0], abs=0.01)
 
 
-@known("a command begins a correction even while paused")
 def test_paused_it_does_not_trade_on_a_command_either() -> None:
     on = stage()
     on.tell(Command("pause"))
     assert on.tell(Command("rebalance")) == []
 
 
-@known("any reduction that is planned holds all increases up, even one that cannot be sent")
 def test_an_instrument_that_cannot_be_reduced_does_not_hold_up_the_others_for_ever() -> None:
     on = Stage(policy(), {"BTCUSDT": 0.325, "ETHUSDT": 1.0, "SOLUSDT": 30.0})
     on.instruments[0] = instrument(0, trading=False)
@@ -940,7 +932,6 @@ def test_an_instrument_that_cannot_be_reduced_does_not_hold_up_the_others_for_ev
     assert [o.symbol for o in on.carry_out(120)]
 
 
-@known("the proof compares the venue's clock with a time limit on ours")
 def test_with_our_clock_behind_the_venues_an_order_is_not_denied_before_its_request_is_dead() -> None:
     on = stage(offset_ns=20 * S)
     placed = first_order(on)
@@ -950,7 +941,6 @@ def test_with_our_clock_behind_the_venues_an_order_is_not_denied_before_its_requ
     assert on.state(placed) is State.UNKNOWN
 
 
-@known("only orders that are not on record at all are cancelled")
 def test_an_order_taken_for_never_placed_that_rests_after_all_is_cancelled() -> None:
     on = stage(made=policy(execution=Execution(style="maker")))
     placed = first_order(on)

@@ -53,7 +53,7 @@ def drift_of(weights: Sequence[float], targets: Sequence[float | None], bands: f
     gross = sum(abs(t) for t in targets if t is not None)
     drifts = [0.0 if t is None else (w - t) / (gross or 1) for w, t in zip(weights, targets, strict=True)]
     leverage = sum(abs(w) for w in weights)
-    return Drift(10_000.0, leverage, gross, list(weights), list(targets), drifts, [bands] * len(weights))
+    return Drift(10_000.0, leverage, leverage, gross, list(weights), list(targets), drifts, [bands] * len(weights))
 
 
 # The mission's table

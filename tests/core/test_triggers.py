@@ -73,7 +73,7 @@ def test_rearmed_it_fires_again_in_the_same_excursion() -> None:
     trigger = threshold()
     assert trigger.observe(0.06, 0)
     assert not trigger.observe(0.06, S)
-    trigger.rearm()
+    trigger.reset()
     assert trigger.observe(0.06, 2 * S)
 
 

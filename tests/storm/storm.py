@@ -10,13 +10,15 @@ from hashlib import blake2b
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator import Account, Faults, SeededMarket
+from adapters.simulator import DEMO_KEY, Account, Faults, SeededMarket
 from agent.core.desk import Desk
+from agent.core.drift import Bands
 from agent.core.engine import Decision, Policy
 from agent.core.orders import S, State
 from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from agent.core.venue import Place
 from tests.storm.world import START, World
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -42,6 +44,10 @@ SWARM = {
     "expire_listen_key": 0.02,
 }
 """Every fault kind and the most often it strikes; a storm draws half of the kinds, each at a random part of that."""
+
+
+OLD_PRICES = Decimal("0.06")
+"""How far a planned target may be from any that the exchange's own prices ever gave."""
 
 
 class Violation(Exception):
@@ -83,6 +89,7 @@ def prepare(seed: int, faults: Faults) -> World:
     policy = Policy(
         mode="live",
         targets=Targets(weights=dict(weights), leverage=3.0),
+        bands=Bands(destination=dice.choice(("edge", "target"))),
         triggers=Triggers(confirm_s=0.5, cool_down_s=1.0),
         execution=Execution(style=dice.choice(("taker", "maker")), patience_s=3.0),
     )
@@ -101,6 +108,7 @@ class Watchman:
         self.low: dict[str, Decimal] = {}
         self.high: dict[str, Decimal] = {}
         self.unknown: dict[str, None] = {}
+        self.never_placed: dict[str, None] = {}
         self.digest = blake2b(digest_size=16)
         """Over every decision, as it would go to the journal."""
         world.decided = self._decided
@@ -110,6 +118,25 @@ class Watchman:
         for order in decision.orders:
             if order.state is State.UNKNOWN:
                 self.unknown[order.id] = None
+            if order.ended == "never placed":
+                self.never_placed[order.id] = None
+        if any(isinstance(request, Place) for request in decision.requests):
+            self._widen()
+
+    def _widen(self) -> None:
+        """The hull is that of start and *planned* targets: at the prices the agent had, which may be a little old."""
+        drift = self.world.engine.drift
+        assert drift is not None
+        for index, symbol in enumerate(self.world.symbols):
+            row, target = self.world.engine.book.rows[index], drift.targets[index]
+            assert row.mark is not None
+            assert target is not None
+            planned = Decimal(target * drift.equity / row.mark.price)
+            low, high = self.low.get(symbol, planned), self.high.get(symbol, planned)
+            slack = OLD_PRICES * abs(planned)
+            if not low - slack <= planned <= high + slack:
+                raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{low:.4f}, {high:.4f}]")
+            self.low[symbol], self.high[symbol] = min(low, planned), max(high, planned)
 
     def held(self, symbol: str) -> Decimal:
         """The position as the exchange has it."""
@@ -142,6 +169,9 @@ class Watchman:
                 raise Violation(f"{name} became {len(orders)} orders")
             if name not in world.intended:
                 raise Violation(f"{name} was sent without being written down")
+        for name in self.never_placed:
+            if (DEMO_KEY, name) in ledger.by_client_id:
+                raise Violation(f"{name} was taken for never placed, and the exchange has it")
         live = world.engine.blotter.live()
         if live:
             raise Violation(f"{live[0].id} is still {live[0].state} at rest")

@@ -110,7 +110,7 @@ async def test_paper_trades_on_real_streams_and_sends_nothing(tmp_path: Path) ->
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server, "paper"), server, tmp_path) as agent:
         await until(lambda: at_rest(agent))
-        assert agent.engine.fills > 0
+        assert agent.engine.tally.fills > 0
         assert believed(agent, 0) < Decimal("0.8")
     assert not [order for order in exchange.ledger.orders.values() if order.client_id.startswith("tt")]
     assert held(exchange, "BTCUSDT") == Decimal("0.8")
@@ -137,7 +137,7 @@ async def test_after_a_disconnection_it_asks_for_everything_before_it_trades_on(
         server.settle()
         await until(lambda: len(agent.engine.book.streams) == 3)
         await until(lambda: (agent.engine.book.positions_at or 0) > seen)
-        await until(lambda: agent.engine.fills > 2 and at_rest(agent))
+        await until(lambda: agent.engine.tally.fills > 2 and at_rest(agent))
         assert believed(agent, 0) == held(exchange, "BTCUSDT")
 
 

@@ -1,0 +1,135 @@
+"""A correction: from the trigger that began it to the last order it needs.
+
+It goes in rounds. In a round each instrument trades at most once; the next round begins when nothing is under way any
+more. So what is on its way is never planned for a second time, and an order of unknown fate holds up the next round but
+not the rest of its own.
+"""
+
+from __future__ import annotations
+
+from agent.core.book import Row
+from agent.core.orders import MS, Blotter, Order, S, Style
+from agent.core.planner import Execution, Leg, Limits
+from agent.core.risk import Refusal
+
+GIVE_UP_NS = 60 * S
+"""A correction without progress for so long ends, and is tried again after the cool-down."""
+RETRY_NS = 250 * MS
+"""How long to leave an instrument alone after an order on it did not fill; doubles each time."""
+LONG_NS = 5 * S
+"""A wait for so long is worth a word."""
+STRIKES = 3
+"""After so many orders in a row that came to nothing, an instrument is left alone until the next correction."""
+
+
+class Correction:
+    """A correction under way."""
+
+    def __init__(self, cause: str, now: int, leverage: float, *, to_target: bool, urgent: bool) -> None:
+        self.cause = cause
+        self.leverage = leverage
+        """What was not on hold, over equity, when it began: what leverage modes ``cap`` and ``off`` keep to."""
+        self.to_target = to_target
+        self.urgent = urgent
+        """For safety: take, don't make."""
+        self.progress_at = now
+        self.orders = 0
+        self.traded = 0.0
+        self._round: dict[int, None] = {}
+        self._strikes: dict[int, int] = {}
+        self._rest_until: dict[int, int] = {}
+        self._tried_resting: dict[int, None] = {}
+        self._said: dict[tuple[str, int], None] = {}
+
+    def candidates(self, legs: tuple[Leg, ...], blotter: Blotter, now: int) -> list[Leg]:
+        """The legs that may be sent now: not given up, not resting, and not traded yet in this round."""
+        live = blotter.live()
+        if not live:
+            self._round.clear()
+        busy = {order.instrument for order in live}
+        return [
+            leg
+            for leg in legs
+            if not self.given_up(leg)
+            and leg.instrument not in busy
+            and leg.instrument not in self._round
+            and now >= self._rest_until.get(leg.instrument, 0)
+        ]
+
+    def given_up(self, leg: Leg) -> bool:
+        """Whether too many orders on the leg's instrument came to nothing."""
+        return self._strikes.get(leg.instrument, 0) >= STRIKES
+
+    def sent(self, order: Order, now: int) -> None:
+        """An order of this correction is on its way."""
+        self._round[order.instrument] = None
+        self.orders += 1
+        self.progress_at = now
+
+    def filled(self, value: float, now: int) -> None:
+        """Something has traded for ``value``."""
+        self.traded += value
+        self.progress_at = now
+
+    def ended(self, order: Order, now: int) -> None:
+        """An order will not trade any more: if it came to nothing, the next waits longer."""
+        index = order.instrument
+        if order.style is Style.POST and order.filled_lots < abs(order.lots):
+            self._tried_resting[index] = None
+        if order.filled_lots:
+            self._strikes.pop(index, None)
+            return
+        strikes = self._strikes.get(index, 0)
+        self._strikes[index] = strikes + 1
+        self._rest_until[index] = now + (RETRY_NS << strikes)
+
+    def may_rest(self, leg: Leg) -> bool:
+        """Whether to try a resting order first."""
+        return not self.urgent and leg.instrument not in self._tried_resting
+
+    def news(self, refusal: Refusal, now: int) -> bool:
+        """Whether a refusal is worth writing down: once each, and mere waiting only when it gets long."""
+        key = (refusal.gate, refusal.instrument)
+        if key in self._said or (refusal.passing and now < self.progress_at + LONG_NS):
+            return False
+        self._said[key] = None
+        return True
+
+
+def order_of(leg: Leg, row: Row, name: str, now: int, execution: Execution, limits: Limits, *, maker: bool) -> Order:
+    """The order that carries out a leg: post-only at the best price, or immediate-or-cancel at the worst allowed."""
+    assert row.instrument is not None, "a leg is never planned without a grid"
+    return Order(
+        id=name,
+        instrument=leg.instrument,
+        symbol=row.symbol,
+        side=leg.side,
+        lots=leg.lots,
+        ticks=limit_ticks(leg, row, now, execution, limits, maker=maker),
+        style=Style.POST if maker else Style.IOC,
+        reduce=leg.reduce,
+        created_at=now,
+        expires_at=now + round(execution.request_life_s * S),
+        value=leg.notional,
+    )
+
+
+def limit_ticks(leg: Leg, row: Row, now: int, execution: Execution, limits: Limits, *, maker: bool) -> int:
+    """The price of an order in ticks: the best one to rest at, or the worst one to take.
+
+    The mark stands for a quote that is missing or too old. The venue's own price band is kept.
+    """
+    assert row.instrument is not None, "a leg is never planned without a grid"
+    assert row.mark is not None, "a leg is never planned without a price"
+    buying = leg.lots > 0
+    own = other = row.mark.price
+    fresh = row.quote_seen is not None and now - row.quote_seen <= limits.data_age_s * S
+    if row.quote is not None and fresh:
+        own, other = (row.quote.bid, row.quote.ask) if buying else (row.quote.ask, row.quote.bid)
+    if maker:
+        return row.instrument.ticks_within(own, buying=buying)
+    worst = other * (1 + execution.slippage if buying else 1 - execution.slippage)
+    band = row.instrument.price_up if buying else row.instrument.price_down
+    if band is not None:
+        worst = min(worst, row.mark.price * band) if buying else max(worst, row.mark.price * band)
+    return row.instrument.ticks_within(worst, buying=buying)

@@ -1,0 +1,51 @@
+"""The tally: what has been traded, paid and sent, as far as limits and people ask for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from agent.core.orders import Order, S
+
+DAY_NS = 24 * 3600 * S
+MINUTE_NS = 60 * S
+
+
+class Tally:
+    """Sums since the start, in the quote currency, and what was increased and sent lately."""
+
+    def __init__(self) -> None:
+        self.fills = 0
+        self.fees = 0.0
+        self.turnover = 0.0
+        self.refused = 0
+        self._increases: deque[tuple[int, float]] = deque()
+        self._sent: deque[int] = deque()
+
+    def traded(self, order: Order, value: float, at: int) -> None:
+        """Part of an order has traded for ``value``."""
+        self.turnover += value
+        if not order.reduce:
+            self._increases.append((at, value))
+
+    def recall(self, order: Order) -> None:
+        """An order of an earlier run: its increases still count for a day."""
+        if not order.reduce and order.filled_lots:
+            self._increases.append((order.created_at, order.worth(order.filled_lots)))
+
+    def sent(self, at: int) -> None:
+        """An order was sent."""
+        self._sent.append(at)
+
+    def increased_today(self, live: Iterable[Order], now: int) -> float:
+        """Value of increases in the last 24 hours, with everything that ``live`` orders may still add."""
+        while self._increases and self._increases[0][0] < now - DAY_NS:
+            self._increases.popleft()
+        open_ = sum(order.worth(order.open_lots) for order in live if not order.reduce)
+        return sum(value for _, value in self._increases) + open_
+
+    def sent_last_minute(self, now: int) -> int:
+        """How many orders were sent in the last minute."""
+        while self._sent and self._sent[0] < now - MINUTE_NS:
+            self._sent.popleft()
+        return len(self._sent)
