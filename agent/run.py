@@ -141,6 +141,9 @@ class Agent:
         for act in step.acts:
             self.transport.do(act)
         self._set_timer(step.wake_at, now)
+        for decision in step.decisions:
+            if decision.notes:  # once the acts are under way: no order waits for a log line
+                asyncio.get_running_loop().call_soon(self._log, decision)
         if self.engine.blotter.live():
             self._quiet.clear()
         else:
@@ -151,6 +154,8 @@ class Agent:
     def _write(self, decision: Decision, record: bytes) -> None:
         urgent = any(isinstance(request, Place) for request in decision.requests)
         self.journal.append(decision.at, decision.seq, record, decision.orders, urgent)
+
+    def _log(self, decision: Decision) -> None:
         for note in decision.notes:
             level = logging.WARNING if note.kind in ("warning", "halt", "refusal") else logging.INFO
             log.log(level, "%s%s", f"{note.symbol}: " if note.symbol else "", note.text, extra={"kind": note.kind})

@@ -62,6 +62,8 @@ class Transport:
         self._streams: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._hurried = False
+        """A call was begun since the last frame."""
         self._http = _http_session(self._tls)
 
     def do(self, act: Open | Shut | Say | Call) -> None:
@@ -76,6 +78,7 @@ class Transport:
             return
         match act:
             case Call():
+                self._hurried = True
                 self._start(self._calls, self._call(act), f"call {act.tag}")
             case Open():
                 if (old := self._sessions.get(act.socket)) is not None:
@@ -121,6 +124,9 @@ class Transport:
                     self._gone(session, closed)
                     break
                 self._report(session, Frame(socket=session.name, data=data))
+                if self._hurried:
+                    self._hurried = False
+                    await asyncio.sleep(0)  # frames that have arrived already must not go before an order
         finally:
             session.says.put_nowait(None)
             await connection.close()

@@ -29,6 +29,8 @@ proves nothing.
 """
 TWICE_NS = 1 * S
 """Two denials at least this far apart are the proof that an order was never placed."""
+STALE_NS = 6 * S
+"""A position that was asked for so long after a fill can't come from a cache that lacks it."""
 KEEP_NS = 600 * S
 """How long a finished order is remembered, for what arrives late."""
 
@@ -147,6 +149,8 @@ class Watch(Struct):
     done_at: int | None = None
     heard_at: int = 0
     """Our time of the last word about it."""
+    told_lots: int = 0
+    """Unsigned lots of the trades of it that we were told one by one."""
 
 
 class Blotter:
@@ -157,6 +161,11 @@ class Blotter:
         self.watches: dict[str, Watch] = {}
         self.effects: dict[int, int] = {}
         """By instrument: the venue's time of the last effect of our orders, which a position must not be older than."""
+        self.untold: dict[str, tuple[int, int]] = {}
+        """By order: instrument and time from which on a position surely holds a fill that was told only as a sum.
+
+        A trade can be compared with the move of the position, so it is seen whether that lacks it. A sum can't.
+        """
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
         self.venue_ahead_ns = 0
@@ -170,7 +179,7 @@ class Blotter:
         """Take in an order that is about to be sent, or one of an earlier life whose end is not on record."""
         assert order.id not in self.orders, "an id is never used twice"
         self.orders[order.id] = order
-        self.watches[order.id] = Watch(cancel_at=cancel_at, heard_at=now)
+        self.watches[order.id] = Watch(cancel_at=cancel_at, heard_at=now, told_lots=order.filled_lots)
         self.changed[order.id] = None
         self._unfinished[order.id] = None
 
@@ -198,6 +207,7 @@ class Blotter:
         if isinstance(fact, Filled) and not self._new_trade(fact):
             return None
         after = self._after(order, fact, watch, now)
+        self._reckon(order, after, fact, watch)
         if after.state is not order.state:
             watch.asked_at = watch.cancelled_at = None
         if after.state is State.DONE and watch.done_at is None:
@@ -245,6 +255,19 @@ class Blotter:
             return order
         self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), fact.asked_at)
         return replace(order, state=State.DONE, ended="never placed")
+
+    def _reckon(self, before: Order, after: Order, fact: Fact, watch: Watch) -> None:
+        if isinstance(fact, Filled):
+            watch.told_lots += abs(fact.lots)
+        if watch.told_lots >= after.filled_lots:
+            self.untold.pop(after.id, None)
+        elif after.filled_lots > before.filled_lots and isinstance(fact, Accepted | Filled | Ended):
+            self.untold[after.id] = (after.instrument, fact.at + STALE_NS)
+
+    def needed(self, instrument: int) -> int:
+        """The venue's time that a position of an instrument must not be older than."""
+        sums = [at for index, at in self.untold.values() if index == instrument]
+        return max([self.effects.get(instrument, 0), *sums])
 
     def _effect(self, order: Order, filled: int, at: int) -> None:
         if filled > order.filled_lots:
@@ -307,6 +330,7 @@ class Blotter:
                 return
             name = self._finished.popleft()
             del self.orders[name], self.watches[name]
+            self.untold.pop(name, None)
 
     def _overdue(self, order: Order, watch: Watch) -> int:
         """When silence about an order becomes suspicious: a resting order may be silent until it is cancelled."""

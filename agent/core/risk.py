@@ -33,6 +33,8 @@ class Situation(Struct):
     increased_today: float
     """Value of increasing orders filled or open in the last 24 hours, in the quote currency."""
     sent_last_minute: int
+    worst: tuple[Leg, list[float] | None] | None = None
+    """What `worst_notionals` last found, which several gates ask for."""
 
 
 class Refusal(Struct, frozen=True):
@@ -73,8 +75,11 @@ def fresh_price(leg: Leg, s: Situation) -> str | None:
 
 def settled(leg: Leg, s: Situation) -> str | None:
     """The position must be newer than our last effect on it, and undisputed."""
-    if s.book.known_at(leg.instrument) < s.blotter.effects.get(leg.instrument, 0):
+    known_at = s.book.known_at(leg.instrument)
+    if known_at < s.blotter.effects.get(leg.instrument, 0):
         return "the position is older than our last fill"
+    if known_at < s.blotter.needed(leg.instrument):
+        return "the position may come from a cache that lacks our last fill"
     if any(index == leg.instrument for index, _ in s.book.disputed):
         return "what the venue tells of the position and of the trades does not add up yet"
     return None
@@ -140,6 +145,12 @@ def no_strangers(leg: Leg, s: Situation) -> str | None:
 
 def worst_notionals(leg: Leg, s: Situation) -> list[float] | None:
     """Largest absolute value each instrument can reach if the leg and any live order trade in full."""
+    if s.worst is None or s.worst[0] is not leg:
+        s.worst = (leg, _worst_notionals(leg, s))
+    return s.worst[1]
+
+
+def _worst_notionals(leg: Leg, s: Situation) -> list[float] | None:
     values = []
     for index, row in enumerate(s.book.rows):
         if row.instrument is None or row.mark is None:

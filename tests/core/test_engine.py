@@ -376,6 +376,21 @@ def test_a_stale_answer_about_positions_after_a_fill_does_not_send_the_order_aga
     assert on.engine.book.rows[0].lots == 473
 
 
+def test_with_the_stream_away_a_stale_answer_after_a_reply_does_not_send_the_order_again() -> None:
+    on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
+    placed = first_order(on)
+    on.tell(Down(stream="private", reason="its key has expired"))
+    before = dict(on.held)
+    on.trade(placed)
+    after, on.held = on.held, before
+    again = on.tell(*on.accept(placed), *on.finish(placed))
+    again += on.tell(Up(stream="private"), after=0.3)
+    again += on.wait(4)
+    on.held = after
+    assert again + on.wait(40) == []
+    assert on.engine.book.rows[0].lots == 473
+
+
 def test_an_order_that_comes_to_nothing_is_tried_three_times_and_then_left() -> None:
     on = stage({"BTCUSDT": 0.6}, made=policy(targets=SINGLE))
     tried = []

@@ -13,6 +13,7 @@ from agent.core.orders import (
     NEXT,
     REPLY_NS,
     SETTLE_NS,
+    STALE_NS,
     TWICE_NS,
     Blotter,
     Order,
@@ -160,6 +161,36 @@ def test_what_changed_is_drained_once() -> None:
     assert orders.drain() == ()
     orders.apply(accepted(), T)
     assert [o.state for o in orders.drain()] == [State.WORKING]
+
+
+def test_a_fill_told_as_a_sum_needs_a_position_that_cannot_come_from_a_cache() -> None:
+    orders = blotter(ended(10, at=T + S))
+    assert orders.effects == {0: T + S}
+    assert orders.needed(0) == T + S + STALE_NS
+    assert orders.needed(1) == 0
+
+
+def test_once_its_trades_were_told_one_by_one_a_position_as_new_as_the_last_will_do() -> None:
+    orders = blotter(ended(10, at=T + S), filled(4, 4, "a", at=T))
+    assert orders.needed(0) == T + S + STALE_NS
+    orders.apply(filled(10, 6, "b", at=T + S), T)
+    assert orders.needed(0) == T + S
+    assert blotter(filled(4, 4, at=T + S)).needed(0) == T + S
+
+
+def test_a_trade_that_was_missed_shows_in_the_sum_of_the_next() -> None:
+    assert blotter(filled(7, 3, at=T + S)).needed(0) == T + S + STALE_NS
+
+
+def test_what_an_order_of_an_earlier_life_had_filled_needs_no_telling() -> None:
+    orders = blotter(lost(), accepted(5), filled_lots=5)
+    assert orders.untold == {}
+
+
+def test_a_forgotten_order_needs_nothing_any_more() -> None:
+    orders = blotter(ended(10))
+    orders.due(T + KEEP_NS)
+    assert orders.untold == {}
 
 
 # Never placed: the proof

@@ -128,6 +128,13 @@ def test_a_position_older_than_our_last_fill_refuses() -> None:
     assert judge(INCREASE, s) is None
 
 
+def test_a_position_that_may_lack_a_fill_told_only_as_a_sum_refuses() -> None:
+    s = situation(blotter=blotter(order("o1")))
+    s.blotter.apply(Ended(order="o1", how="filled", filled_lots=10, at=START), START)
+    assert refused(REDUCTION, s).reason == "the position may come from a cache that lacks our last fill"
+    assert judge(INCREASE, s) is None
+
+
 def test_a_position_in_dispute_refuses() -> None:
     book = book_of(MISSION)
     row = Position(instrument=0, side=Side.NET, lots=1, entry=1.0, at=START)
