@@ -41,12 +41,20 @@ LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
 
+class Unlisted(Exception):
+    """The venue does not have some of the portfolio's symbols."""
+
+    def __init__(self, venue: str, symbols: list[str]) -> None:
+        super().__init__(f"{venue} does not list {', '.join(symbols)}")
+        self.symbols = symbols
+
+
 class Agent:
     """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
 
     ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
     ``watch`` is called after each step with the input's time and what came of it. Raises `agent.journal.Locked` when
-    another agent owns the folder.
+    another agent owns the folder, and from `run` `Unlisted` when the venue lacks a symbol from the start.
     """
 
     def __init__(
@@ -188,6 +196,8 @@ class Agent:
             if (jumped := self.clock.jump()) is not None:
                 log.warning("the clock jumped by %.1f s: everything known is doubted", jumped / S)
                 self.tell("resync")
+            if not self._ready and (symbols := self.engine.unlisted()):
+                raise Unlisted(self.portfolio.account.venue, symbols)
             view = self.view()
             self._show(view)
             late = loop.time() - self._stepped_at - max(0, self._wake_at - view.at) / S

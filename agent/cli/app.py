@@ -41,7 +41,7 @@ from agent.core.view import View
 from agent.journal import Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
-from agent.run import VERSION, Agent
+from agent.run import VERSION, Agent, Unlisted
 from agent.secrets import SecretError
 from agent.tape import TapeError
 
@@ -75,6 +75,9 @@ def main() -> None:
         for problem in error.problems:
             err.print(str(problem), style="red", soft_wrap=True, markup=False)
         raise SystemExit(CONFIG) from None
+    except Unlisted as error:
+        names = ", ".join(f"targets.weights.{symbol}" for symbol in error.symbols)
+        _fail(f"{names}: {error}; correct the name, or take it out", CONFIG)
     except SecretError as error:
         _fail(str(error), CONFIG)
     except Locked as error:

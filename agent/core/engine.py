@@ -357,10 +357,9 @@ class Engine:
 
     def unready(self) -> str | None:
         """What is still missing before anything may be decided; None when all is known."""
-        unlisted = [row.symbol for row in self.book.rows if row.instrument is None]
         missing = self.audit.missing()
-        if What.INSTRUMENTS not in missing and unlisted:
-            return f"the venue to list {', '.join(unlisted)}; correct [targets.weights] if the name is wrong"
+        if unlisted := self.unlisted():
+            return f"the venue to list {', '.join(unlisted)}"
         if missing:
             return "answers of the venue"
         down = [stream for stream in self.streams if stream not in self.book.streams]
@@ -368,6 +367,12 @@ class Engine:
             return f"stream {', '.join(down)}"
         silent = [row.symbol for row in self.book.rows if row.mark is None]
         return f"a price of {', '.join(silent)}" if silent else None
+
+    def unlisted(self) -> list[str]:
+        """Symbols that the venue, having been asked, does not have."""
+        if What.INSTRUMENTS in self.audit.missing():
+            return []
+        return [row.symbol for row in self.book.rows if row.instrument is None]
 
     @property
     def posture(self) -> str:

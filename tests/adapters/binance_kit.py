@@ -100,7 +100,7 @@ def order(**changes: Any) -> Order:
         "reduce": False,
         "created_at": NOW,
         "expires_at": NOW + 10 * S,
-        "reference": 60_000.0,
+        "value": 60_000.0,
     }
     return Order(**(fields | changes))
 

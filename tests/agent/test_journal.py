@@ -291,6 +291,20 @@ def test_a_file_that_was_cut_short(path: Path) -> None:
     assert "damaged" in refused(path)
 
 
+def test_content_that_breaks_the_tables_own_rules(path: Path) -> None:
+    make(path)
+    loosen = "UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ') ') WHERE name = 'decisions'"
+    tighten = "UPDATE sqlite_schema SET sql = sql || 'STRICT' WHERE name = 'decisions'"
+    for change in (loosen, "UPDATE decisions SET record = x'00' WHERE seq = 7", tighten):
+        other = sqlite3.connect(path)
+        other.execute("PRAGMA writable_schema = ON")
+        other.execute(change)
+        other.commit()
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
+    assert "damaged: non-TEXT value in decisions.record" in refused(path)
+
+
 def test_an_interrupted_creation_is_no_obstacle(path: Path) -> None:
     path.parent.mkdir()
     path.touch()

@@ -87,8 +87,8 @@ weights = {{ BTCUSDT = 0.5, DOGGUSDT = 0.5 }}
 """
         path = write(tmp_path, text)
         ended = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
-    assert ended.returncode != 0
-    assert "DOGGUSDT" in ended.stderr
+    assert ended.returncode == 78
+    assert "targets.weights.DOGGUSDT" in ended.stderr
     assert not exchange.ledger.orders
 
 
