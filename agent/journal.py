@@ -124,14 +124,14 @@ class Records:
         found = self._rows("SELECT record FROM orders ORDER BY epoch DESC, seq DESC, id DESC LIMIT ?", (limit,))
         return self._orders(found)
 
-    def recent(self, since: int) -> list[Order]:
-        """What the next run takes over: orders not known to be finished, and those of ``since`` (UTC ns) and later."""
-        query = "SELECT record FROM orders WHERE state <> 'done' OR at >= ? ORDER BY epoch, seq, id"
-        return self._orders(self._rows(query, (since,)))
-
-    def unresolved(self) -> list[Order]:
-        """Orders of any run that may still trade, or of which we don't know, oldest first."""
-        found = self._rows("SELECT record FROM orders WHERE state <> 'done' ORDER BY epoch, seq, id")
+    def recent(self, since: int, mode: str) -> list[Order]:
+        """What the next run in this mode takes over: orders without an end on record, and those of ``since`` (UTC ns)
+        and later; oldest first."""
+        found = self._rows(
+            "SELECT record FROM orders WHERE (state <> 'done' OR at >= ?) "
+            "AND epoch IN (SELECT epoch FROM runs WHERE mode = ?) ORDER BY epoch, seq, id",
+            (since, mode),
+        )
         return self._orders(found)
 
     def close(self) -> None:
@@ -177,13 +177,17 @@ class Journal(Records):
             _recognise(db, path)
         return Records(path, db)
 
-    def begin(self, mode: str, config_text: str, version: str, now: int) -> int:
-        """Write down that a run starts, and give its epoch: one more than any before. Synced on return."""
+    def begin(self, mode: str, config_text: str, version: str, now: int, above: int = 0) -> int:
+        """Write down that a run starts, and give its epoch: more than any before, and than ``above``. Synced on return.
+
+        Order ids hold the epoch, so one that follows the calendar keeps a lost or restored journal from using an id
+        for a second time.
+        """
         config_hash = hashlib.sha256(config_text.encode()).hexdigest()
         with self._writing():
             [(epoch,)] = self._db.execute(
-                "INSERT INTO runs SELECT coalesce(max(epoch), 0) + 1, ?, ?, ?, ?, ? FROM runs RETURNING epoch",
-                (now, mode, version, config_hash, config_text),
+                "INSERT INTO runs SELECT max(coalesce(max(epoch), 0), ?) + 1, ?, ?, ?, ?, ? FROM runs RETURNING epoch",
+                (above, now, mode, version, config_hash, config_text),
             )
             self._db.execute("COMMIT")
         self._epoch = int(epoch)

@@ -37,6 +37,9 @@ CHORES_S = 1.0
 """How often the journal and the tape are flushed, the status written and the kill file looked for."""
 STOP_S = 25.0
 """How long a stop may take to learn the fate of orders: below the 30 s that systemd grants."""
+YEAR_2025 = 1_735_689_600 * S
+EPOCH_NS = 300 * S
+"""Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
 LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
@@ -83,8 +86,9 @@ class Agent:
         self.journal = Journal(folder / "journal.db")
         try:
             text = render(portfolio)
-            resume = self.journal.recent(self.clock.now() - 24 * 3600 * S)
-            epoch = self.journal.begin(portfolio.mode, text, VERSION, self.clock.now())
+            now = self.clock.now()
+            resume = self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
+            epoch = self.journal.begin(portfolio.mode, text, VERSION, now, above=(now - YEAR_2025) // EPOCH_NS)
             header = Header(
                 version=VERSION,
                 epoch=epoch,

@@ -281,3 +281,11 @@ def test_the_runbook_knows_every_exit_code() -> None:
     text = (DEPLOY / "README.md").read_text()
     rows = set(re.findall(r"^\| (\d+)", text, re.MULTILINE))
     assert {"0", "2", str(cli.FAILED), str(cli.BUSY), str(cli.CONFIG)} <= rows
+
+
+def test_every_package_is_installed() -> None:
+    """An editable installation would hide a forgotten one."""
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    rooms = [path.parent for top in ("agent", "adapters") for path in (ROOT / top).rglob("__init__.py")]
+    there = {".".join(room.relative_to(ROOT).parts) for room in rooms}
+    assert listed == there

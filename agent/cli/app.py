@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -147,7 +148,7 @@ def demo(
             f"fees {result.fees:,.2f} USDT. Records: {result.records}"
         )
         out.print(f"Why it did that:          trimtab why --state {result.records}", markup=False)
-        out.print(f"Prove it would again:     trimtab replay {result.records}/tapes/000001.tape", markup=False)
+        out.print(f"Prove it would again:     trimtab replay {result.recording}", markup=False)
     raise SystemExit(0 if result.ok else FAILED)
 
 
@@ -286,9 +287,10 @@ def _folder(state: Path | None) -> Path:
     """The state folder that was named, or the one whose status is newest."""
     if state is not None:
         return state
-    found = [path for path in state_home().rglob("status.json") if path.is_file()]
+    homes = [Path(home) for home in (os.environ.get("STATE_DIRECTORY"), state_home(), "/var/lib/trimtab") if home]
+    found = [path for home in homes if os.access(home, os.R_OK) for path in home.rglob("status.json")]
     if not found:
-        _fail(f"no agent has run yet under {state_home()}; name a folder with --state", FAILED)
+        _fail(f"no agent has run yet under {' or '.join(map(str, homes))}; name a folder with --state", FAILED)
     return max(found, key=lambda path: path.stat().st_mtime).parent
 
 

@@ -97,6 +97,9 @@ class Result(Struct, frozen=True):
     market: str
     speed: float
     records: str
+    """Folder of the journal."""
+    recording: str
+    """Tape of everything heard and decided, for `trimtab replay`."""
 
     @property
     def ok(self) -> bool:
@@ -278,6 +281,7 @@ class Demo:
             market=str(self.options.tape or "seeded"),
             speed=self.options.speed,
             records=str(self.folder),
+            recording=str(agent.tape.path) if agent.tape else "",
         )
 
 

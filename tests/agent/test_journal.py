@@ -80,21 +80,22 @@ def test_decisions_come_back_newest_first_and_filtered(journal: Journal) -> None
 
 def test_an_order_is_kept_as_it_is_now_with_the_decision_that_made_it(journal: Journal) -> None:
     journal.append(NOW, 1, record("send"), [order("a"), order("b")], urgent=True)
-    assert journal.unresolved() == [order("a"), order("b")]
+    assert journal.recent(2**62, "paper") == [order("a"), order("b")]
     journal.append(NOW + 9, 2, record("told"), [order("a", State.DONE), order("b", State.UNKNOWN)], urgent=False)
-    assert journal.unresolved() == [order("b", State.UNKNOWN)]
+    assert journal.recent(2**62, "paper") == [order("b", State.UNKNOWN)]
     assert journal.orders() == [order("b", State.UNKNOWN), order("a", State.DONE)]
     assert journal.orders(limit=1) == [order("b", State.UNKNOWN)]
 
 
-def test_unresolved_orders_of_any_run_are_found(path: Path) -> None:
+def test_unresolved_orders_of_any_run_in_the_same_mode_are_found(path: Path) -> None:
     for epoch in (1, 2):
         journal = Journal(path)
         journal.begin("live", "", "0.1.0", NOW)
         journal.append(NOW, 1, record("send"), [order(f"r{epoch}")], urgent=True)
         journal.close()
     journal = Journal(path)
-    assert [o.id for o in journal.unresolved()] == ["r1", "r2"]
+    assert [o.id for o in journal.recent(2**62, "live")] == ["r1", "r2"]
+    assert journal.recent(0, "paper") == []
     journal.close()
 
 
@@ -102,7 +103,7 @@ def test_the_next_run_takes_over_what_is_open_or_recent(journal: Journal) -> Non
     journal.append(NOW, 1, record("send"), [order("old"), order("open"), order("late")], urgent=True)
     journal.append(NOW + 1, 2, record("told"), [order("old", State.DONE)], urgent=False)
     journal.append(NOW + 9, 3, record("told"), [order("late", State.DONE)], urgent=False)
-    assert journal.recent(NOW + 5) == [order("late", State.DONE), order("open")]
+    assert journal.recent(NOW + 5, "paper") == [order("late", State.DONE), order("open")]
 
 
 def test_what_is_not_urgent_waits_for_a_flush(journal: Journal, path: Path) -> None:
@@ -159,8 +160,9 @@ def test_an_urgent_append_survives_a_kill(path: Path) -> None:
     assert child.returncode == -signal.SIGKILL
     journal = Journal(path)
     assert [d.seq for d in journal.decisions()] == [2, 1]
-    assert journal.unresolved() == [order("precious")]
+    assert journal.recent(2**62, "live") == [order("precious")]
     assert journal.begin("live", "", "0.1.0", NOW) == 2
+    assert journal.begin("live", "", "0.1.0", NOW, above=40) == 41
     journal.close()
 
 
@@ -232,7 +234,7 @@ def test_a_full_disk_fails_closed(journal: Journal, path: Path) -> None:
             again()
     journal.close()
     reader = Journal.read(path)
-    assert [o.id for o in reader.unresolved()] == ["a"], "a failed append leaves no trace"
+    assert [o.id for o in reader.recent(2**62, "paper")] == ["a"], "a failed append leaves no trace"
     assert [d.seq for d in reader.decisions()] == [1]
     reader.close()
 
@@ -338,7 +340,7 @@ def test_a_row_that_can_t_be_read(path: Path) -> None:
     other.close()
     reader = Journal.read(path)
     with pytest.raises(Unusable, match="holds an order"):
-        reader.unresolved()
+        reader.recent(2**62, "live")
     reader.close()
 
 

@@ -56,7 +56,7 @@ def test_a_recorded_demo_replays_to_the_same_decisions_under_any_hash_seed(
     played: tuple[dict[str, Any], Path],
 ) -> None:
     result, state = played
-    tape = Path(result["records"]) / "tapes" / "000001.tape"
+    tape = Path(result["recording"])
     for hash_seed in ("0", "1"):
         ended = trimtab("replay", str(tape), "--json", state=state, hash_seed=hash_seed)
         found = json.loads(ended.stdout)
@@ -67,7 +67,7 @@ def test_a_recorded_demo_replays_to_the_same_decisions_under_any_hash_seed(
 
 def test_a_replay_notices_one_changed_input(played: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     result, state = played
-    tape = (Path(result["records"]) / "tapes" / "000001.tape").read_bytes()
+    tape = Path(result["recording"]).read_bytes()
     changed = tmp_path / "changed.tape"
     assert b"multiplierUp" in tape
     changed.write_bytes(tape.replace(b'"tickSize":"0.10"', b'"tickSize":"0.20"'))

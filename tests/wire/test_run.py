@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Credentials, Secret
+from agent.core.view import View
 from agent.journal import Journal
 from agent.run import Agent
 from tests.wire.test_demo import ROOT
@@ -182,9 +184,16 @@ cool_down_s = 0.1
         await until(lambda: any(o.client_id.startswith("tt") for o in exchange.ledger.orders.values()))
         first.send_signal(signal.SIGKILL)
         await first.wait()
+        begun = Journal.read(tmp_path / "state" / "journal.db").last_run()
+        assert begun is not None
         second = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stderr=asyncio.subprocess.PIPE)
         status = tmp_path / "state" / "status.json"
-        await until(lambda: status.exists() and b'"state":"holding","epoch":2' in status.read_bytes(), seconds=60)
+
+        def holds() -> bool:
+            view = msgspec.json.decode(status.read_bytes(), type=View) if status.exists() else None
+            return view is not None and view.epoch > begun.epoch and view.state == "holding"
+
+        await until(holds, seconds=60)
         assert held(exchange, "ETHUSDT") > 8
         second.send_signal(signal.SIGTERM)
         _, told = await second.communicate()
