@@ -83,7 +83,7 @@ def main() -> None:
         _fail(str(error), CONFIG)
     except Locked as error:
         _fail(str(error), BUSY)
-    except (JournalError, MarketTapeError, TapeError) as error:
+    except (JournalError, MarketTapeError, TapeError, OSError) as error:
         _fail(str(error), FAILED)
 
 
@@ -332,12 +332,16 @@ def simulate(
     if venue != "binance":
         raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
     configure(logging.INFO)
+    try:
+        chosen = load_faults(faults) if faults else None
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--faults") from None
 
     async def forever(stop: asyncio.Event) -> None:
         market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
         exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
         local = LocalBinance(exchange, mark_pace=speed)
-        async with await serve(local, port=port, faults=load_faults(faults) if faults else None) as server:
+        async with await serve(local, port=port, faults=chosen) as server:
             out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
             out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
             await stop.wait()
