@@ -6,6 +6,7 @@ The whole agent short of its sockets, files and clock: live, paper, replay and s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from msgspec import Struct
 
@@ -154,6 +155,8 @@ class Desk:
                 return (Command(name=name, argument=argument),)
             case Tick():
                 return (Wake(),)
+            case _:
+                assert_never(arrived)
 
     def _heed(self, facts: Sequence[Fact], now: int) -> None:
         """What the venue says about budgets and grids concerns the desk as well."""
@@ -215,7 +218,7 @@ class Desk:
                     self._open(way, socket, way.quiet_ns, now)
                     acts.append(way)
             elif line.open and line.quiet_ns is not None and now >= line.heard_at + line.quiet_ns:
-                line.open = False
+                line.open, line.opening_since = False, now
                 acts.append(Shut(socket=socket, reason=f"silent for {line.quiet_ns / S:g} s"))
 
     def _open(self, way: Open, socket: str, quiet_ns: int | None, now: int) -> None:

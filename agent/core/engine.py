@@ -199,6 +199,7 @@ class Engine:
                 self.audit.require(TRUTH, now, self._venue_now(now))
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
+                self.blotter.cancel_resting(now, increases_only=True)
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
@@ -296,8 +297,10 @@ class Engine:
                 self.threshold.reset()
             case "halt":
                 self._halt(command.argument or "by command")
+                self.blotter.cancel_resting(now, increases_only=True)
             case "kill":
                 self.killed = command.argument or "by command"
+                self.blotter.cancel_resting(now, increases_only=True)
             case "unkill":
                 self.killed = None
             case "resync":
@@ -322,7 +325,7 @@ class Engine:
 
     def _questions(self, now: int) -> list[Request]:
         doubtful = bool(self.book.disputed) or any(
-            self.book.known_at(index) < at for index, at in self.blotter.effects.items()
+            self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols))
         )
         if doubtful:
             self.audit.hurry(What.POSITIONS, now)

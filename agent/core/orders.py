@@ -300,10 +300,10 @@ class Blotter:
         self.watches[order.id].asked_at = None
         self.changed[order.id] = None
 
-    def cancel_resting(self, now: int) -> None:
-        """Have every order that may rest cancelled at once."""
+    def cancel_resting(self, now: int, *, increases_only: bool = False) -> None:
+        """Have every order that may rest cancelled at once, or only those that would increase."""
         for order in self.live():
-            if order.style is Style.POST:
+            if order.style is Style.POST and not (increases_only and order.reduce):
                 self.watches[order.id].cancel_at = now
 
     def due(self, now: int) -> tuple[list[Order], list[Order]]:
