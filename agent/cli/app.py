@@ -83,6 +83,10 @@ def main() -> None:
         _fail(str(error), CONFIG)
     except Locked as error:
         _fail(str(error), BUSY)
+    except msgspec.ValidationError as error:
+        _fail(
+            f"this was written by another version of trimtab ({error}); read it with that one, or with --json", FAILED
+        )
     except (JournalError, MarketTapeError, TapeError, OSError) as error:
         _fail(str(error), FAILED)
 
@@ -187,14 +191,15 @@ def plan(
     shown = replace(portfolio, mode="observe")
     view, previewed = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
     if previewed is None:
-        _fail(f"not ready after {READY_S:g} s: {view.state}", FAILED)
+        missing = f" ({'; '.join(view.missing)})" if view.missing else ""
+        _fail(f"not ready after {READY_S:g} s: {view.state}{missing}", FAILED)
     todo, refusals = previewed
     if as_json:
         _json({"view": view, "plan": todo, "refusals": list(refusals.values())})
         return
     inside = view.reach is not None and view.reach < 1
     out.print(screen.header(view))
-    out.print(screen.plan(todo, refusals, view, "quote"))
+    out.print(screen.plan(todo, refusals, view))
     out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
 
 

@@ -88,7 +88,7 @@ def _leg(leg: Leg, unit: float) -> list[RenderableType]:
     return [
         leg.symbol,
         percent(None if leg.weight is None else leg.weight / unit),
-        "hold" if leg.target is None else percent(leg.target / unit),
+        "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
         Text(percent(leg.drift, signed=True), style=colour),
         bar(leg.drift, leg.band),
         money(leg.notional),
@@ -113,6 +113,8 @@ def header(view: View, label: str | None = None) -> Table:
     )
     grid.add_row(left, right)
     feeds = "   ".join(f"{name} up {seconds:.0f} s" for name, seconds in view.streams.items()) or "no stream is up"
+    if view.missing:
+        feeds = f"no answer yet about {'; '.join(view.missing)}"
     sums = f"fills {view.fills}   turnover {money(view.turnover)}   fees {money(view.fees)}   refused {view.refused}"
     grid.add_row(Text(feeds, style="dim"), Text(sums, style="dim"))
     return grid
@@ -154,14 +156,14 @@ def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str |
     return Panel(Group(*parts), title=title, title_align="left", subtitle="Ctrl-C ends", subtitle_align="right")
 
 
-def plan(todo: Plan, refusals: dict[int, Refusal], view: View, quote: str) -> Table:
+def plan(todo: Plan, refusals: dict[int, Refusal], view: View) -> Table:
     """What a correction would do now: every instrument, its trade, cost, and where it leads."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("instrument", no_wrap=True)
     for name in ("share", "target", "drift", "after"):
         table.add_column(name, justify="right")
     table.add_column("trade")
-    table.add_column(f"value ({quote})", justify="right")
+    table.add_column("value", justify="right")
     table.add_column("cost", justify="right")
     table.add_column("gate")
     unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
@@ -174,7 +176,7 @@ def plan(todo: Plan, refusals: dict[int, Refusal], view: View, quote: str) -> Ta
         table.add_row(
             leg.symbol,
             percent(None if leg.weight is None else leg.weight / unit),
-            "hold" if leg.target is None else percent(leg.target / unit),
+            "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
             percent(leg.drift, signed=True),
             percent(todo.goals[index] / unit),
             verb or "–",

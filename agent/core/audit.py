@@ -76,6 +76,8 @@ class Poll(Struct):
     answered: bool = False
     """Since it was last required."""
     attempt: int = 0
+    trouble: str | None = None
+    """Why the last attempt brought no answer."""
     required_at: int = 0
     """The venue's time that the answer must not be older than."""
 
@@ -103,13 +105,13 @@ class Audit:
                 continue
             asked_at: int | None = getattr(fact, "asked_at", None)  # where told, by the venue's clock
             if asked_at is None or asked_at >= poll.required_at:
-                poll.answered = True
+                poll.answered, poll.trouble = True, None
                 poll.pending_since, poll.attempt, poll.due_at = None, 0, now + EVERY_NS[poll.ask.what]
 
     def _unanswered(self, fact: Unanswered, now: int) -> None:
         for poll in self.polls.values():
             if poll.ask.what == fact.what and poll.pending_since is not None:
-                poll.pending_since, poll.attempt = None, poll.attempt + 1
+                poll.pending_since, poll.attempt, poll.trouble = None, poll.attempt + 1, fact.reason
                 poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{fact.what}")
 
     def require(self, whats: tuple[What, ...], now: int, venue_now: int) -> None:
@@ -144,6 +146,12 @@ class Audit:
     def missing(self) -> list[What]:
         """Questions without an answer since they were required."""
         return list(dict.fromkeys(what for (what, _), poll in self.polls.items() if not poll.answered))
+
+    def troubles(self) -> list[str]:
+        """What is missing, with the reason where there is one."""
+        missing = [poll for poll in self.polls.values() if not poll.answered]
+        told = (f"{poll.ask.what}: {poll.trouble}" if poll.trouble else str(poll.ask.what) for poll in missing)
+        return list(dict.fromkeys(told))
 
     def wake_at(self) -> int:
         """When `due` has something to ask next."""

@@ -91,6 +91,8 @@ class Row:
     @property
     def profit(self) -> float | None:
         """Unrealised profit at mark in the settlement currency; None when a needed number is missing."""
+        if not self.holdings:
+            return None
         total = 0.0
         for holding in self.holdings.values():
             if not holding.lots:

@@ -16,7 +16,8 @@ class Leg(Struct, frozen=True):
     weight: float | None
     """Signed notional over equity."""
     target: float | None
-    """None: on hold, nothing is wanted."""
+    """None: on hold, nothing is wanted, or not known yet."""
+    hold: bool
     drift: float | None
     """In points of target gross."""
     band: float | None
@@ -51,6 +52,8 @@ class View(Struct, frozen=True):
     at: int
     mode: str
     state: str
+    missing: tuple[str, ...]
+    """What the venue has not answered yet, with the reason where there is one."""
     epoch: int
     equity: float | None
     leverage: float | None
@@ -84,6 +87,7 @@ def look(engine: Engine, now: int) -> View:
         at=now,
         mode=engine.policy.mode,
         state=engine.state,
+        missing=tuple(engine.audit.troubles()),
         epoch=engine.epoch,
         equity=engine.book.equity,
         leverage=drift.leverage if drift else None,
@@ -115,6 +119,7 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         symbol=row.symbol,
         weight=drift.weights[index] if drift else None,
         target=drift.targets[index] if drift else None,
+        hold=engine.policy.targets.weights[row.symbol] == "hold",
         drift=drift.drifts[index] if drift else None,
         band=drift.bands[index] if drift else None,
         quantity=f"{sign}{row.instrument.quantity(row.lots)}" if row.instrument and row.holdings else None,
