@@ -25,6 +25,7 @@ from msgspec import Struct, structs
 
 from agent.core.costs import Costs
 from agent.core.drift import Bands
+from agent.core.economy import Economy
 from agent.core.engine import Mode
 from agent.core.paper import PaperAccount
 from agent.core.planner import Execution, Limits
@@ -60,6 +61,7 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     triggers: Triggers = Triggers()
     limits: Limits = Limits()
     costs: Costs = Costs()
+    economy: Economy = Economy()
     execution: Execution = Execution()
     paper: PaperAccount = PaperAccount()
 
@@ -171,6 +173,7 @@ TABLES: Final[dict[str, type[Struct]]] = {
     "triggers": Triggers,
     "limits": Limits,
     "costs": Costs,
+    "economy": Economy,
     "execution": Execution,
     "paper": PaperAccount,
 }
@@ -199,7 +202,7 @@ leverage_mode = "constant"   # constant: keep it; cap: only ever come down to it
 
 [bands]
 tolerance = "7%"             # act when a position is this far from its target, as a share of the gross
-destination = "edge"         # come back to just inside the band; "target": all the way
+destination = "optimal"      # trade as little as pays; "edge": back to just inside the band; "target": all the way
 
 [triggers]
 confirm_s = 5                # act only when it lasts so long
@@ -209,6 +212,9 @@ cool_down_s = 60             # then wait so long
 [limits]
 leverage = {most:<17} # never more gross notional over equity than this
 maintenance = "50%"          # never more maintenance margin over equity than this
+
+[economy]
+payback_days = 7.0           # a correction must earn its cost within this time, in risk that it saves
 
 [execution]
 style = "taker"              # taker: at once, at a bounded price; maker: rest at the best price first
@@ -393,6 +399,9 @@ CHECKS: Final[dict[str, Check]] = {
     "limits.kill_file": _place,
     "costs.maker": _Number(-0.01, 0.05, share=True),
     "costs.taker": _Number(-0.01, 0.05, share=True),
+    "economy.risk_aversion": _Number(0.01, 1000),
+    "economy.payback_days": _Number(0, 3650, above=True),
+    "economy.correlation_trust": _Number(0, 1, share=True),
     "execution.slippage": _Number(0, 0.1, above=True, share=True),
     "execution.patience_s": _Number(0, 3600, above=True),
     "execution.request_life_s": _Number(0.1, 5),

@@ -43,6 +43,7 @@ def policy_of(portfolio: Portfolio) -> Policy:
         triggers=portfolio.triggers,
         limits=portfolio.limits,
         costs=portfolio.costs,
+        economy=portfolio.economy,
         execution=portfolio.execution,
     )
 

@@ -193,13 +193,15 @@ def plan(
     if previewed is None:
         missing = f" ({'; '.join(view.missing)})" if view.missing else ""
         _fail(f"not ready after {READY_S:g} s: {view.state}{missing}", FAILED)
-    todo, refusals = previewed
+    todo, refusals, verdict = previewed
     if as_json:
-        _json({"view": view, "plan": todo, "refusals": list(refusals.values())})
+        _json({"view": view, "plan": todo, "refusals": list(refusals.values()), "verdict": verdict})
         return
     inside = view.reach is not None and view.reach < 1
     out.print(screen.header(view))
     out.print(screen.plan(todo, refusals, view))
+    if verdict is not None and todo.legs:
+        out.print(screen.verdict(verdict))
     out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
 
 
@@ -212,7 +214,8 @@ async def _preview(portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, 
         previewed = None
         while previewed is None and loop.time() < deadline and not running.done():
             await asyncio.wait({running}, timeout=0.1)
-            previewed = agent.engine.preview(agent.clock.now(), to_target=to_target)
+            found = agent.engine.preview(agent.clock.now(), to_target=to_target)
+            previewed = found and (*found, agent.engine.verdict(found[0]))
         view = agent.view()
         stop.set()
         await running

@@ -47,6 +47,7 @@ from agent.core import events as fact
 from agent.core.audit import ANSWERS
 from agent.core.desk import Frame, Input, Step
 from agent.core.drift import Bands
+from agent.core.economy import Economy
 from agent.core.engine import Decision, Engine, Policy
 from agent.core.events import Fact
 from agent.core.instruments import Instrument, Tier
@@ -65,6 +66,8 @@ MOVER = "BTCUSDT"
 HIGH, LOW = "105000", "95000"
 """The marks between which the mover jumps. At 1x each jump takes it out of a band of 1 %, and it alone."""
 TOLERANCE, LANDING = 0.01, 0.75
+PATIENT_DAYS = 365.0
+"""Time for a correction to pay: so much that each is worth its cost, since a trade is what is measured."""
 ORDER_PATH = "/fapi/v1/order"
 PACE_S = (0.03, 0.05)
 """Pause between two rounds: within the venue's 300 orders in 10 s, and not in step with any timer."""
@@ -397,7 +400,8 @@ def _portfolio(exchange: _Child, folder: Path) -> Portfolio:
         state=str(folder),
         account=Account(key="env:NONE", secret="env:NONE", rest_url=exchange.rest, stream_url=exchange.stream),  # noqa: S106
         targets=Targets(weights=dict(WEIGHTS), leverage=1.0),
-        bands=Bands(tolerance=TOLERANCE, landing=LANDING),
+        bands=Bands(tolerance=TOLERANCE, landing=LANDING, destination="edge"),
+        economy=Economy(payback_days=PATIENT_DAYS),
         triggers=Triggers(confirm_s=0, cool_down_s=0),
         limits=Limits(turnover_per_day=1000, orders_per_minute=6000),
     )

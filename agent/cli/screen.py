@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from agent.core.economy import Verdict
 from agent.core.engine import Note
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
@@ -67,11 +68,17 @@ def bar(drift: float | None, band: float | None) -> Text:
     return text[:place] + Text("●", style=style) + text[place + 1 :]
 
 
+def bands(leg: Leg) -> str:
+    """The tolerance, and after it the cost-aware band where there is one."""
+    aware = "" if leg.aware is None else f" ({100 * leg.aware:.1f})"
+    return f"{percent(leg.band)}{aware}"
+
+
 def legs(view: View) -> Table:
     """One row for each instrument."""
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
     table.add_column("instrument", no_wrap=True)
-    for name in ("share", "target", "drift"):
+    for name in ("share", "target", "drift", "band"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("under ◂ band ▸ over", justify="center", no_wrap=True)
     for name in ("notional", "mark", "profit", "funding", "age"):
@@ -90,6 +97,7 @@ def _leg(leg: Leg, unit: float) -> list[RenderableType]:
         percent(None if leg.weight is None else leg.weight / unit),
         "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
         Text(percent(leg.drift, signed=True), style=colour),
+        bands(leg),
         bar(leg.drift, leg.band),
         money(leg.notional),
         "–" if leg.mark is None else f"{leg.mark:,.6g}",
@@ -156,11 +164,18 @@ def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str |
     return Panel(Group(*parts), title=title, title_align="left", subtitle="Ctrl-C ends", subtitle_align="right")
 
 
+def verdict(found: Verdict) -> str:
+    """What a plan earns and costs, in a sentence."""
+    worth = "worth it" if found.pays else "not worth it"
+    saves = f"It would save {money(found.benefit)} in {found.days:.2g} days and cost {money(found.cost)}"
+    return f"{saves}: {worth}."
+
+
 def plan(todo: Plan, refusals: dict[int, Refusal], view: View) -> Table:
     """What a correction would do now: every instrument, its trade, cost, and where it leads."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("instrument", no_wrap=True)
-    for name in ("share", "target", "drift", "after"):
+    for name in ("share", "target", "drift", "band", "after"):
         table.add_column(name, justify="right")
     table.add_column("trade")
     table.add_column("value", justify="right")
@@ -178,6 +193,7 @@ def plan(todo: Plan, refusals: dict[int, Refusal], view: View) -> Table:
             percent(None if leg.weight is None else leg.weight / unit),
             "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
             percent(leg.drift, signed=True),
+            bands(leg),
             percent(todo.goals[index] / unit),
             verb or "–",
             money(trade.notional) if trade else "",

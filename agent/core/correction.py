@@ -25,13 +25,15 @@ STRIKES = 3
 class Correction:
     """A correction under way."""
 
-    def __init__(self, cause: str, now: int, leverage: float, *, to_target: bool, urgent: bool) -> None:
+    def __init__(self, cause: str, now: int, leverage: float, *, to_target: bool, urgent: bool, breach: bool) -> None:
         self.cause = cause
         self.leverage = leverage
         """What was not on hold, over equity, when it began: what leverage modes ``cap`` and ``off`` keep to."""
         self.to_target = to_target
         self.urgent = urgent
         """For safety: take, don't make."""
+        self.breach = breach
+        """To cure what has left the tolerance, or by command; else for the cost-aware band's sake alone."""
         self.progress_at = now
         self.orders = 0
         self.traded = 0.0

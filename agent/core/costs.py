@@ -60,6 +60,18 @@ def cost_of(row: Row, lots: int, costs: Costs, *, maker: bool) -> Cost | None:
     return Cost(fee=notional * done * rate, spread=half_spread, impact=slip, filled=done)
 
 
+def rate_of(row: Row, costs: Costs) -> float | None:
+    """What a small trade that takes costs one way, as a fraction of its value: fee and half spread.
+
+    None while the quote or the fee rate is missing.
+    """
+    rate = fee_rate(row, costs, maker=False)
+    if rate is None or row.quote is None:
+        return None
+    bid, ask = row.quote.bid, row.quote.ask
+    return rate + (ask - bid) / (ask + bid)
+
+
 def levels(row: Row, *, buying: bool) -> tuple[tuple[float, float], ...]:
     """The side of the book an order would take from: the known depth, or the best level alone as if it were deep."""
     if row.depth is not None:

@@ -24,8 +24,9 @@ class Bands(Struct, frozen=True, forbid_unknown_fields=True):
     """Largest drift of one instrument, as a share of its own target; the tighter of the two counts."""
     portfolio: float | None = None
     """Largest total drift: half the sum of all, the one-way turnover that would cure it, as a share of target gross."""
-    destination: Literal["edge", "target"] = "edge"
-    """Correct to just inside the band, or all the way."""
+    destination: Literal["optimal", "edge", "target"] = "optimal"
+    """optimal: also act when the cost-aware band inside the tolerance is left, and trade only back into both; edge:
+    act on the tolerance alone, and come back to just inside it; target: likewise, but all the way."""
     landing: float = 0.75
     """Just inside: this part of the band's half width."""
 

@@ -18,6 +18,7 @@ from agent.core.book import Book
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
 from agent.core.costs import Costs
 from agent.core.drift import Bands, Drift, measure
+from agent.core.economy import Economist, Economy, Verdict
 from agent.core.events import (
     Absent,
     Accepted,
@@ -63,6 +64,7 @@ class Policy(Struct, frozen=True):
     triggers: Triggers = Triggers()
     limits: Limits = Limits()
     costs: Costs = Costs()
+    economy: Economy = Economy()
     execution: Execution = Execution()
 
 
@@ -116,6 +118,11 @@ class Engine:
         triggers = policy.triggers
         self._cool_down_ns = round(triggers.cool_down_s * S)
         self.threshold = Threshold(1.0, triggers.rearm, round(triggers.confirm_s * S), self._cool_down_ns)
+        self.voluntary = Threshold(1.0, triggers.rearm, round(triggers.confirm_s * S), self._cool_down_ns)
+        """Left when the cost-aware band is."""
+        self.economist = Economist(policy.economy, policy.bands, policy.costs)
+        self.declined: str | None = None
+        """Why what is outside a band is left there, in words."""
         self.correction: Correction | None = None
         self.drift: Drift | None = None
         self.plan: Plan | None = None
@@ -145,6 +152,7 @@ class Engine:
         """Apply the facts of one frame, then decide."""
         for fact in facts:
             self._take(fact, now)
+        self.economist.observe(self.book, now)
         requests: list[Request] = []
         if not self._changes_nothing(facts, now):
             requests += self._questions(now)
@@ -294,7 +302,7 @@ class Engine:
                 self._end(now)
             case "resume":
                 self.paused, self.halted = False, None
-                self.threshold.reset()
+                self._rearm()
             case "halt":
                 self._halt(command.argument or "by command")
                 self.blotter.cancel_resting(now, increases_only=True)
@@ -350,10 +358,12 @@ class Engine:
             self._enter(f"waiting for {unready}")
             return []
         self.drift = drift
+        self.economist.look(self.book, drift, now)
         if not self.paused:
             self._pull_triggers(drift, now)
         orders = self._correct(self.correction, drift, now) if self.correction else []
         if self.correction is None:
+            self.economist.look(self.book, drift, now)
             self._hold(drift, now)
         self._enter(self.posture)
         return orders
@@ -390,30 +400,56 @@ class Engine:
         """Start a correction if a trigger fires. Safety does not wait for confirmation or cool-down."""
         if self.next_schedule_at is None:
             self.next_schedule_at = self._schedule(now)
-        bands = self.policy.bands
-        reach = max(drift.reach, drift.total / bands.portfolio if bands.portfolio else 0.0)
+        reach = self._reach(drift)
         fired = self.threshold.observe(reach, now)
+        left = self.voluntary.observe(self.economist.reach, now)
+        if max(reach, self.economist.reach) < 1:
+            self.declined = None
         scheduled = self.next_schedule_at is not None and now >= self.next_schedule_at
         if scheduled:
             self.next_schedule_at = self._schedule(now)
         if drift.leverage > self.policy.limits.leverage and now >= self._urgent_rest_until:
             if self.correction is None or not self.correction.urgent:
                 self._start(f"leverage {drift.leverage:.2f}x is over the limit", now, urgent=True)
-        elif self.correction is None and fired:
-            self._start(words.worst(self.symbols, drift), now)
-        elif self.correction is None and scheduled:
-            self._start("the schedule", now)
+        elif self.correction is None and (fired or scheduled):
+            cause = words.worst(self.symbols, drift) if fired else "the schedule"
+            self._consider(cause, drift, now, breach=reach >= 1)
+        elif self.correction is None and left:
+            cause = words.riskiest(self.symbols, self.economist.reaches)
+            self._consider(cause, drift, now, breach=False, voluntary=True)
 
-    def _start(self, cause: str, now: int, *, to_target: bool = False, urgent: bool = False) -> None:
+    def _consider(self, cause: str, drift: Drift, now: int, *, breach: bool, voluntary: bool = False) -> None:
+        """Start a correction, if it earns more than its orders cost; else look again after the cool-down.
+
+        Where a cost is not known, what has left the tolerance is corrected.
+        """
+        to_target, maker = self.policy.bands.destination == "target", self.policy.execution.style == "maker"
+        todo = self._plan(drift, to_target=to_target, maker=maker, breach=breach)
+        verdict = self.economist.verdict(self.book, drift, todo, breach=breach)
+        if verdict is None or verdict.pays or not (todo.legs or voluntary):
+            self._start(cause, now, breach=breach)
+            return
+        self._say_unreachable(todo)
+        news = self.declined is None
+        self.declined = words.declined(verdict)
+        if news:
+            self._note("hold", f"{cause}; {self.declined}")
+        self._rest(now, S)
+
+    def _start(
+        self, cause: str, now: int, *, to_target: bool = False, urgent: bool = False, breach: bool = True
+    ) -> None:
         leverage = self.drift.leverage_free if self.drift else 0.0
         to_target = to_target or self.policy.bands.destination == "target"
-        self.correction = Correction(cause, now, leverage, to_target=to_target, urgent=urgent)
+        self.correction = Correction(cause, now, leverage, to_target=to_target, urgent=urgent, breach=breach)
         self.threshold.absorb(now)
+        self.voluntary.absorb(now)
+        self.declined = None
         self._note("trigger", f"correcting: {cause}")
 
     def _correct(self, correction: Correction, drift: Drift, now: int) -> list[Order]:
         maker = self.policy.execution.style == "maker" and not correction.urgent
-        todo = self._plan(drift, to_target=correction.to_target, maker=maker)
+        todo = self._plan(drift, to_target=correction.to_target, maker=maker, breach=correction.breach)
         if correction.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
@@ -422,7 +458,8 @@ class Engine:
             self._finish(correction, drift, todo, now)
             return []
         if self.policy.mode == "observe":
-            self._note("plan", f"{words.plan(self.book, todo)}; nothing is sent in observe mode")
+            said = words.plan(self.book, todo, self._verdict(correction, drift, todo))
+            self._note("plan", f"{said}; nothing is sent in observe mode")
             self._end(now)
             return []
         orders = self._place(correction, drift, todo, now, maker=maker)
@@ -438,9 +475,25 @@ class Engine:
                 self._end(now)
         return orders
 
-    def _plan(self, drift: Drift, *, to_target: bool, maker: bool) -> Plan:
+    def _plan(self, drift: Drift, *, to_target: bool, maker: bool, breach: bool) -> Plan:
         policy = self.policy
-        return plan(self.book, drift, policy.bands, policy.limits, policy.costs, to_target=to_target, maker=maker)
+        trades = None if to_target else self.economist.trades(self.book, drift, breach=breach)
+        return plan(
+            self.book,
+            drift,
+            policy.bands,
+            policy.limits,
+            policy.costs,
+            to_target=to_target,
+            maker=maker,
+            trades=trades,
+        )
+
+    def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
+        """What the plan of a correction earns and costs; safety is not weighed."""
+        if correction.urgent:
+            return None
+        return self.economist.verdict(self.book, drift, todo, breach=correction.breach)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         """The orders of this moment: reductions, and increases once no reduction is left that can be had."""
@@ -460,7 +513,8 @@ class Engine:
             orders.append(self._send(leg, now, maker=maker and correction.may_rest(leg)))
             correction.sent(orders[-1], now)
         if orders and correction.orders == len(orders):
-            self._notes.insert(first_word, Note(kind="plan", text=words.plan(self.book, todo)))
+            said = words.plan(self.book, todo, self._verdict(correction, drift, todo))
+            self._notes.insert(first_word, Note(kind="plan", text=said))
         return orders
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
@@ -492,39 +546,71 @@ class Engine:
         )
 
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
+        self._say_unreachable(todo)
+        outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
+        self._note("done", f"{outcome}; largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x")
+        self._end(now)
+
+    def _say_unreachable(self, todo: Plan) -> None:
+        """What no order can cure is said once, until all can be cured again."""
         for skip in todo.skips:
             if skip.instrument not in self._unreachable:
                 self._unreachable[skip.instrument] = None
                 self._note("warning", skip.reason, self.symbols[skip.instrument])
-        outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
-        self._note("done", f"{outcome}; largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x")
         if not todo.skips:
             self._unreachable.clear()
-        self._end(now)
 
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
         if self.correction is not None and self.correction.urgent:
             self._urgent_rest_until = now + (0 if self.correction.orders else max(S, self._cool_down_ns))
         self.correction = None
-        self.threshold.absorb(now)
+        self.economist.forget()
+        self._rest(now)
+
+    def _rest(self, now: int, least_ns: int = 0) -> None:
+        """Leave all triggers alone for the cool-down, then begin anew."""
+        self.threshold.absorb(now, least_ns)
+        self.voluntary.absorb(now, least_ns)
+        self._rearm()
+
+    def _rearm(self) -> None:
         self.threshold.reset()
+        self.voluntary.reset()
 
     def _hold(self, drift: Drift, now: int) -> None:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
-            outside = "waiting for confirmation or cool-down" if not self.paused else "paused"
-            where = outside if drift.reach >= 1 else "inside the band"
-            self._note("hold", f"{where}: largest drift {drift.worst:.1%} ({drift.reach:.0%} of its band)")
+            where = "inside the band"
+            if drift.reach >= 1 or self.economist.reach >= 1:
+                where = "paused" if self.paused else "waiting for confirmation or cool-down"
+                where = self.declined or where
+            aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""
+            self._note("hold", f"{where}: largest drift {drift.worst:.1%} ({drift.reach:.0%} of its band){aware}")
 
     def preview(self, now: int, *, to_target: bool = False) -> tuple[Plan, dict[int, Refusal]] | None:
         """What a correction would do at this moment, and the legs a gate would refuse; None while not ready."""
         if self.unready() or self.drift is None:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
-        todo = self._plan(drift, to_target=to_target or self.policy.bands.destination == "target", maker=maker)
+        to_target = to_target or self.policy.bands.destination == "target"
+        todo = self._plan(drift, to_target=to_target, maker=maker, breach=self.breached(drift))
         verdicts = {leg.instrument: judge(leg, self._situation(drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
+
+    def verdict(self, todo: Plan) -> Verdict | None:
+        """What a plan earns and costs at this moment; None while either is not known."""
+        if self.drift is None:
+            return None
+        return self.economist.verdict(self.book, self.drift, todo, breach=self.breached(self.drift))
+
+    def breached(self, drift: Drift) -> bool:
+        """Whether the user's tolerance has been left, by one instrument or by all together."""
+        return self._reach(drift) >= 1
+
+    def _reach(self, drift: Drift) -> float:
+        bands = self.policy.bands
+        return max(drift.reach, drift.total / bands.portfolio if bands.portfolio else 0.0)
 
     # Small things
 
@@ -563,7 +649,13 @@ class Engine:
     def _due_at(self, now: int) -> int:
         """When to look again if nothing is heard; what is past due waits for something else and is not counted."""
         times = [self.audit.wake_at()]
-        waits = (self.blotter.wake_at(), self.threshold.due_at, self.next_schedule_at, self._next_hold_note)
+        waits = (
+            self.blotter.wake_at(),
+            self.threshold.due_at,
+            self.voluntary.due_at,
+            self.next_schedule_at,
+            self._next_hold_note,
+        )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:
             times.append(now + RETRY_NS)

@@ -87,9 +87,19 @@ class Plan(Struct, frozen=True):
     goals: tuple[float, ...]
 
 
-def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *, to_target: bool, maker: bool) -> Plan:
-    """The next legs toward the destination, cut to the limits."""
-    wishes = destinations(drift, bands, to_target=to_target)
+def plan(
+    book: Book,
+    drift: Drift,
+    bands: Bands,
+    limits: Limits,
+    costs: Costs,
+    *,
+    to_target: bool,
+    maker: bool,
+    trades: list[float] | None = None,
+) -> Plan:
+    """The next legs toward the destination, cut to the limits. ``trades``: as for `destinations`."""
+    wishes = destinations(drift, bands, to_target=to_target, trades=trades)
     goals = capped(wishes, drift, limits)
     over = drift.leverage > limits.leverage
     spare = max(0.0, limits.leverage - sum(abs(goal) for goal in goals)) * drift.equity
@@ -100,7 +110,8 @@ def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
         room = spare if goal == wishes[index] else 0.0
-        lots = lots_toward(row.instrument, row, drift, index, goal, room=room, over=over)
+        worth = 0.0 if trades else WORTH * drift.bands[index]
+        lots = lots_toward(row.instrument, row, drift, index, goal, room=room, over=over, worth=worth)
         ends = row.instrument.notional(row.lots + lots, row.mark.price)
         spare -= max(0.0, abs(ends) - abs(goal) * drift.equity)
         side, whole, reduce = next_row(row, lots, hedge=hedge)
@@ -122,13 +133,17 @@ def plan(book: Book, drift: Drift, bands: Bands, limits: Limits, costs: Costs, *
     return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
 
 
-def destinations(drift: Drift, bands: Bands, *, to_target: bool) -> list[float]:
+def destinations(drift: Drift, bands: Bands, *, to_target: bool, trades: list[float] | None = None) -> list[float]:
     """The weight each instrument should end at: its target, or no further from it than just inside its band.
 
-    Where the total drift has left the portfolio's band, what is kept shrinks in proportion until it is back inside.
+    ``trades`` are changes of weight that were found already (see `agent.core.band`), and lead where they lead. Where
+    the total drift has left the portfolio's band, what is kept shrinks in proportion until it is back inside.
     """
     part = 0.0 if to_target else bands.landing
-    kept = [max(-part * band, min(part * band, d)) for d, band in zip(drift.drifts, drift.bands, strict=True)]
+    if trades is None:
+        kept = [max(-part * band, min(part * band, d)) for d, band in zip(drift.drifts, drift.bands, strict=True)]
+    else:
+        kept = [d + u / (drift.gross_target or 1.0) for d, u in zip(drift.drifts, trades, strict=True)]
     total = sum(abs(k) for k in kept) / 2
     if bands.portfolio is not None and drift.total >= bands.portfolio and total > part * bands.portfolio:
         kept = [k * part * bands.portfolio / total for k in kept]
@@ -171,13 +186,14 @@ def nearer(weight: float, goal: float) -> float:
 
 
 def lots_toward(
-    instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, room: float, over: bool
+    instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, room: float, over: bool, worth: float
 ) -> int:
     """Whole lots from the present position toward ``goal``, never past it.
 
     A lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
     order would be below the venue's smallest, if the limits leave ``room`` for its value. ``over``: the account is over
-    its leverage limit, so a reduction takes the last, partial lot as well.
+    its leverage limit, so a reduction takes the last, partial lot as well. ``worth``: inside the band, what moves drift
+    by less is not worth an order.
     """
     assert row.mark is not None, "nothing is sized without a price"
     price, target = row.mark.price, drift.targets[index]
@@ -189,7 +205,7 @@ def lots_toward(
     furthest = int(instrument.lots_for(target * drift.equity, price) - row.lots)
     if abs(drift.drifts[index]) <= drift.bands[index] or not furthest:
         moved = abs(instrument.notional(lots, price)) / drift.equity / (drift.gross_target or 1.0)
-        return lots if moved >= WORTH * drift.bands[index] else 0
+        return lots if moved >= worth else 0
 
     def fits(more: int) -> bool:
         value = abs(instrument.notional(row.lots + more, price))

@@ -51,9 +51,9 @@ class Threshold:
         self.rest_until = now + self.cool_down_ns
         return True
 
-    def absorb(self, now: int) -> None:
-        """Another trigger has fired for the same cause: rest as if this one had."""
-        self.rest_until = max(self.rest_until, now + self.cool_down_ns)
+    def absorb(self, now: int, least_ns: int = 0) -> None:
+        """Another trigger has fired for the same cause: rest as if this one had, and for ``least_ns`` at least."""
+        self.rest_until = max(self.rest_until, now + max(least_ns, self.cool_down_ns))
 
     def reset(self) -> None:
         """Begin anew: an excursion that lasts must be confirmed again, and may fire again."""

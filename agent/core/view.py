@@ -21,6 +21,8 @@ class Leg(Struct, frozen=True):
     drift: float | None
     """In points of target gross."""
     band: float | None
+    aware: float | None
+    """Half width of its cost-aware band, in the same unit, while all others stand on their targets."""
     quantity: str | None
     notional: float | None
     mark: float | None
@@ -63,6 +65,8 @@ class View(Struct, frozen=True):
     drift_total: float | None
     reach: float | None
     """The largest drift as a part of its band."""
+    reach_aware: float | None
+    """How near a voluntary trade is: 1 is where it begins. None where only the tolerance counts, as when warming up."""
     tolerance: float
     maintenance: float | None
     """Maintenance margin over equity."""
@@ -96,6 +100,7 @@ def look(engine: Engine, now: int) -> View:
         drift_max=drift.worst if drift else None,
         drift_total=drift.total if drift else None,
         reach=drift.reach if drift else None,
+        reach_aware=engine.economist.reach if engine.economist.reaches else None,
         tolerance=engine.policy.bands.tolerance,
         maintenance=_maintenance(engine),
         legs=tuple(_leg(engine, index, now) for index in range(len(engine.symbols))),
@@ -122,6 +127,7 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         hold=engine.policy.targets.weights[row.symbol] == "hold",
         drift=drift.drifts[index] if drift else None,
         band=drift.bands[index] if drift else None,
+        aware=engine.economist.alone(index, drift) if drift else None,
         quantity=f"{sign}{row.instrument.quantity(row.lots)}" if row.instrument and row.holdings else None,
         notional=row.notional,
         mark=row.mark.price if row.mark else None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from agent.core.band import TRIGGER
 from agent.core.book import Book, Row
 from agent.core.drift import Drift
+from agent.core.economy import Verdict
 from agent.core.orders import Order
 from agent.core.planner import Leg, Plan
 
@@ -27,13 +29,14 @@ def order(row: Row, one: Order, leg: Leg) -> str:
     return f"{verb} {what} ({leg.notional:,.0f} {quote}){price}{cost}, order {one.id}"
 
 
-def plan(book: Book, todo: Plan) -> str:
-    """All legs of a plan and their cost."""
+def plan(book: Book, todo: Plan, verdict: Verdict | None) -> str:
+    """All legs of a plan, their cost, and what they earn if that is known."""
     legs = [
         f"{size(book.rows[leg.instrument], leg.lots, buying=leg.lots > 0)} ({leg.notional:,.0f})" for leg in todo.legs
     ]
     cost = sum(leg.cost.total for leg in todo.legs if leg.cost)
-    return f"{', '.join(legs)}; cost about {cost:,.2f}"
+    worth = f", benefit {verdict.benefit:,.2f} in {verdict.days:.2g} days" if verdict else ""
+    return f"{', '.join(legs)}; cost about {cost:,.2f}{worth}"
 
 
 def worst(symbols: list[str], drift: Drift) -> str:
@@ -41,3 +44,18 @@ def worst(symbols: list[str], drift: Drift) -> str:
     reaches = [abs(d) / band for d, band in zip(drift.drifts, drift.bands, strict=True)]
     index = reaches.index(max(reaches))
     return f"{symbols[index]} drifted {drift.drifts[index]:+.1%}, its band is ±{drift.bands[index]:.1%}"
+
+
+def riskiest(symbols: list[str], reaches: list[float]) -> str:
+    """Which instrument has left the cost-aware band the furthest; ``reaches`` are 1 where a trade begins."""
+    index = reaches.index(max(reaches))
+    part = reaches[index] * TRIGGER
+    return f"the risk of {symbols[index]} is {part:.0%} of its cost-aware band, and a trade begins at {TRIGGER:.0%}"
+
+
+def declined(verdict: Verdict) -> str:
+    """Why a correction is left undone."""
+    if not verdict.cost:
+        return "what should be traded is smaller than the venue's smallest order"
+    benefit, cost, days = verdict.benefit, verdict.cost, verdict.days
+    return f"not worth it, a correction would earn {benefit:,.2f} in {days:.2g} days and cost {cost:,.2f}"

@@ -32,6 +32,7 @@ from agent.config import (
 )
 from agent.core.costs import Costs
 from agent.core.drift import Bands
+from agent.core.economy import Economy
 from agent.core.paper import PaperAccount
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
@@ -111,6 +112,9 @@ def test_every_table_and_every_kind_of_value() -> None:
         kill_file = "/run/trimtab/kill"
         [costs]
         maker = "-0.005%"
+        [economy]
+        risk_aversion = 10
+        correlation_trust = "50%"
         [execution]
         style = "maker"
         [paper]
@@ -127,6 +131,7 @@ def test_every_table_and_every_kind_of_value() -> None:
         triggers=Triggers(schedule=("0 0 * * SUN", "30 8 1 * *")),
         limits=Limits(orders_per_minute=30, kill_file="/run/trimtab/kill"),
         costs=Costs(maker=-0.00005),
+        economy=Economy(risk_aversion=10.0, correlation_trust=0.5),
         execution=Execution(style="maker"),
         paper=PaperAccount(positions={"BTCUSDT": -0.25}),
     )
@@ -556,10 +561,11 @@ def portfolios(draw: st.DrawFn) -> Portfolio:
             key=key, secret=key, stream_url=draw(st.sampled_from([None, "wss://a.b:9/c", "ws://localhost"]))
         ),
         targets=draw(table(Targets, "targets", weights=st.just(weights), leverage=st.floats(0.1, 5, exclude_max=True))),
-        bands=draw(table(Bands, "bands", destination=st.sampled_from(["edge", "target"]))),
+        bands=draw(table(Bands, "bands", destination=st.sampled_from(["optimal", "edge", "target"]))),
         triggers=draw(table(Triggers, "triggers", schedule=st.lists(crons, max_size=3).map(tuple))),
         limits=draw(table(Limits, "limits", leverage=st.floats(5, 125), asset_share=st.just(1.0))),
         costs=draw(table(Costs, "costs")),
+        economy=draw(table(Economy, "economy")),
         execution=draw(table(Execution, "execution", style=st.sampled_from(["taker", "maker"]))),
         paper=draw(
             table(PaperAccount, "paper", positions=st.dictionaries(st.sampled_from(names), st.floats(-1e12, 1e12)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from agent.core.audit import ANSWERS
 from agent.core.book import Book
+from agent.core.covariance import DAY_NS, GRID_NS, Covariance, prior_of
 from agent.core.engine import Decision, Engine, Note, Policy
 from agent.core.events import (
     Absent,
@@ -156,6 +157,15 @@ def order(name: str = "o1", **changes: Any) -> Order:
     return Order(**{**fields, **changes})
 
 
+def warm(engine: Engine, prices: Sequence[float], now: int) -> None:
+    """As if the engine had seen more than a day of still prices before ``now``: variances shrink, ratios stay."""
+    covariance = Covariance(prior_of([symbol.removesuffix("USDT") for symbol in engine.symbols]))
+    for ago in range(DAY_NS // GRID_NS + 2, 0, -1):
+        covariance.observe(prices, now - ago * GRID_NS)
+    assert covariance.warm
+    engine.economist.covariance = covariance
+
+
 class Stage:
     """An engine and a venue that answers every question from its own books; orders wait for the test to decide.
 
@@ -173,6 +183,7 @@ class Stage:
         hedge: bool = False,
         resume: Iterable[Order] = (),
         quotes: bool = True,
+        experienced: bool = False,
         offset_ns: int = 0,
     ) -> None:
         self.symbols = list(policy.targets.weights)
@@ -208,6 +219,8 @@ class Stage:
             schedule=schedule,
             resume=resume,
         )
+        if experienced:
+            warm(self.engine, [self.prices[symbol] for symbol in self.symbols], START)
         self.wake_at = START
 
     # What the venue says

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from agent.core.drift import Bands
 from agent.core.engine import Policy
 from agent.core.events import Funding, Position, Side
 from agent.core.targets import Targets
@@ -16,10 +18,21 @@ def test_before_anything_is_known_every_number_is_missing_and_none_is_nought() -
     on.engine.blotter.add(order("o1", lots=-10, filled_lots=4), START)
     view = look(on.engine, START + S)
     assert (view.equity, view.leverage, view.drift_max, view.drift_total, view.reach, view.maintenance) == (None,) * 6
+    assert view.reach_aware is None
     assert view.state == "starting"
     for leg in view.legs:
-        numbers = (leg.weight, leg.target, leg.drift, leg.band, leg.quantity, leg.notional, leg.mark, leg.entry)
-        assert numbers == (None,) * 8
+        numbers = (
+            leg.weight,
+            leg.target,
+            leg.drift,
+            leg.band,
+            leg.aware,
+            leg.quantity,
+            leg.notional,
+            leg.mark,
+            leg.entry,
+        )
+        assert numbers == (None,) * 9
         assert (leg.funding_rate, leg.funding_at, leg.mark_age_s) == (None, None, None)
     (working,) = view.orders
     assert (working.side, working.quantity, working.price, working.filled) == ("sell", "10 lots", None, 0.4)
@@ -65,3 +78,17 @@ def test_with_rows_on_both_sides_there_is_no_one_entry() -> None:
     short = Position(instrument=0, side=Side.SHORT, lots=-10, entry=61_000.0, at=on.now)
     on.engine.step([short], on.now)
     assert look(on.engine, on.now).legs[0].entry is None
+
+
+def test_the_cost_aware_band_is_shown_where_it_counts() -> None:
+    young = look(Stage(POLICY, MISSION).ready().engine, START + S)
+    assert young.reach_aware is None
+    wise = look(Stage(POLICY, MISSION, experienced=True).ready().engine, START + S)
+    assert wise.reach_aware is not None
+    assert wise.reach_aware > 1
+    for leg in wise.legs:
+        assert leg.aware is not None
+        assert 0.03 < leg.aware < 0.10
+    plain = replace(POLICY, bands=Bands(destination="edge"))
+    edge = look(Stage(plain, MISSION, experienced=True).ready().engine, START + S)
+    assert [leg.aware for leg in edge.legs] == [None] * 3

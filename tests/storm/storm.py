@@ -19,6 +19,7 @@ from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Place
+from tests.core.kit import warm
 from tests.storm.world import START, World
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
@@ -89,13 +90,15 @@ def prepare(seed: int, faults: Faults) -> World:
     policy = Policy(
         mode="live",
         targets=Targets(weights=dict(weights), leverage=3.0),
-        bands=Bands(destination=dice.choice(("edge", "target"))),
+        bands=Bands(destination=dice.choice(("optimal", "edge", "target"))),
         triggers=Triggers(confirm_s=0.5, cool_down_s=1.0),
         execution=Execution(style=dice.choice(("taker", "maker")), patience_s=3.0),
     )
-    return World(
-        policy, market, Account(balance=100_000, positions=positions), faults, speed=600.0, rechecks=dice.random() < 0.5
-    )
+    account = Account(balance=100_000, positions=positions)
+    world = World(policy, market, account, faults, speed=600.0, rechecks=dice.random() < 0.5)
+    if dice.random() < 0.5:
+        warm(world.engine, [float(price) for price in market.prices()], START)
+    return world
 
 
 class Watchman:
@@ -124,7 +127,10 @@ class Watchman:
             self._widen()
 
     def _widen(self) -> None:
-        """The hull is that of start and *planned* targets: at the prices the agent had, which may be a little old."""
+        """The hull is that of start and *planned* targets: at the prices the agent had, which may be a little old.
+
+        A cost-aware plan may lead to the other side of a target, never out of the tolerance around it.
+        """
         drift = self.world.engine.drift
         assert drift is not None
         for index, symbol in enumerate(self.world.symbols):
@@ -136,7 +142,18 @@ class Watchman:
             slack = OLD_PRICES * abs(planned)
             if not low - slack <= planned <= high + slack:
                 raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{low:.4f}, {high:.4f}]")
-            self.low[symbol], self.high[symbol] = min(low, planned), max(high, planned)
+            goal = self._goal(index, target)
+            self.low[symbol], self.high[symbol] = min(low, planned, goal), max(high, planned, goal)
+
+    def _goal(self, index: int, target: float) -> Decimal:
+        """Where a plan leads if that is inside the tolerance, in quantity; the target otherwise."""
+        engine = self.world.engine
+        drift, todo, row = engine.drift, engine.plan, engine.book.rows[index]
+        assert drift is not None
+        assert todo is not None
+        assert row.mark is not None
+        inside = abs(todo.goals[index] - target) <= drift.bands[index] * drift.gross_target
+        return Decimal((todo.goals[index] if inside else target) * drift.equity / row.mark.price)
 
     def held(self, symbol: str) -> Decimal:
         """The position as the exchange has it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agent.core.costs import Costs
 from agent.core.drift import Bands
 from agent.core.engine import Decision, Policy
 from agent.core.events import Command, Fact, Fault, Filled, Lost, Mode, Position, Refused, Side
@@ -35,9 +36,16 @@ class Scene:
         self.equity = 10_000.0
         self.held: dict[str, float] = {}
         self.prices = dict(PRICES)
-        self.options: dict[str, dict[str, Any]] = {"bands": {}, "limits": {}, "triggers": {}, "execution": {}}
+        self.options: dict[str, dict[str, Any]] = {
+            "bands": {},
+            "limits": {},
+            "triggers": {},
+            "execution": {},
+            "costs": {},
+        }
         self.schedule: list[int] = []
         self.hedge = False
+        self.experienced = False
         self.stage: Stage | None = None
         self.told = 0
 
@@ -57,13 +65,17 @@ class Scene:
         self.held = {symbol: float(size) for symbol, size in pairs_of(words)}
 
     def set(self, *words: str) -> None:
-        """set bands tolerance 0.05 (or limits, triggers, execution)"""
+        """set bands tolerance 0.05 (or limits, triggers, execution, costs)"""
         room, name, value = words
         self.options[room][name] = float(value) if value.replace(".", "").isdigit() else value
 
     def at(self, *seconds: str) -> None:
         """at 30 90: the schedule, in seconds after the start"""
         self.schedule = [START + round(float(second) * S) for second in seconds]
+
+    def experience(self) -> None:
+        """experience: the agent has watched still prices for a day before the start"""
+        self.experienced = True
 
     def mode(self, word: str) -> None:
         """mode hedge, before or after the start"""
@@ -87,6 +99,7 @@ class Scene:
             limits=Limits(**options["limits"]),
             triggers=Triggers(**options["triggers"]),
             execution=Execution(**options["execution"]),
+            costs=Costs(**options["costs"]),
         )
         self.stage = Stage(
             policy,
@@ -94,6 +107,7 @@ class Scene:
             equity=self.equity,
             prices=self.prices,
             hedge=self.hedge,
+            experienced=self.experienced,
             schedule=lambda now: next((at for at in self.schedule if at > now), None),
         ).ready()
 

@@ -1,0 +1,127 @@
+"""The cost-aware band: how far weights may drift before a trade earns more than it costs, and how much to trade then.
+
+Being away from the targets by x costs (g/2) x'Qx of equity a year, g the risk aversion and Q the covariance a year with
+its correlations shrunk (mean-variance; exact for log utility at g = 1). Trading costs c of what is traded. For one
+instrument whose drift is Brownian with variance v a year, the best policy keeps |Qx| within
+
+    k = (3 c Q^2 v / (2 g))^(1/3)
+
+and trades only back to that edge (the cube-root law of Davis-Norman, Shreve-Soner, Rogers). Each instrument is judged
+by this with its marginal risk y = Qx, whose variance a year is (QDQ)_ii; D = G Q G' with G = diag(w) - w w' is how
+weights drift when nobody trades. The level of volatility cancels: only ratios, costs and g count. At the edge a trade
+earns just its cost within the time c / (g k), which makes "the benefit exceeds the cost" and the band one rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import cbrt
+from operator import mul
+
+from msgspec import Struct
+
+from agent.core.covariance import Matrix
+
+TRIGGER = 1.15
+"""A trade begins when the marginal risk of an instrument is beyond its band by this factor."""
+LANDING = 0.86
+"""And it ends where this part of the band is reached: with the trigger, 1 on average."""
+LONGEST_YEARS = 30 / 365
+"""No drift is expected to last longer than this."""
+ENOUGH = 1e-12
+"""Steps smaller than this (weight) end the search for a trade; they have no value any more."""
+SWEEPS = 5_000
+
+
+def dot(a: Sequence[float], b: Sequence[float]) -> float:
+    """Sum of products."""
+    return sum(map(mul, a, b), 0.0)
+
+
+class Band(Struct, frozen=True):
+    """The no-trade band of a portfolio. Lists are in instrument order; weights are signed notional over equity."""
+
+    penalty: Matrix
+    """Q: what drift costs, a year."""
+    widths: list[float]
+    """k: the largest |Qx| that is left alone."""
+    costs: list[float]
+    """c: one-way cost of a trade as a fraction of its value."""
+    risk_aversion: float
+
+    def reaches(self, x: Sequence[float]) -> list[float]:
+        """The marginal risk of each drift as a part of its band: a trade begins at `TRIGGER`."""
+        return [dot(row, x) / width for row, width in zip(self.penalty, self.widths, strict=True)]
+
+    def alone(self, index: int) -> float:
+        """Half width in weight of one instrument's band while all others stand on their targets."""
+        return self.widths[index] / self.penalty[index][index]
+
+    def trade(self, x: Sequence[float], boxes: Sequence[float]) -> list[float]:
+        """The change of weights that leads from drift ``x`` to just inside the band, none further out than its box.
+
+        It minimises (x+u)'Q(x+u)/2 + sum of l k |u| with l = `LANDING` by cyclic coordinate descent: in one coordinate
+        the answer is a soft threshold, cut to the box. A box below 0 marks an instrument that is not traded.
+        """
+        trade = [0.0] * len(x)
+        slopes = [dot(row, x) for row in self.penalty]
+        for _ in range(SWEEPS):
+            largest = 0.0
+            for i, row in enumerate(self.penalty):
+                if boxes[i] < 0:
+                    continue
+                pull = row[i] * trade[i] - slopes[i]
+                slack = LANDING * self.widths[i]
+                best = 0.0 if abs(pull) <= slack else (pull - slack if pull > 0 else pull + slack) / row[i]
+                best = max(-boxes[i] - x[i], min(boxes[i] - x[i], best))
+                if step := best - trade[i]:
+                    trade[i] = best
+                    slopes = [slope + step * q for slope, q in zip(slopes, row, strict=True)]
+                    largest = max(largest, abs(step))
+            if largest <= ENOUGH:
+                break
+        return trade
+
+    def horizon(self, trade: Sequence[float]) -> float:
+        """Years until drift alone would undo or repeat a voluntary trade: sum c|u| / (g sum k|u|); 0 without one."""
+        earned = self.risk_aversion * sum(k * abs(u) for k, u in zip(self.widths, trade, strict=True))
+        return self.cost(trade) / earned if earned else 0.0
+
+    def cost(self, trade: Sequence[float]) -> float:
+        """Sum of c|u|, as a fraction of equity."""
+        return sum(c * abs(u) for c, u in zip(self.costs, trade, strict=True))
+
+    def benefit(self, x: Sequence[float], trade: Sequence[float], funding: Sequence[float], years: float) -> float:
+        """Tracking risk and funding that ``trade`` saves within ``years``, as a fraction of equity.
+
+        ``x`` is the drift from the user's own targets before it; ``funding`` what a long pays a year.
+        """
+        after = [a + b for a, b in zip(x, trade, strict=True)]
+        return (self.risk_aversion / 2 * (self._risk(x) - self._risk(after)) - dot(funding, trade)) * years
+
+    def _risk(self, x: Sequence[float]) -> float:
+        return dot(x, [dot(row, x) for row in self.penalty])
+
+
+def penalty_of(covariance: Matrix, trust: float) -> Matrix:
+    """Q = t S + (1 - t) diag S: correlations are believed in part only."""
+    return [[value if i == j else trust * value for j, value in enumerate(row)] for i, row in enumerate(covariance)]
+
+
+def noises(penalty: Matrix, weights: Sequence[float]) -> list[float]:
+    """(QDQ)_ii: the variance a year of each marginal risk, while portfolio ``weights`` drift freely."""
+    found = []
+    for row in penalty:
+        pull = dot(row, weights)
+        a = [(q - pull) * w for q, w in zip(row, weights, strict=True)]
+        found.append(dot(a, [dot(line, a) for line in penalty]))
+    return found
+
+
+def band_of(penalty: Matrix, noise: Sequence[float], costs: Sequence[float], risk_aversion: float) -> Band:
+    """The band for these one-way costs. It is never so narrow that a trade would need longer than `LONGEST_YEARS`."""
+    widths = [
+        max(cbrt(1.5 * c * v / risk_aversion), c / (risk_aversion * LONGEST_YEARS))
+        for c, v in zip(costs, noise, strict=True)
+    ]
+    return Band(penalty=penalty, widths=widths, costs=list(costs), risk_aversion=risk_aversion)
