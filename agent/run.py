@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from agent.config import Portfolio, render
 from agent.core.desk import Input, Step, Tick, Told
 from agent.core.engine import Decision
 from agent.core.orders import S
-from agent.core.venue import Dialect, Place
+from agent.core.venue import Batch, Call, Dialect, Place
 from agent.core.view import View, look
-from agent.journal import Journal
+from agent.journal import Journal, JournalFailed
 from agent.replay import desk_of
 from agent.tape import Header, Recorder
 from agent.transport import Transport
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 VERSION = version("trimtab")
 CHORES_S = 1.0
 """How often the journal and the tape are flushed, the status written and the kill file looked for."""
-STOP_S = 25.0
-"""How long a stop may take to learn the fate of orders: below the 30 s that systemd grants."""
+STOP_S = 20.0
+"""How long a stop may take to learn the fate of orders: with what closing takes, below the 30 s that systemd grants."""
 YEAR_2025 = 1_735_689_600 * S
 EPOCH_NS = 300 * S
 """Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
@@ -76,18 +76,22 @@ class Agent:
         self._watch = watch
         self._encode = msgspec.json.Encoder().encode
         self._timer: asyncio.TimerHandle | None = None
-        self._stepped_at = 0.0
         self._wake_at = 0
         self._quiet = asyncio.Event()
         """Set while no order of ours may still trade."""
+        self._broken: JournalFailed | None = None
+        self._broke = asyncio.Event()
         self._killed = False
         self._ready = False
+        self._shown = True
+        """The last status could be written."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal = Journal(folder / "journal.db")
         try:
             text = render(portfolio)
             now = self.clock.now()
-            resume = self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
+            paper = portfolio.mode == "paper"  # whose account begins anew with each run
+            resume = [] if paper else self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
             epoch = self.journal.begin(portfolio.mode, text, VERSION, now, above=(now - YEAR_2025) // EPOCH_NS)
             header = Header(
                 version=VERSION,
@@ -122,19 +126,21 @@ class Agent:
         """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known."""
         self.transport = Transport(self._take)
         chores = asyncio.create_task(self._chores(), name="chores")
-        stopped = asyncio.create_task(stop.wait(), name="stop")
+        waits = [asyncio.create_task(event.wait()) for event in (stop, self._broke)]
         try:
             self._look_for_kill_file()
             self._take(Tick())
-            first: list[asyncio.Future[Any]] = [self.transport.failed, chores, stopped]
+            first: list[asyncio.Future[Any]] = [self.transport.failed, chores, *waits]
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-            for end in first[:2]:
+            await self._wind_down()
+            for end in (self.transport.failed, chores):
                 if end.done():
                     await end
-            await self._wind_down()
+            if self._broken is not None:
+                raise self._broken
         finally:
-            stopped.cancel()
-            chores.cancel()
+            for task in (chores, *waits):
+                task.cancel()
             await self._close()
 
     def _take(self, arrived: Input) -> None:
@@ -151,7 +157,8 @@ class Agent:
             if decision.notes or decision.orders:
                 self._write(decision, record)
         for act in step.acts:
-            self.transport.do(act)
+            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Place | Batch)):
+                self.transport.do(act)  # what is not on disk does not leave; cancels and questions still do
         self._set_timer(step.wake_at, now)
         for decision in step.decisions:
             if decision.notes:  # once the acts are under way: no order waits for a log line
@@ -165,7 +172,19 @@ class Agent:
 
     def _write(self, decision: Decision, record: bytes) -> None:
         urgent = any(isinstance(request, Place) for request in decision.requests)
-        self.journal.append(decision.at, decision.seq, record, decision.orders, urgent)
+        with self._journaling():
+            self.journal.append(decision.at, decision.seq, record, decision.orders, urgent)
+
+    @contextlib.contextmanager
+    def _journaling(self) -> Iterator[None]:
+        """A journal that fails ends the run, but in order: nothing new is sent, and what rests is cancelled."""
+        try:
+            yield
+        except JournalFailed as error:
+            if self._broken is None:
+                log.error("the journal failed, stopping: %s", error)
+                self._broken = error
+                self._broke.set()
 
     def _log(self, decision: Decision) -> None:
         for note in decision.notes:
@@ -174,7 +193,6 @@ class Agent:
 
     def _set_timer(self, wake_at: int, now: int) -> None:
         loop = asyncio.get_running_loop()
-        self._stepped_at = loop.time()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = loop.call_later(max(0, wake_at - now) / S, self._tick)
@@ -190,10 +208,10 @@ class Agent:
     async def _chores(self) -> None:
         """Once a second: make durable what may wait, look for the kill file, show status, feed the watchdog."""
         watchdog = notify.watchdog_interval()
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(CHORES_S)
-            self.journal.flush()
+            with self._journaling():
+                self.journal.flush()
             if self.tape is not None:
                 self.tape.flush()
             self._look_for_kill_file()
@@ -204,8 +222,7 @@ class Agent:
                 raise Unlisted(self.portfolio.account.venue, symbols)
             view = self.view()
             self._show(view)
-            late = loop.time() - self._stepped_at - max(0, self._wake_at - view.at) / S
-            if watchdog is not None and late < LAG_S:
+            if watchdog is not None and (view.at - self._wake_at) / S < LAG_S:
                 notify.watchdog()
 
     def _look_for_kill_file(self) -> None:
@@ -219,8 +236,15 @@ class Agent:
         """Write the status where `trimtab status` finds it: whole or not at all."""
         target = self.folder / "status.json"
         partial = target.with_suffix(".partial")
-        partial.write_bytes(self._encode(view))
-        partial.replace(target)
+        try:
+            partial.write_bytes(self._encode(view))
+            partial.replace(target)
+        except OSError as error:
+            if self._shown:
+                log.warning("the status can't be written: %s", error)
+            self._shown = False
+        else:
+            self._shown = True
         notify.status(f"{view.mode}: {view.state}")
         if not self._ready and not view.state.startswith(("starting", "waiting")):
             self._ready = True
@@ -229,18 +253,22 @@ class Agent:
     async def _wind_down(self) -> None:
         """Send nothing new, cancel what rests, and wait for the fate of what was sent."""
         notify.stopping()
-        self.tell("stop")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
-                await self._quiet.wait()
+        if not self.transport.failed.done():
+            self.tell("stop")
+        quiet = asyncio.create_task(self._quiet.wait())
+        ends: list[asyncio.Future[Any]] = [quiet, self.transport.failed]
+        await asyncio.wait(ends, timeout=STOP_S, return_when=asyncio.FIRST_COMPLETED)
+        quiet.cancel()
         for order in self.engine.blotter.live():
             log.warning("order %s on %s is still %s; the next run will ask", order.id, order.symbol, order.state)
 
     async def _close(self) -> None:
-        await self.transport.close()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._show(self.view())
-        if self.tape is not None:
-            self.tape.close()
-        self.journal.close()
+        try:
+            await self.transport.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._show(self.view())
+        finally:
+            if self.tape is not None:
+                self.tape.close()
+            self.journal.close()

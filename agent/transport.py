@@ -102,7 +102,9 @@ class Transport:
         for task in self._calls:
             task.cancel()
         if rest := self._calls | self._streams:
-            await asyncio.wait(rest)
+            _, left = await asyncio.wait(rest, timeout=CLOSE_S + 1)
+            for task in left:
+                task.cancel()
         await self._http.close()
 
     # Websockets
@@ -148,12 +150,14 @@ class Transport:
         self._start(self._streams, self._bury(session, reason), f"shut {session.name}")
 
     async def _bury(self, session: _Session, reason: str | None) -> None:
-        if reason is not None:
-            self._tell(Closed(socket=session.name, reason=reason))
-        if session.connection is None:
-            session.task.cancel()
-        else:
-            await session.connection.close()
+        try:
+            if reason is not None:
+                self._tell(Closed(socket=session.name, reason=reason))
+        finally:
+            if session.connection is None:
+                session.task.cancel()
+            else:
+                await session.connection.close()
 
     # Requests
 

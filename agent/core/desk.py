@@ -72,6 +72,9 @@ Act = Open | Shut | Say | Call
 KEY_PATIENCE_NS = 15 * S
 """How long to wait for the key of a private stream, or for a socket to open, before trying anew."""
 
+STEADY_NS = 60 * S
+"""A socket that has stayed open for so long begins its next reconnection without an added pause."""
+
 
 class Step(Struct, frozen=True):
     """What one input led to: decisions, to be on disk before ``acts`` are carried out; and when to come back."""
@@ -89,6 +92,7 @@ class Line(Struct):
     opening_since: int | None = None
     open: bool = False
     attempt: int = 0
+    opened_at: int = 0
     heard_at: int = 0
     quiet_ns: int | None = None
 
@@ -128,18 +132,22 @@ class Desk:
 
     def conceal(self, arrived: Input) -> str | None:
         """What to record in place of a reply's body, if it holds a secret."""
-        call = self.calls.get(arrived.call) if isinstance(arrived, Answer) else None
+        if not isinstance(arrived, Answer) or not 200 <= arrived.reply.status < 300:
+            return None  # a refusal holds no key, and the replay needs its words
+        call = self.calls.get(arrived.call)
         return call.conceal if call else None
 
     def _translate(self, arrived: Input, now: int) -> Sequence[Fact]:
         match arrived:
             case Frame(socket=socket, data=data):
                 line = self.lines[socket]
-                line.heard_at, line.attempt = now, 0
+                line.heard_at = now
+                if now >= line.opened_at + STEADY_NS:
+                    line.attempt = 0
                 return self.dialect.on_frame(socket, data, now)
             case Opened(socket=socket):
                 line = self.lines[socket]
-                line.open, line.opening_since, line.heard_at = True, None, now
+                line.open, line.opening_since, line.heard_at, line.opened_at = True, None, now, now
                 return self.dialect.on_open(socket, now)
             case Closed(socket=socket, reason=reason, fatal=fatal):
                 self._lost(socket, now)
@@ -175,8 +183,9 @@ class Desk:
         """Give to the wire what the budgets allow; answers that come without a wire are returned."""
         facts: list[Fact] = []
         for request in self.lanes.due(now):
-            if isinstance(request, Place) and now >= request.order.expires_at:
-                reason = "it waited for request budget until its time was over, and was not sent"
+            if not isinstance(request, Ask) and self.engine.policy.mode == "observe":
+                continue  # whatever was decided: an observer asks, and does nothing else
+            if isinstance(request, Place) and (reason := self._too_late(request, now)):
                 facts.append(Refused(order=request.order.id, code="unsent", reason=reason, fault=Fault.BUSY))
                 continue
             performed = self.dialect.perform(request, now)
@@ -186,6 +195,12 @@ class Desk:
             else:
                 facts += performed
         return facts
+
+    def _too_late(self, request: Place, now: int) -> str | None:
+        """Why an order that waited for request budget must not leave any more."""
+        if now >= request.order.expires_at:
+            return "it waited for request budget until its time was over, and was not sent"
+        return self.engine.forbids(request.order)
 
     def _wishes(self, now: int, acts: list[Act]) -> None:
         """Carry over what the dialect wants by itself: keys to ask for, sockets to open or close, frames to send."""

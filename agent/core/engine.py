@@ -140,9 +140,13 @@ class Engine:
         self._wake_at = 0
         self._next_hold_note = 0
         self._urgent_rest_until = 0
+        self._urgent_vain = 0
+        """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
+        self._outside: dict[str, None] = {}
+        """Orders of ours on instruments that the file does not name, once they have been spoken of."""
         for order in resume:
             self._resume(order)
 
@@ -289,7 +293,13 @@ class Engine:
             known = self.blotter.orders.get(row.order)
             stray = known is None or known.ended == "never placed"
             epoch = epoch_of(row.order, self.tag)
-            if epoch is not None and stray and row.instrument is not None:
+            if epoch is None or not stray:
+                continue
+            if row.instrument is None:
+                if row.order not in self._outside:
+                    self._outside[row.order] = None
+                    self._note("warning", f"order {row.order} of epoch {epoch} rests outside of the file's instruments")
+            elif self.policy.mode != "observe":
                 what = "is not on record" if known is None else "was taken for never placed"
                 self._note("warning", f"order {row.order} of epoch {epoch} rests but {what}; cancelling it")
                 self._cancels[row.order] = row.instrument
@@ -517,6 +527,12 @@ class Engine:
             self._notes.insert(first_word, Note(kind="plan", text=said))
         return orders
 
+    def forbids(self, order: Order) -> str | None:
+        """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
+        if self.stopping or self.paused:
+            return "stopping" if self.stopping else "paused"
+        return None if order.reduce else self.halted or self.killed
+
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
         refusal = judge(leg, self._situation(drift, now))
@@ -563,7 +579,10 @@ class Engine:
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
         if self.correction is not None and self.correction.urgent:
-            self._urgent_rest_until = now + (0 if self.correction.orders else max(S, self._cool_down_ns))
+            longest = max(S, self._cool_down_ns)
+            self._urgent_vain = 0 if self.correction.traded else self._urgent_vain + 1
+            rest = min(S << min(self._urgent_vain, 16), longest) if self.correction.orders else longest
+            self._urgent_rest_until = now + (rest if self._urgent_vain else 0)
         self.correction = None
         self.economist.forget()
         self._rest(now)

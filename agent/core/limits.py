@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from hashlib import blake2b
 
-from agent.core.venue import Bucket, Lane, Request, Weight
+from agent.core.venue import Bucket, Lane, Place, Request, Weight
 
 SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.75, Lane.CREATE: 0.65, Lane.REFRESH: 0.5}
 """The part of each budget up to which a lane may go on, so that what matters more always has room left."""
@@ -71,20 +71,29 @@ class Lanes:
         self.silent_until = max(self.silent_until, until)
 
     def due(self, now: int) -> list[Request]:
-        """The requests that may leave now, most urgent lane first; their price is taken from the buckets."""
+        """The requests that may leave now, most urgent lane first; their price is taken from the buckets.
+
+        One that is short of a bucket holds back what comes after it only in that bucket. An order whose time is over
+        is handed out as well, at no price: it will not be sent, and must be told so.
+        """
         if now < self.silent_until:
             return []
         for gauge in self.gauges.values():
             gauge.roll(now)
-        leaving = []
-        for lane, queue in self.waiting.items():
-            while queue and not self._short(queue[0][1]):
+        leaving: list[Request] = []
+        held: dict[str, None] = {}
+        for queue in self.waiting.values():
+            for _ in range(len(queue)):
                 request, weight = queue.popleft()
-                for name, amount in weight.takes:
-                    self.gauges[name].used += amount
-                leaving.append(request)
-            if queue and lane == Lane.RESCUE:
-                break
+                if isinstance(request, Place) and now >= request.order.expires_at:
+                    leaving.append(request)
+                elif self._short(weight) or any(name in held for name, _ in weight.takes):
+                    held.update(dict.fromkeys(name for name, _ in weight.takes))
+                    queue.append((request, weight))
+                else:
+                    for name, amount in weight.takes:
+                        self.gauges[name].used += amount
+                    leaving.append(request)
         return leaving
 
     def _short(self, weight: Weight) -> list[Gauge]:
@@ -94,12 +103,17 @@ class Lanes:
         return [gauge for gauge, amount in wanted if gauge.used + amount > share * gauge.bucket.capacity]
 
     def wake_at(self, now: int) -> int | None:
-        """When something that waits may leave; None when nothing waits."""
-        heads = [queue[0][1] for queue in self.waiting.values() if queue]
-        if not heads:
-            return None
-        if now < self.silent_until:
+        """When something that waits may leave, or its time is over; None when nothing waits."""
+        waiting = [entry for queue in self.waiting.values() for entry in queue]
+        times = [request.order.expires_at for request, _ in waiting if isinstance(request, Place)]
+        if waiting and now < self.silent_until:
             return self.silent_until
-        if self.waiting[Lane.RESCUE]:
-            heads = heads[:1]  # nothing else leaves before it
-        return min(max((gauge.opens_at() for gauge in self._short(weight)), default=now) for weight in heads)
+        held: dict[str, None] = {}
+        for _, weight in waiting:
+            names = [name for name, _ in weight.takes]
+            if short := self._short(weight):
+                times.append(max(gauge.opens_at() for gauge in short))
+                held.update(dict.fromkeys(names))
+            elif not any(name in held for name in names):
+                times.append(now)
+        return min(times, default=None)

@@ -300,6 +300,8 @@ def test_a_lost_socket_is_opened_again_after_a_growing_pause() -> None:
     assert max(pauses) > 4 * S
     floor.take(Opened("market"))
     floor.tell(Clock(offset_ns=0, error_ns=0))
+    assert floor.desk.lines["market"].attempt > 0, "a frame alone does not show that it holds"
+    floor.tell(Clock(offset_ns=0, error_ns=0), after=61 * S)
     assert floor.desk.lines["market"].attempt == 0
 
 

@@ -54,14 +54,27 @@ def test_a_flood_of_new_orders_leaves_room_for_cancels() -> None:
     assert queue.due(0) == [cancel(1)[0]]
 
 
-def test_while_a_cancel_cannot_be_afforded_nothing_else_leaves() -> None:
+def test_what_a_cancel_waits_for_nothing_less_urgent_takes_but_the_rest_goes_on() -> None:
     queue = lanes()
     queue.told("weight", 90, 0)
     queue.put(*cancel(1))
     queue.put(Ask(What.TIME), Weight(lane=Lane.RESOLVE, takes=()))
-    assert queue.due(0) == []
+    queue.put(*refresh(0))
+    assert queue.due(0) == [Ask(What.TIME)]
     assert queue.wake_at(0) == MINUTE
-    assert queue.due(MINUTE) == [cancel(1)[0], Ask(What.TIME)]
+    assert queue.due(MINUTE)[0] == cancel(1)[0]
+
+
+def test_an_order_whose_time_is_over_is_handed_out_at_once_and_holds_back_nothing() -> None:
+    queue = lanes()
+    queue.told("weight", 90, 0)
+    late = Place(order=order(reduce=True, expires_at=5))
+    queue.put(late, Weight(lane=Lane.RESCUE, takes=(("weight", 1),)))
+    queue.put(Ask(What.TIME), Weight(lane=Lane.RESOLVE, takes=()))
+    assert queue.due(0) == [Ask(What.TIME)]
+    assert queue.wake_at(0) == 5
+    assert queue.due(5) == [late]
+    assert queue.gauges["weight"].used == 90
 
 
 def test_the_venues_count_is_believed_when_it_is_higher_than_ours() -> None:
