@@ -203,7 +203,7 @@ def test_no_class_is_without_a_test() -> None:
         (503, {"code": -1008, "msg": "overloaded"}, Fault.BUSY),
         (400, {"code": -1008, "msg": "overloaded"}, Fault.BUSY),
         (401, b"", Fault.ACCOUNT),
-        (403, b"<html>", Fault.ACCOUNT),
+        (403, b"<html>", Fault.BUSY),
         (451, {"code": 0, "msg": "restricted location"}, Fault.ACCOUNT),
         (418, b"", Fault.BUSY),
         (429, b"", Fault.BUSY),
@@ -392,7 +392,6 @@ def test_a_clock_error_measures_the_clock_anew(code: int) -> None:
         (401, {"code": -2014, "msg": "API-key format invalid."}),
         (400, {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action."}),
         (400, {"code": -1022, "msg": "Signature for this request is not valid."}),
-        (403, b"<html>"),
         (451, b""),
     ],
 )
