@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -33,7 +34,7 @@ from adapters.simulator import Binance as LocalBinance
 from adapters.simulator import TapeError as MarketTapeError
 from agent.cli import bench as benches
 from agent.cli import demo as demos
-from agent.cli import screen
+from agent.cli import policy, screen
 from agent.cli.build import dialect_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
 from agent.core.engine import Decision
@@ -357,14 +358,33 @@ def simulate(
     _run(forever)
 
 
+class Contest(StrEnum):
+    """What `bench` measures."""
+
+    SPEED = "speed"
+    POLICY = "policy"
+
+
 @app.command()
 def bench(
+    what: Annotated[Contest, typer.Argument(help="What to measure.")] = Contest.SPEED,
     as_json: Json = False,
     file: Annotated[Path | None, typer.Option("--out", help="Also write the result to this file, as JSON.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Orders for each client.")] = benches.Options().rounds,
     seconds: Annotated[float, typer.Option(help="For each client at most.")] = benches.Options().seconds,
 ) -> None:
-    """Measure from a price to an order on this machine, beside a bare echo and beside ccxt.pro."""
+    """Measure from a price to an order on this machine, beside a bare echo and beside ccxt.pro.
+
+    `bench policy`: what trading and drift cost in the long run, against the best that any policy could do.
+    """
+    if what is Contest.POLICY:
+        with err.status("trading for many years"):
+            found = policy.contest()
+        if as_json:
+            _json({"cases": found})
+        else:
+            out.print(policy.table(found))
+        return
     options = benches.Options(rounds=rounds, seconds=seconds)
     with err.status("measuring") as status:
         report = _run(lambda stop: benches.run(options, stop, lambda what: status.update(f"measuring {what}")))

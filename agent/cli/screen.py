@@ -53,15 +53,20 @@ def clock(at: int) -> str:
     return datetime.fromtimestamp(at / 1e9, UTC).strftime("%H:%M:%S")
 
 
-def bar(drift: float | None, band: float | None) -> Text:
-    """Where a holding stands in its band: the edges are at a quarter and three quarters of the bar."""
+def bar(drift: float | None, band: float | None, aware: float | None = None) -> Text:
+    """Where a holding stands in its band: the edges are at a quarter and three quarters of the bar.
+
+    Dotted lines are the edges of the cost-aware band, where there is one that fits.
+    """
     text = Text("·" * BAR, style="dim")
     if drift is None or not band:
         return text
     middle, half = BAR // 2, BAR / 4
-    for edge in (-1, 1):
-        place = round(middle + edge * half)
-        text = text[:place] + Text("│", style="bright_black") + text[place + 1 :]
+    for reach, mark in (((aware or 0.0) / band, "┊"), (1.0, "│")):
+        for edge in (-reach, reach):
+            place = round(middle + edge * half)
+            if edge and 0 <= place < BAR:
+                text = text[:place] + Text(mark, style="bright_black") + text[place + 1 :]
     place = max(0, min(BAR - 1, round(middle + drift / band * half)))
     inside = abs(drift) <= band
     style = "bold green" if inside else f"bold {OVER if drift > 0 else UNDER}"
@@ -78,7 +83,7 @@ def legs(view: View) -> Table:
     """One row for each instrument."""
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
     table.add_column("instrument", no_wrap=True)
-    for name in ("share", "target", "drift", "band"):
+    for name in ("share", "target", "drift"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("under ◂ band ▸ over", justify="center", no_wrap=True)
     for name in ("notional", "mark", "profit", "funding", "age"):
@@ -97,8 +102,7 @@ def _leg(leg: Leg, unit: float) -> list[RenderableType]:
         percent(None if leg.weight is None else leg.weight / unit),
         "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
         Text(percent(leg.drift, signed=True), style=colour),
-        bands(leg),
-        bar(leg.drift, leg.band),
+        bar(leg.drift, leg.band, leg.aware),
         money(leg.notional),
         "–" if leg.mark is None else f"{leg.mark:,.6g}",
         money(leg.profit),

@@ -78,13 +78,13 @@ class Economist:
         return max(self.reaches, default=0.0)
 
     def alone(self, index: int, drift: Drift) -> float | None:
-        """Half width of one instrument's band in points of target gross, while all others stand on their targets.
+        """How far one instrument may drift, in points of target gross, while all others stand on their targets.
 
         None where it does not count or is not known.
         """
         if self.band is None or self.bands.destination != "optimal" or drift.targets[index] is None:
             return None
-        return self.band.alone(index) / (drift.gross_target or 1.0)
+        return TRIGGER * self.band.alone(index) / (drift.gross_target or 1.0)
 
     def observe(self, book: Book, now: int) -> None:
         """Let the marks be counted, when it is time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.core.band import TRIGGER
 from agent.core.book import Book, Row
 from agent.core.drift import Drift
 from agent.core.economy import Verdict
@@ -47,10 +46,9 @@ def worst(symbols: list[str], drift: Drift) -> str:
 
 
 def riskiest(symbols: list[str], reaches: list[float]) -> str:
-    """Which instrument has left the cost-aware band the furthest; ``reaches`` are 1 where a trade begins."""
+    """Which instrument has left its cost-aware band the furthest; ``reaches`` are 1 at the edge."""
     index = reaches.index(max(reaches))
-    part = reaches[index] * TRIGGER
-    return f"the risk of {symbols[index]} is {part:.0%} of its cost-aware band, and a trade begins at {TRIGGER:.0%}"
+    return f"{symbols[index]} has left its cost-aware band, its risk is {reaches[index]:.0%} of it"
 
 
 def declined(verdict: Verdict) -> str:

@@ -206,7 +206,7 @@ def test_a_voluntary_trade_below_the_smallest_order_waits_and_says_so_once() -> 
     assert on.engine.economist.reach > 1
     assert on.carry_out(200) == []
     assert on.said("trigger") == []
-    (first,) = [text for text in on.said("hold") if text.startswith("the risk of BTCUSDT")]
+    (first,) = [text for text in on.said("hold") if text.startswith("BTCUSDT has left its cost-aware band")]
     assert first.endswith("what should be traded is smaller than the venue's smallest order")
 
 
