@@ -148,6 +148,7 @@ def starter(
         weights=rows,
         leverage=_toml(leverage),
         most=_toml(min(125.0, max(5.0, float(math.ceil(leverage * 1.5))))),
+        distance=f"{_toml(_percent(min(Limits().liquidation_distance, round(0.6 / leverage, 4)))):<5}",
         equity=_toml(equity),
         venue=_toml(venue),
     )
@@ -212,6 +213,7 @@ cool_down_s = 60             # then wait so long
 [limits]
 leverage = {most:<17} # never more gross notional over equity than this
 maintenance = "50%"          # never more maintenance margin over equity than this
+liquidation_distance = {distance} # liquidation no nearer than such a move of all prices
 
 [economy]
 payback_days = 7.0           # a correction must earn its cost within this time, in risk that it saves
@@ -391,6 +393,7 @@ CHECKS: Final[dict[str, Check]] = {
     "limits.leverage": _Number(0, 125, above=True),
     "limits.asset_share": _Number(0, 1, above=True, share=True),
     "limits.maintenance": _Number(0, 1, above=True, below=True, share=True),
+    "limits.liquidation_distance": _Number(0, 0.5, above=True, share=True),
     "limits.order_notional": _Number(0, 1e12, above=True),
     "limits.turnover_per_day": _Number(0, 1000, above=True),
     "limits.orders_per_minute": _Number(1, 6000, whole=True),
@@ -514,7 +517,7 @@ class _Reader:
 
     def _judge(self, mode: str, parts: dict[str, dict[str, Any]]) -> None:
         self._judge_weights(parts["targets"], parts["limits"].get("asset_share", Limits().asset_share))
-        self._judge_leverage(parts["targets"], parts["limits"].get("leverage", Limits().leverage))
+        self._judge_leverage(parts["targets"], parts["limits"])
         self._judge_key(mode, parts["account"])
         weights = parts["targets"].get("weights", {})
         for symbol in parts["paper"].get("positions", {}):
@@ -546,11 +549,21 @@ class _Reader:
                 wrong = f"is more than limits.asset_share allows ({_percent(most)})"
                 self._problem((*place, symbol), wrong, cure, share)
 
-    def _judge_leverage(self, targets: dict[str, Any], most: float) -> None:
+    def _judge_leverage(self, targets: dict[str, Any], limits: dict[str, Any]) -> None:
         leverage = targets.get("leverage", 1.0)
-        if leverage > most and targets.get("leverage_mode") != "off":
+        if targets.get("leverage_mode") == "off":
+            return
+        most = limits.get("leverage", Limits().leverage)
+        floor = limits.get("liquidation_distance", Limits().liquidation_distance)
+        if leverage > most:
             wrong = f"is more than limits.leverage allows ({most:g})"
             cure = f"lower it, or raise limits.leverage above {leverage:g}"
+            self._problem(("targets", "leverage"), wrong, cure, leverage)
+        elif leverage * floor >= 1:
+            wrong = (
+                f"is liquidated by a move of {1 / leverage:.1%}, and limits.liquidation_distance is {_percent(floor)}"
+            )
+            cure = f"lower it below {1 / floor:.4g}, or limits.liquidation_distance below {1 / leverage:.1%}"
             self._problem(("targets", "leverage"), wrong, cure, leverage)
 
     def _judge_key(self, mode: str, account: dict[str, Any]) -> None:

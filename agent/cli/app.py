@@ -39,7 +39,7 @@ from agent.cli.build import dialect_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
 from agent.core.engine import Decision
 from agent.core.venue import Credentials, Dialect, Secret
-from agent.core.view import View
+from agent.core.view import Safety, View, safety
 from agent.journal import Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
@@ -190,23 +190,27 @@ def plan(
     portfolio = load(file)
     configure(logging.ERROR)
     shown = replace(portfolio, mode="observe")
-    view, previewed = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
+    view, previewed, after = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
     if previewed is None:
         missing = f" ({'; '.join(view.missing)})" if view.missing else ""
         _fail(f"not ready after {READY_S:g} s: {view.state}{missing}", FAILED)
     todo, refusals, verdict = previewed
     if as_json:
-        _json({"view": view, "plan": todo, "refusals": list(refusals.values()), "verdict": verdict})
+        _json({"view": view, "plan": todo, "refusals": list(refusals.values()), "verdict": verdict, "after": after})
         return
     inside = view.reach is not None and view.reach < 1
     out.print(screen.header(view))
     out.print(screen.plan(todo, refusals, view))
     if verdict is not None and todo.legs:
         out.print(screen.verdict(verdict))
+    out.print(f"After these trades: {screen.safety(after)}", markup=False)
     out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
 
 
-async def _preview(portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, to_target: bool) -> tuple[View, Any]:
+async def _preview(
+    portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, to_target: bool
+) -> tuple[View, Any, Safety]:
+    """What there is to see, what would be done, and how safe the account would be once all that passes is done."""
     with tempfile.TemporaryDirectory(prefix="trimtab-plan-") as folder:
         agent = Agent(portfolio, dialect, Path(folder), tag="pl")
         running = asyncio.create_task(agent.run(stop))
@@ -218,9 +222,11 @@ async def _preview(portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, 
             found = agent.engine.preview(agent.clock.now(), to_target=to_target)
             previewed = found and (*found, agent.engine.verdict(found[0]))
         view = agent.view()
+        todo, refusals, _ = previewed or (None, {}, None)
+        after = safety(agent.engine, [leg for leg in todo.legs if leg.instrument not in refusals] if todo else [])
         stop.set()
         await running
-        return view, previewed
+        return view, previewed, after
 
 
 @app.command()

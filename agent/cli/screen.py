@@ -15,7 +15,7 @@ from agent.core.economy import Verdict
 from agent.core.engine import Note
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
-from agent.core.view import Leg, View
+from agent.core.view import Leg, Safety, View
 
 OVER, UNDER = "dark_orange", "dodger_blue1"
 """Colours of too much and too little: not red and green, so that drift is not read as loss."""
@@ -121,15 +121,25 @@ def header(view: View, label: str | None = None) -> Table:
     leverage = "–" if view.leverage is None else f"{view.leverage:.2f}x"
     right = (
         f"equity {money(view.equity)}   leverage {leverage} "
-        f"(target {view.leverage_target:g}x, limit {view.leverage_limit:g}x)   margin {percent(view.maintenance)}"
+        f"(target {view.leverage_target:g}x, limit {view.leverage_limit:g}x)"
     )
     grid.add_row(left, right)
     feeds = "   ".join(f"{name} up {seconds:.0f} s" for name, seconds in view.streams.items()) or "no stream is up"
     if view.missing:
         feeds = f"no answer yet about {'; '.join(view.missing)}"
     sums = f"fills {view.fills}   turnover {money(view.turnover)}   fees {money(view.fees)}   refused {view.refused}"
-    grid.add_row(Text(feeds, style="dim"), Text(sums, style="dim"))
+    near = view.liquidation is not None and view.liquidation < view.liquidation_floor
+    grid.add_row(Text(feeds, style="dim"), Text(safety(view), style="red" if near else "dim"))
+    grid.add_row("", Text(sums, style="dim"))
     return grid
+
+
+def safety(stands: View | Safety) -> str:
+    """Maintenance margin, and how far liquidation is: all prices against the account at once, and the worst alone."""
+    alone = ""
+    if stands.liquidation_symbol is not None:
+        alone = f" ({stands.liquidation_symbol} alone {percent(stands.liquidation_alone)})"
+    return f"margin {percent(stands.maintenance)}   liquidation at a move of {percent(stands.liquidation)}{alone}"
 
 
 def orders(view: View) -> RenderableType:

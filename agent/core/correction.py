@@ -25,7 +25,17 @@ STRIKES = 3
 class Correction:
     """A correction under way."""
 
-    def __init__(self, cause: str, now: int, leverage: float, *, to_target: bool, urgent: bool, breach: bool) -> None:
+    def __init__(
+        self,
+        cause: str,
+        now: int,
+        leverage: float,
+        *,
+        to_target: bool,
+        urgent: bool,
+        breach: bool,
+        relief: tuple[int, ...] | None = None,
+    ) -> None:
         self.cause = cause
         self.leverage = leverage
         """What was not on hold, over equity, when it began: what leverage modes ``cap`` and ``off`` keep to."""
@@ -34,6 +44,8 @@ class Correction:
         """For safety: take, don't make."""
         self.breach = breach
         """To cure what has left the tolerance, or by command; else for the cost-aware band's sake alone."""
+        self.relief = relief
+        """Away from liquidation, not toward the targets: the net lots when it began, of which a part is kept."""
         self.progress_at = now
         self.orders = 0
         self.traded = 0.0

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.core import words
+from agent.core import margin, words
 from agent.core.audit import TRUTH, Audit
 from agent.core.book import Book
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
@@ -36,13 +36,14 @@ from agent.core.events import (
     Orders,
     Quote,
     Refused,
+    Side,
     Throttled,
     Unknown,
     Up,
     Warned,
 )
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
-from agent.core.planner import Execution, Leg, Limits, Plan, plan
+from agent.core.planner import Execution, Leg, Limits, Plan, plan, relieved
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.tally import Tally
 from agent.core.targets import Targets
@@ -418,7 +419,10 @@ class Engine:
         scheduled = self.next_schedule_at is not None and now >= self.next_schedule_at
         if scheduled:
             self.next_schedule_at = self._schedule(now)
-        if drift.leverage > self.policy.limits.leverage and now >= self._urgent_rest_until:
+        danger = self._danger(drift) if now >= self._urgent_rest_until else None
+        if danger and (self.correction is None or self.correction.relief is None):
+            self._start(danger, now, urgent=True, relief=self._lots)
+        elif drift.leverage > self.policy.limits.leverage and now >= self._urgent_rest_until:
             if self.correction is None or not self.correction.urgent:
                 self._start(f"leverage {drift.leverage:.2f}x is over the limit", now, urgent=True)
         elif self.correction is None and (fired or scheduled):
@@ -446,12 +450,28 @@ class Engine:
             self._note("hold", f"{cause}; {self.declined}")
         self._rest(now, S)
 
+    def _danger(self, drift: Drift) -> str | None:
+        """Why liquidation is too near, if so; None as well while margin tables are missing."""
+        held, limits = margin.exposures(self.book), self.policy.limits
+        if held is None:
+            return None
+        return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
+
     def _start(
-        self, cause: str, now: int, *, to_target: bool = False, urgent: bool = False, breach: bool = True
+        self,
+        cause: str,
+        now: int,
+        *,
+        to_target: bool = False,
+        urgent: bool = False,
+        breach: bool = True,
+        relief: tuple[int, ...] | None = None,
     ) -> None:
         leverage = self.drift.leverage_free if self.drift else 0.0
         to_target = to_target or self.policy.bands.destination == "target"
-        self.correction = Correction(cause, now, leverage, to_target=to_target, urgent=urgent, breach=breach)
+        self.correction = Correction(
+            cause, now, leverage, to_target=to_target, urgent=urgent, breach=breach, relief=relief
+        )
         self.threshold.absorb(now)
         self.voluntary.absorb(now)
         self.declined = None
@@ -459,7 +479,10 @@ class Engine:
 
     def _correct(self, correction: Correction, drift: Drift, now: int) -> list[Order]:
         maker = self.policy.execution.style == "maker" and not correction.urgent
-        todo = self._plan(drift, to_target=correction.to_target, maker=maker, breach=correction.breach)
+        if correction.relief is not None:
+            todo = self._relieved(drift, correction.relief)
+        else:
+            todo = self._plan(drift, to_target=correction.to_target, maker=maker, breach=correction.breach)
         if correction.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
@@ -504,6 +527,18 @@ class Engine:
         if correction.urgent:
             return None
         return self.economist.verdict(self.book, drift, todo, breach=correction.breach)
+
+    @property
+    def _lots(self) -> tuple[int, ...]:
+        return tuple(row.lots for row in self.book.rows)
+
+    def _relieved(self, drift: Drift, start: tuple[int, ...]) -> Plan:
+        under_way: dict[tuple[int, Side], int] = {}
+        for order in self.blotter.live():
+            if order.reduce:
+                row = order.instrument, order.side
+                under_way[row] = under_way.get(row, 0) + order.open_lots
+        return relieved(self.book, drift, self.policy.limits, self.policy.costs, start, under_way)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         """The orders of this moment: reductions, and increases once no reduction is left that can be had."""
@@ -564,7 +599,11 @@ class Engine:
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
         self._say_unreachable(todo)
         outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
-        self._note("done", f"{outcome}; largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x")
+        stands = f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x"
+        if correction.relief is not None and (held := margin.exposures(self.book)) is not None:
+            away = margin.distances(drift.equity, held).joint
+            stands += "" if away is None else f", liquidation is {away:.1%} away"
+        self._note("done", f"{outcome}; {stands}")
         self._end(now)
 
     def _say_unreachable(self, todo: Plan) -> None:
@@ -613,7 +652,10 @@ class Engine:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
         to_target = to_target or self.policy.bands.destination == "target"
-        todo = self._plan(drift, to_target=to_target, maker=maker, breach=self.breached(drift))
+        if self._danger(drift):
+            todo = self._relieved(drift, self._lots)
+        else:
+            todo = self._plan(drift, to_target=to_target, maker=maker, breach=self.breached(drift))
         verdicts = {leg.instrument: judge(leg, self._situation(drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
 

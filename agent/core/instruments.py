@@ -1,4 +1,4 @@
-"""Instruments: what can be traded, on which exact grids, and at what maintenance margin.
+"""Instruments: what can be traded, on which exact grids, and in which margin tiers.
 
 Prices and quantities that go to a venue are whole numbers of ticks and lots here; ``Decimal`` is used where they become
 digits, ``float`` where they are only weighed against each other.
@@ -100,6 +100,10 @@ class Instrument(Struct, frozen=True):
         """Signed value of ``lots`` in the quote currency at ``price``."""
         return self.size(lots) if self.inverse else self.size(lots) * price
 
+    def value(self, lots: float, price: float) -> float:
+        """Signed value of ``lots`` in the settlement currency at ``price``."""
+        return self.size(lots) / price if self.inverse else self.size(lots) * price
+
     def lots_for(self, notional: float, price: float) -> float:
         """How many lots, not rounded, are worth ``notional`` (signed, quote currency) at ``price``."""
         return notional / self.notional(1, price)
@@ -109,16 +113,3 @@ class Instrument(Struct, frozen=True):
         if self.inverse:
             return self.size(lots) * (1 / entry - 1 / price)
         return self.size(lots) * (price - entry)
-
-
-def maintenance(tiers: tuple[Tier, ...], notional: float) -> float | None:
-    """Maintenance margin of an absolute ``notional``, the largest line of the table; None without a table."""
-    return max((tier.rate * notional - tier.deduction for tier in tiers), default=None)
-
-
-def tier_of(tiers: tuple[Tier, ...], notional: float) -> Tier | None:
-    """The bracket an absolute ``notional`` falls into; the last one above the table, None without a table."""
-    for tier in tiers:
-        if notional < tier.cap:
-            return tier
-    return tiers[-1] if tiers else None

@@ -39,7 +39,8 @@ from agent.core.events import (
     Tiers,
     Unanswered,
 )
-from agent.core.instruments import Instrument, Tier, maintenance
+from agent.core.instruments import Instrument, Tier
+from agent.core.margin import maintenance
 from agent.core.orders import Order, Style
 from agent.core.venue import (
     Arm,

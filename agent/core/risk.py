@@ -6,13 +6,15 @@ Legs are judged on the worst case: every order that may still trade is counted a
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from math import inf
 
 from msgspec import Struct
 
 from agent.core.book import Book
 from agent.core.drift import Drift
-from agent.core.instruments import maintenance, tier_of
+from agent.core.events import Side
+from agent.core.margin import Exposure, exposure, joint, most_value, tier_of
 from agent.core.orders import Blotter, S, State
 from agent.core.planner import Leg, Limits
 
@@ -192,29 +194,65 @@ def asset_limit(leg: Leg, s: Situation) -> str | None:
     return None
 
 
-def margin_limit(leg: Leg, s: Situation) -> str | None:
-    """The venue's own margin tables after the leg: initial margin within equity, maintenance within the limit."""
-    values = worst_notionals(leg, s)
-    if values is None:
-        return "the value of a position is unknown"
-    initial = kept = 0.0
-    for row, value in zip(s.book.rows, values, strict=True):
-        if not value:
-            continue
-        needed = maintenance(row.tiers, value)
-        if needed is None or row.leverage is None:
+def worst_exposures(leg: Leg, s: Situation) -> list[list[Exposure]] | str:
+    """What may be held of each instrument if any part of the leg and the live orders trades; a reason if unknown.
+
+    The least and the most of each position row will do: margin and losses grow with what is held.
+    """
+    cases = []
+    for index, row in enumerate(s.book.rows):
+        changes = [(order.side, order.open_lots) for order in s.blotter.live(index)]
+        changes += [(leg.side, leg.lots)] if index == leg.instrument else []
+        ends: dict[Side, tuple[int, int]] = {side: (holding.lots,) * 2 for side, holding in row.holdings.items()}
+        for side, lots in changes:
+            low, high = ends.get(side, (0, 0))
+            ends[side] = (low + min(0, lots), high + max(0, lots))
+        found = [exposure(row, dict(zip(ends, lots, strict=True))) for lots in product(*ends.values())]
+        known = [one for one in found if one is not None]
+        if len(known) < len(found) or any(one.initial == inf for one in known):
             return f"the margin table or leverage setting of {row.symbol} is not known yet"
-        tier = tier_of(row.tiers, value)
-        if tier is not None and row.leverage > tier.leverage:
-            return f"{row.symbol} at {value:,.0f} allows {tier.leverage}x; its leverage setting is {row.leverage}x"
-        initial += value / row.leverage
-        kept += needed
-    if initial > s.drift.equity:
-        return f"initial margin could reach {initial / s.drift.equity:.0%} of equity"
-    if kept > s.limits.maintenance * s.drift.equity:
-        share = kept / s.drift.equity
-        return f"maintenance margin could reach {share:.1%} of equity; the limit is {s.limits.maintenance:.1%}"
+        cases.append(known)
+    return cases
+
+
+def tier_limit(leg: Leg, s: Situation) -> str | None:
+    """What the venue's table allows at the instrument's leverage setting, for the side that grows in the worst case."""
+    cases, row = worst_exposures(leg, s), s.book.rows[leg.instrument]
+    if isinstance(cases, str):
+        return cases
+    value = max(one.long if leg.lots > 0 else one.short for one in cases[leg.instrument])
+    tier = tier_of(row.tiers, value)
+    if tier is not None and value >= most_value(row):
+        return (
+            f"{value:,.0f} falls into the tier from {tier.floor:,.0f} to {tier.cap:,.0f}, which allows "
+            f"{tier.leverage}x; its leverage setting is {row.leverage}x"
+        )
     return None
+
+
+def margin_limit(leg: Leg, s: Situation) -> str | None:
+    """Margin by the venue's own tables in the worst case: initial within equity, maintenance within the limit."""
+    cases, equity = worst_exposures(leg, s), s.drift.equity
+    if isinstance(cases, str):
+        return cases
+    initial = sum(max(one.initial for one in options) for options in cases)
+    if initial > equity:
+        return f"initial margin could reach {initial / equity:.0%} of equity"
+    kept = sum(max(one.maintenance for one in options) for options in cases)
+    if kept > s.limits.maintenance * equity:
+        return f"maintenance margin could reach {kept / equity:.1%} of equity; the limit is {s.limits.maintenance:.1%}"
+    return None
+
+
+def liquidation_limit(leg: Leg, s: Situation) -> str | None:
+    """The joint adverse liquidation distance in the worst case."""
+    cases, equity, floor = worst_exposures(leg, s), s.drift.equity, s.limits.liquidation_distance
+    if isinstance(cases, str):
+        return cases
+    if sum(max(one.against(floor) for one in options) for options in cases) <= equity:
+        return None
+    away = joint(equity, cases) or 0.0
+    return f"liquidation could come within {away:.1%} of the present prices; the floor is {floor:.1%}"
 
 
 def turnover_limit(leg: Leg, s: Situation) -> str | None:
@@ -239,5 +277,5 @@ ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, alone, settled)
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
     not_halted, reductions_first, all_prices_fresh, positions_known, no_strangers, leverage_limit, asset_limit,
-    margin_limit, turnover_limit, order_rate,
+    tier_limit, margin_limit, liquidation_limit, turnover_limit, order_rate,
 )  # fmt: skip

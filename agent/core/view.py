@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from agent.core.engine import Engine
-from agent.core.instruments import maintenance
+from agent.core.margin import distances, exposures
 from agent.core.orders import Order, S, State
+from agent.core.planner import Leg as Planned
 
 
 class Leg(Struct, frozen=True):
@@ -70,6 +73,14 @@ class View(Struct, frozen=True):
     tolerance: float
     maintenance: float | None
     """Maintenance margin over equity."""
+    liquidation: float | None
+    """How far all prices may move at once, each against its position, before the account is liquidated; None as well
+    where no move does that."""
+    liquidation_alone: float | None
+    """The same for the one instrument that alone gets there first."""
+    liquidation_symbol: str | None
+    """Which one that is."""
+    liquidation_floor: float
     legs: tuple[Leg, ...]
     orders: tuple[Working, ...]
     unresolved: int
@@ -87,6 +98,7 @@ def look(engine: Engine, now: int) -> View:
     """What there is to see now."""
     drift = engine.drift
     live = engine.blotter.live()
+    stands = safety(engine)
     return View(
         at=now,
         mode=engine.policy.mode,
@@ -102,7 +114,11 @@ def look(engine: Engine, now: int) -> View:
         reach=drift.reach if drift else None,
         reach_aware=engine.economist.reach if engine.economist.reaches else None,
         tolerance=engine.policy.bands.tolerance,
-        maintenance=_maintenance(engine),
+        maintenance=stands.maintenance,
+        liquidation=stands.liquidation,
+        liquidation_alone=stands.liquidation_alone,
+        liquidation_symbol=stands.liquidation_symbol,
+        liquidation_floor=engine.policy.limits.liquidation_distance,
         legs=tuple(_leg(engine, index, now) for index in range(len(engine.symbols))),
         orders=tuple(_working(engine, order, now) for order in live),
         unresolved=sum(order.state is State.UNKNOWN for order in live),
@@ -154,13 +170,26 @@ def _working(engine: Engine, order: Order, now: int) -> Working:
     )
 
 
-def _maintenance(engine: Engine) -> float | None:
-    """Maintenance margin of all positions over equity; None while any part is unknown."""
-    equity, total = engine.book.equity, 0.0
-    for row in engine.book.rows:
-        if row.lots:
-            needed = maintenance(row.tiers, abs(row.notional)) if row.notional is not None else None
-            if needed is None:
-                return None
-            total += needed
-    return total / equity if equity and equity > 0 else None
+class Safety(Struct, frozen=True):
+    """How the account stands toward its liquidation: see the fields of the same names in `View`."""
+
+    maintenance: float | None = None
+    liquidation: float | None = None
+    liquidation_alone: float | None = None
+    liquidation_symbol: str | None = None
+
+
+def safety(engine: Engine, legs: Iterable[Planned] = ()) -> Safety:
+    """How the account stands now, or would after ``legs`` of a plan; everything is None while any part is unknown."""
+    held = exposures(engine.book, {(leg.instrument, leg.side): leg.lots for leg in legs})
+    equity = engine.book.equity
+    if held is None or equity is None or equity <= 0:
+        return Safety()
+    away = distances(equity, held)
+    nearest = away.nearest
+    return Safety(
+        maintenance=sum(one.maintenance for one in held) / equity,
+        liquidation=away.joint,
+        liquidation_alone=nearest[1] if nearest else None,
+        liquidation_symbol=engine.symbols[nearest[0]] if nearest else None,
+    )

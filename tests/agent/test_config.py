@@ -394,6 +394,13 @@ MISTAKES = {
         "same instrument as BTCUSDT in line 2",
         "keep one",
     ),
+    "leverage that liquidates too near": (
+        "[targets]\nleverage = 10\n" + WEIGHTS + "\n[limits]\nleverage = 10\n",
+        2,
+        "targets.leverage",
+        "is liquidated by a move of 10.0%, and limits.liquidation_distance is 11%",
+        "lower it below 9.091, or limits.liquidation_distance below 10.0%",
+    ),
     "leverage over its limit": (
         "[targets]\nleverage = 6\n" + WEIGHTS,
         2,
@@ -455,7 +462,9 @@ def test_a_real_account_needs_a_key(mode: str) -> None:
 
 
 def test_leverage_that_is_left_alone_is_not_held_against_its_limit() -> None:
-    assert parse('[targets]\nleverage = 6\nleverage_mode = "off"\n' + WEIGHTS, PATH).targets.leverage == 6
+    for leverage in (6, 60):
+        text = f'[targets]\nleverage = {leverage}\nleverage_mode = "off"\n' + WEIGHTS
+        assert parse(text, PATH).targets.leverage == leverage
 
 
 def test_weights_may_be_thirds() -> None:
@@ -563,7 +572,15 @@ def portfolios(draw: st.DrawFn) -> Portfolio:
         targets=draw(table(Targets, "targets", weights=st.just(weights), leverage=st.floats(0.1, 5, exclude_max=True))),
         bands=draw(table(Bands, "bands", destination=st.sampled_from(["optimal", "edge", "target"]))),
         triggers=draw(table(Triggers, "triggers", schedule=st.lists(crons, max_size=3).map(tuple))),
-        limits=draw(table(Limits, "limits", leverage=st.floats(5, 125), asset_share=st.just(1.0))),
+        limits=draw(
+            table(
+                Limits,
+                "limits",
+                leverage=st.floats(5, 125),
+                asset_share=st.just(1.0),
+                liquidation_distance=st.floats(0, 0.2, exclude_min=True),
+            )
+        ),
         costs=draw(table(Costs, "costs")),
         economy=draw(table(Economy, "economy")),
         execution=draw(table(Execution, "execution", style=st.sampled_from(["taker", "maker"]))),

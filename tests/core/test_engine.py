@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent.core.correction import GIVE_UP_NS
 from agent.core.drift import Bands
@@ -41,6 +42,7 @@ from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Ask, Cancel, Place, What
+from agent.core.view import safety
 from tests.core.kit import MISSION, MS, START, THIRDS, S, Stage, instrument, order
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
@@ -274,6 +276,113 @@ def test_an_urgent_correction_replaces_one_that_is_under_way() -> None:
     on.tell(Balance("USDT", 5_500.0, on.now + 1))
     assert on.engine.correction is not None
     assert on.engine.correction.urgent
+
+
+HIGH = {"BTCUSDT": 0.58, "ETHUSDT": 7.0, "SOLUSDT": 93.0}
+"""6.98 times an equity of 10,000: 13.9 % to liquidation."""
+
+
+def in_danger(**options: Any) -> tuple[Stage, list[Order]]:
+    """A portfolio at 7x whose equity has shrunk until liquidation is 9.7 % away: the orders of that moment."""
+    made = policy(limits=Limits(leverage=20.0), targets=replace(SHARES, leverage=7.0), **options)
+    on = stage(HIGH, made=made)
+    assert on.said("trigger") == []
+    on.wallet = 7_000.0
+    return on, on.tell(Balance("USDT", 7_000.0, on.now + 1))
+
+
+def joint_distance(on: Stage) -> float:
+    return safety(on.engine).liquidation or 1.0
+
+
+def test_near_liquidation_everything_is_reduced_at_once_in_proportion_to_the_exit_level() -> None:
+    on, placed = in_danger()
+    assert on.said("trigger") == ["correcting: liquidation is 9.7% away; the floor is 11.0%"]
+    assert [(o.symbol, o.reduce, o.style) for o in placed] == [
+        (symbol, True, Style.IOC) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+    ]
+    parts = [abs(o.lots) / on.lots_of(o.symbol, HIGH[o.symbol]) for o in placed]
+    assert parts == pytest.approx([parts[0]] * 3, abs=0.01)
+    again = [new for one in placed for new in on.tell(*on.fill(one))]
+    assert again == [], "what is under way is not reduced for twice"
+    assert 0.132 <= joint_distance(on) < 0.134
+    assert on.engine.correction is None
+    assert "liquidation is 13.2% away" in on.said("done")[0]
+
+
+def test_relief_that_fills_in_part_goes_on_until_the_exit_level_and_not_just_the_floor() -> None:
+    on, placed = in_danger()
+    again = []
+    for one in placed:
+        half = abs(one.lots) // 2
+        again += on.tell(*on.accept(one), *on.trade(one, half), *on.finish(one, half, "expired"))
+    assert 0.11 < joint_distance(on) < 0.132
+    assert [abs(one.lots) for one in again] == [abs(one.lots) - abs(one.lots) // 2 for one in placed]
+    for one in again:
+        on.tell(*on.fill(one))
+    assert 0.132 <= joint_distance(on) < 0.134
+    assert len(on.said("trigger")) == 1
+
+
+def test_where_one_instrument_does_not_trade_the_others_keep_to_their_part() -> None:
+    on, (first, *others) = in_danger()
+    on.tell(*on.finish(first, 0, "expired"))
+    for one in others:
+        assert on.tell(*on.fill(one)) == []
+    assert joint_distance(on) < 0.132
+    (again,) = on.wait(0.5)
+    assert again.symbol == first.symbol
+    assert first.lots <= again.lots <= first.lots + 4, "less by what the others were rounded by"
+    on.tell(*on.fill(again))
+    assert 0.132 <= joint_distance(on) < 0.134
+
+
+def test_relief_replaces_what_is_under_way_and_leverage_does_not_replace_relief() -> None:
+    on = stage(HIGH, made=policy(limits=Limits(leverage=8.0), targets=replace(SHARES, leverage=7.0)))
+    on.tell(Balance("USDT", 8_600.0, on.now + 1))
+    on.wallet = 7_000.0
+    on.tell(Balance("USDT", 7_000.0, on.now + 2))
+    on.wait(1)
+    causes = on.said("trigger")
+    assert causes == [
+        "correcting: leverage 8.11x is over the limit",
+        "correcting: liquidation is 9.7% away; the floor is 11.0%",
+    ]
+
+
+def test_too_much_maintenance_margin_is_brought_down_to_five_sixths_of_its_limit() -> None:
+    on = stage(made=policy(limits=Limits(maintenance=0.0125)))
+    on.wallet = 9_500.0
+    placed = on.tell(Balance("USDT", 9_500.0, on.now + 1))
+    assert on.said("trigger") == ["correcting: maintenance margin is 1.3% of equity; the limit is 1.2%"]
+    for one in placed:
+        on.tell(*on.fill(one))
+    kept = safety(on.engine).maintenance
+    assert kept == pytest.approx(0.0125 * 5 / 6, rel=0.01)
+    assert kept is not None
+    assert kept <= 0.0125 * 5 / 6
+
+
+def test_a_preview_in_danger_is_that_of_the_relief() -> None:
+    on, _ = in_danger(mode="observe")
+    preview = on.engine.preview(on.now)
+    assert preview is not None
+    assert {leg.reduce for leg in preview[0].legs} == {True}
+    assert len(preview[0].legs) == 3
+
+
+def test_danger_that_cannot_be_cured_is_said_once_in_a_cool_down() -> None:
+    made = policy(targets=Targets(weights={"BTCUSDT": 1.0, "SOLUSDT": "hold"}, leverage=1.0))
+    on = stage({"BTCUSDT": 0.0, "SOLUSDT": 700.0}, made=made)
+    on.wait(30)
+    assert on.said("trigger") == ["correcting: liquidation is 9.1% away; the floor is 11.0%"]
+
+
+def test_without_a_margin_table_nobody_knows_the_danger() -> None:
+    on = stage(HIGH, made=policy(limits=Limits(leverage=20.0), targets=replace(SHARES, leverage=7.0)))
+    on.engine.book.rows[0].tiers = ()
+    assert on.tell(Balance("USDT", 7_000.0, on.now + 1)) == []
+    assert on.said("trigger") == []
 
 
 def test_total_drift_beyond_the_portfolios_band_is_a_reason_as_well() -> None:

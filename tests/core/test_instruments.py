@@ -1,27 +1,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.instruments import Instrument, OffGrid, Tier, maintenance, tier_of
-from tests.core.kit import TIERS, instrument, vectors
+from agent.core.instruments import Instrument, OffGrid
+from tests.core.kit import instrument, vectors
 
 INVERSE = instrument(symbol="BTCUSD", inverse=True, step=Decimal(1), multiplier=Decimal(1), settle="BTC")
-
-
-def table(rows: list[list[float]]) -> tuple[Tier, ...]:
-    """The tiers of [floor, cap, rate] rows, with the deductions that make the table continuous."""
-    tiers: list[Tier] = []
-    for floor, cap, rate in rows:
-        before = tiers[-1] if tiers else Tier(0, 0, rate, 0, 0)
-        deduction = before.deduction + floor * (rate - before.rate)
-        tiers.append(Tier(floor=floor, cap=cap or float("inf"), rate=rate, deduction=deduction, leverage=1))
-    return tuple(tiers)
 
 
 def test_a_quantity_on_the_grid_is_a_whole_number_of_lots() -> None:
@@ -71,6 +60,11 @@ def test_an_inverse_contract_is_worth_its_face_whatever_the_price() -> None:
     assert INVERSE.lots_for(-100_000.0, 50_000.0) == -100_000
 
 
+def test_the_value_in_the_settlement_currency_is_in_coins_for_an_inverse_contract() -> None:
+    assert INVERSE.value(-100_000, 50_000.0) == -2.0
+    assert instrument().value(-150, 60_000.0) == -9_000.0
+
+
 @pytest.mark.parametrize(
     ("lots", "entry", "price", "coins"),
     [(10_000, 8_000, 12_500, 0.45), (1_000, 100, 200, 5.0), (-1_000, 100, 200, -5.0), (1_000, 100, 50, -10.0)],
@@ -85,41 +79,6 @@ def test_profit_of_an_inverse_contract_is_the_published_number_of_coins(
 def test_profit_of_an_inverse_contract_is_as_in_the_vectors(case: Any) -> None:
     given_ = case["input"]
     assert INVERSE.profit(given_["qty_usd"], given_["entry"], given_["exit"]) == pytest.approx(case["expected"])
-
-
-@pytest.mark.parametrize(("notional", "margin"), [(60_000, 250), (1_000_000, 5_550), (10_000, 40)])
-def test_maintenance_margin_is_the_published_figure_of_the_btc_table(notional: float, margin: float) -> None:
-    assert maintenance(TIERS, notional) == pytest.approx(margin)
-
-
-@pytest.mark.parametrize("case", vectors("margin", "mm"))
-def test_maintenance_margin_is_as_in_the_vectors(case: Any) -> None:
-    assert maintenance(table(case["input"]["tiers"]), case["input"]["notional"]) == pytest.approx(case["expected"])
-
-
-@pytest.mark.parametrize("case", vectors("margin", "cum"))
-def test_the_deductions_of_the_vectors_make_the_table_continuous(case: Any) -> None:
-    rows = case["input"]["tiers"]
-    tiers = table(rows)
-    assert [tier.deduction for tier in tiers] == pytest.approx(case["expected"])
-    for tier, following in pairwise(tiers):
-        below = tier.cap * tier.rate - tier.deduction
-        assert maintenance(tiers, tier.cap) == pytest.approx(below)
-        assert below == pytest.approx(tier.cap * following.rate - following.deduction)
-
-
-def test_without_a_table_the_maintenance_margin_is_unknown_and_not_nothing() -> None:
-    assert maintenance((), 1_000.0) is None
-    assert tier_of((), 1_000.0) is None
-
-
-@pytest.mark.parametrize(
-    ("notional", "leverage"), [(0, 125), (49_999, 125), (50_000, 100), (2_999_999, 75), (9_000_000, 75)]
-)
-def test_a_notional_falls_into_the_bracket_that_it_has_reached(notional: float, leverage: int) -> None:
-    tier = tier_of(TIERS, notional)
-    assert tier is not None
-    assert tier.leverage == leverage
 
 
 def test_an_instrument_trades_unless_it_is_said_not_to() -> None:

@@ -12,6 +12,7 @@ from agent.core.book import Book
 from agent.core.costs import Costs
 from agent.core.drift import Bands, Drift, measure
 from agent.core.events import Position, Quote, Side
+from agent.core.margin import EXIT, distances, exposures
 from agent.core.planner import (
     Leg,
     Limits,
@@ -20,6 +21,7 @@ from agent.core.planner import (
     destinations,
     next_row,
     plan,
+    relieved,
     sliced,
     smallest_lots,
     too_small,
@@ -318,10 +320,134 @@ def test_in_hedge_mode_a_reduction_is_not_exempt_from_the_smallest_value() -> No
     assert (first.lots, first.side) == (-20, Side.LONG)
 
 
-# Whatever the portfolio
+# Margin
 
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+def test_an_increase_is_cut_to_what_the_tiers_allow_at_the_leverage_setting() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=2.0)
+    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": -6.0}, equity=1e5)
+    for row in book.rows:
+        row.leverage = 101
+    todo = planned(book, targets, to_target=True)
+    assert lots(todo) == {0: 733, 1: -10_666}, "just below 50,000 each"
+    assert todo.skips == ()
+    book = book_of({"BTCUSDT": 0.833, "ETHUSDT": -17.0}, equity=1e5)
+    for row in book.rows:
+        row.leverage = 101
+    todo = planned(book, targets, to_target=True)
+    assert todo.legs == ()
+    assert [skip.reason for skip in todo.skips] == [
+        f"drift {drift} is outside the band, but the venue's margin tiers allow less than 50,000 at the leverage "
+        "setting of 101x"
+        for drift in ("-25.0%", "+24.5%")
+    ]
+
+
+def test_a_reduction_is_not_cut_by_tiers() -> None:
+    book = book_of({"BTCUSDT": 0.5}, equity=1e4)
+    book.rows[0].leverage = 126
+    assert lots(planned(book, Targets(weights={"BTCUSDT": 1.0}, leverage=1.0), to_target=True)) == {0: -333}
+
+
+def relieved_of(
+    book: Book,
+    targets: Targets = SHARES,
+    under_way: dict[tuple[int, Side], int] | None = None,
+    start: Sequence[int] | None = None,
+    **limits: Any,
+) -> Plan:
+    drift = measure(book, targets, Bands())
+    assert drift is not None
+    begun = [row.lots for row in book.rows] if start is None else start
+    return relieved(book, drift, Limits(**limits), Costs(), begun, under_way or {})
+
+
+def test_relief_reduces_everything_in_proportion_whatever_the_targets() -> None:
+    book = book_of({"BTCUSDT": 0.8, "ETHUSDT": -12.0, "SOLUSDT": 80.0})
+    todo = relieved_of(book)
+    assert all(leg.reduce for leg in todo.legs)
+    assert [leg.instrument for leg in todo.legs] == [0, 1, 2]
+    shares = [todo.goals[i] / w for i, w in enumerate((4.8, -3.6, 1.2))]
+    assert shares == pytest.approx([shares[0]] * 3)
+    assert 0.7 < shares[0] < 0.9
+    assert sum(leg.notional for leg in todo.legs) == pytest.approx((1 - shares[0]) * 96_000, abs=60 + 3 + 150)
+
+
+def test_relief_leaves_alone_what_is_on_hold_and_what_has_no_danger() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=1.0)
+    assert set(lots(relieved_of(book_of({"BTCUSDT": 1.0, "ETHUSDT": 16.0}), targets))) == {0}
+    assert relieved_of(book_of(MISSION)).legs == ()
+    book = book_of({"BTCUSDT": 2.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    book.rows[0].tiers = ()
+    assert relieved_of(book).legs == (), "without a table nobody knows"
+    book = book_of({"BTCUSDT": 2.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    book.rows[1].mark = book.rows[2].instrument = None
+    assert set(lots(relieved_of(book))) == {0}
+
+
+def test_what_reduces_already_counts_as_done() -> None:
+    book = book_of({"BTCUSDT": 1.0, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
+    (bitcoin, ether) = relieved_of(book).legs
+    under_way = {(0, Side.NET): bitcoin.lots}
+    (rest,) = relieved_of(book, under_way=under_way).legs
+    assert rest.instrument == 1
+    assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that BTC was rounded by"
+    assert relieved_of(book, under_way={**under_way, (1, Side.NET): ether.lots}).legs == ()
+
+
+def test_what_is_below_its_part_already_is_not_reduced_and_what_has_grown_is() -> None:
+    book = book_of({"BTCUSDT": 1.0, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
+    (bitcoin, ether) = relieved_of(book).legs
+    half = book_of({"BTCUSDT": 1.0 + bitcoin.lots / 1000, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
+    (rest,) = relieved_of(half, start=(1_000, 14_000, 0)).legs
+    assert rest.instrument == 1
+    assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that BTC was rounded by"
+    assert lots(relieved_of(book, start=(500, -14_000, 0))) == {0: bitcoin.lots, 1: ether.lots}
+
+
+def test_relief_comes_in_slices_too() -> None:
+    book = book_of({"BTCUSDT": 1.6, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    assert lots(relieved_of(book, order_notional=3_000.0)) == {0: -50}
+
+
+def test_in_hedge_mode_relief_reduces_the_larger_row() -> None:
+    book = book_of({"BTCUSDT": 1.8}, hedge=True)
+    book.apply(Position(0, Side.SHORT, -100, 60_000.0, START), START)
+    (one,) = relieved_of(book, Targets(weights={"BTCUSDT": 1.0})).legs
+    assert (one.side, one.reduce) == (Side.LONG, True)
+    assert one.lots < 0
+    dust = book_of({"BTCUSDT": 0.001}, equity=1.0, hedge=True)
+    assert relieved_of(dust, Targets(weights={"BTCUSDT": 1.0})).legs == (), "below the smallest order"
+
+
+@given(st.tuples(*[st.floats(-8, 8)] * 3), st.booleans(), st.sampled_from([0.05, 0.11, 0.2]), st.booleans())
+def test_after_relief_the_exit_level_holds_and_no_more_than_a_lot_of_each_is_lost_to_rounding(
+    weights: tuple[float, float, float], hold: bool, floor: float, hedge: bool
+) -> None:
+    prices = {"BTCUSDT": 60_000.0, "ETHUSDT": 3_000.0, "SOLUSDT": 150.0}
+    book = book_of({s: w * 1e4 / prices[s] for s, w in zip(SYMBOLS, weights, strict=True)}, equity=1e4, hedge=hedge)
+    shares: dict[str, Any] = {"BTCUSDT": 0.5, "ETHUSDT": 0.5, "SOLUSDT": "hold" if hold else 0.0}
+    todo = relieved_of(book, Targets(weights=shares), liquidation_distance=floor)
+    after = exposures(book, {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
+    before = exposures(book)
+    assert after is not None
+    assert before is not None
+    if not todo.legs:
+        return
+    all_gone = not any(one.long or one.short for one in after[: 2 if hold else 3])
+    too_small = hedge and len(todo.legs) < sum(1 for one in before[: 2 if hold else 3] if one.long or one.short)
+    away = distances(1e4, after).joint
+    assert away is None or away >= EXIT * floor - 1e-9 or all_gone or too_small
+    less = exposures(book, {(leg.instrument, leg.side): leg.lots + (1 if leg.lots < 0 else -1) for leg in todo.legs})
+    assert less is not None
+    if not too_small:
+        assert (distances(1e4, less).joint or 9.0) <= EXIT * floor + 1e-9, "a lot less of each would not have done"
+
+
+# Whatever the portfolio
 
 
 @st.composite

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import chain, combinations
 from math import inf, nan
 from typing import Any
 
@@ -12,6 +13,7 @@ from agent.core.book import Book
 from agent.core.costs import Costs
 from agent.core.drift import Bands, measure
 from agent.core.events import Ended, Filled, Leverage, Listed, Lost, Mark, Mode, Position, Positions, Side, Tiers
+from agent.core.margin import exposures, joint
 from agent.core.orders import Blotter
 from agent.core.planner import Leg, Limits, plan
 from agent.core.risk import ALWAYS, INCREASES, PASSING, POSITIONS_AGE_S, Refusal, Situation, judge, worst_notionals
@@ -68,8 +70,8 @@ def test_every_gate_has_a_test_here() -> None:
     names = {gate.__name__ for gate in ALWAYS + INCREASES}
     assert names == {
         "tradable", "fresh_price", "alone", "settled", "not_halted", "reductions_first", "all_prices_fresh",
-        "positions_known", "no_strangers", "leverage_limit", "asset_limit", "margin_limit", "turnover_limit",
-        "order_rate",
+        "positions_known", "no_strangers", "leverage_limit", "asset_limit", "tier_limit", "margin_limit",
+        "liquidation_limit", "turnover_limit", "order_rate",
     }  # fmt: skip
     assert {gate.__name__ for gate in PASSING} == {"alone", "settled", "reductions_first"}
 
@@ -260,7 +262,7 @@ def test_one_instruments_share_is_limited_give_or_take_a_lot() -> None:
 
 @pytest.mark.parametrize("missing", ["mark", "positions", "gross"])
 def test_without_a_value_to_compare_with_the_share_is_unknown(missing: str) -> None:
-    from agent.core.risk import asset_limit, margin_limit
+    from agent.core.risk import asset_limit, leverage_limit
 
     s = situation(targets=replace(SHARES, leverage=0.0) if missing == "gross" else SHARES)
     if missing == "mark":
@@ -268,7 +270,7 @@ def test_without_a_value_to_compare_with_the_share_is_unknown(missing: str) -> N
         s.book.rows[1].holdings.clear()
     if missing == "positions":
         s.book.rows[0].mark = None
-        assert margin_limit(INCREASE, s) == "the value of a position is unknown"
+        assert leverage_limit(INCREASE, s) == "the value of a position is unknown"
     assert asset_limit(INCREASE, s) == "the value of a position is unknown"
 
 
@@ -281,10 +283,89 @@ def test_without_the_margin_table_or_the_leverage_setting_nothing_increases() ->
     assert "SOLUSDT is not known yet" in refused(INCREASE, s).reason
 
 
-def test_a_leverage_setting_above_the_bracket_is_refused() -> None:
+def test_above_the_tiers_of_its_leverage_setting_a_leg_is_refused_and_the_tier_is_named() -> None:
     s = situation()
     s.book.apply(Leverage(instrument=1, leverage=126), START)
-    assert "allows 125x; its leverage setting is 126x" in refused(INCREASE, s).reason
+    reason = "7,422 falls into the tier from 0 to 50,000, which allows 125x; its leverage setting is 126x"
+    assert refused(INCREASE, s) == Refusal(gate="tier limit", instrument=1, reason=reason, passing=False)
+    s.book.apply(Leverage(instrument=1, leverage=101), START)
+    s.book.apply(Leverage(instrument=0, leverage=126), START)
+    assert judge(INCREASE, s) is None, "what is held elsewhere does not grow by it"
+    rich = situation(book_of({"BTCUSDT": 0.1, "ETHUSDT": 16.6, "SOLUSDT": 0.0}, equity=1e5))
+    rich.book.apply(Leverage(instrument=1, leverage=101), START)
+    assert judge(leg(1, 66), rich) is None
+    assert refused(leg(1, 67), rich).gate == "tier limit"
+
+
+def test_where_an_order_is_under_way_it_counts_toward_the_tier() -> None:
+    from agent.core.risk import tier_limit
+
+    s = situation(book_of({"BTCUSDT": 0.1, "ETHUSDT": 16.0, "SOLUSDT": 0.0}, equity=1e5))
+    s.book.apply(Leverage(instrument=1, leverage=101), START)
+    assert tier_limit(leg(1, 66), s) is None
+    s.blotter = blotter(order("o1", instrument=1, lots=600), order("o2", instrument=1, lots=-9_000))
+    assert "falls into the tier from 50,000 to 600,000" in (tier_limit(leg(1, 67), s) or "")
+
+
+@pytest.mark.parametrize(("leverage", "gate"), [(3.0, None), (5.0, None), (8.0, None), (9.0, "liquidation limit")])
+def test_liquidation_must_stay_at_its_distance(leverage: float, gate: str | None) -> None:
+    book = book_of({"BTCUSDT": leverage / 6 - 0.01, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    refusal = judge(leg(0, 10), situation(book, replace(SHARES, leverage=20.0), limits=Limits(leverage=20)))
+    assert (refusal and refusal.gate) == gate
+    if refusal:
+        assert refusal.reason == "liquidation could come within 10.7% of the present prices; the floor is 11.0%"
+
+
+def test_liquidation_is_judged_on_the_worst_of_what_is_under_way() -> None:
+    """All together they would leave room, but any part of them may be all that fills."""
+    from agent.core.risk import liquidation_limit
+
+    s = situation(book_of({"BTCUSDT": 0.8, "ETHUSDT": 0.0, "SOLUSDT": 0.0}), limits=Limits(leverage=20))
+    assert liquidation_limit(leg(1, 10_000), s) is None
+    s.blotter = blotter(order("o1", instrument=0, lots=300), order("o2", instrument=0, lots=-900))
+    assert liquidation_limit(leg(1, 10_000), s) is not None
+
+
+@given(
+    st.tuples(st.integers(-900, 900), st.integers(-9_000, 9_000), st.integers(-150, 150)),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-400, 400).filter(bool)), max_size=3),
+    st.sampled_from([0.05, 0.11, 0.3]),
+    st.booleans(),
+)
+def test_whatever_the_gates_let_pass_margin_holds_for_any_part_that_fills(
+    lots: tuple[int, int, int], live: list[tuple[int, int]], floor: float, hedge: bool
+) -> None:
+    book = book_of({"BTCUSDT": lots[0] / 1000, "ETHUSDT": lots[1] / 1000, "SOLUSDT": lots[2]}, hedge=hedge)
+    s = situation(book, limits=Limits(leverage=20, maintenance=0.02, liquidation_distance=floor))
+
+    def side(size: int) -> Side:
+        return Side.NET if not hedge else Side.LONG if size > 0 else Side.SHORT
+
+    s.blotter = blotter(*(order(f"o{n}", instrument=i, lots=size, side=side(size)) for n, (i, size) in enumerate(live)))
+    todo = plan(book, s.drift, Bands(), s.limits, Costs(), to_target=True, maker=False)
+    trades = [((i, side(size)), size) for i, size in live]
+    passed = [one for one in todo.legs if not one.reduce and sends(one, s)]
+    if not passed:
+        return
+    trades += [((one.instrument, one.side), one.lots) for one in passed]
+    for part in chain.from_iterable(combinations(trades, count) for count in range(len(trades) + 1)):
+        changes: dict[tuple[int, Side], int] = {}
+        for row, size in part:
+            changes[row] = changes.get(row, 0) + size
+        after = exposures(book, changes)
+        assert after is not None
+        away = joint(10_000.0, [[one] for one in after])
+        assert away is None or away >= floor - 1e-9
+        assert sum(one.maintenance for one in after) <= 0.02 * 10_000 + 1e-6
+        assert sum(one.initial for one in after) <= 10_000 + 1e-6
+
+
+def sends(one: Leg, s: Situation) -> bool:
+    """Whether the gates let a leg pass; if so, it is under way from now on."""
+    if judge(one, s) is not None:
+        return False
+    s.blotter.add(order(f"leg{one.instrument}", instrument=one.instrument, lots=one.lots, side=one.side), START)
+    return True
 
 
 def test_initial_margin_must_fit_into_equity() -> None:

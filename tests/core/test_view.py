@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from agent.core.drift import Bands
 from agent.core.engine import Policy
 from agent.core.events import Funding, Position, Side
+from agent.core.planner import Leg as Planned
 from agent.core.targets import Targets
-from agent.core.view import look
+from agent.core.view import look, safety
 from tests.core.kit import MISSION, START, THIRDS, S, Stage, order
 
 POLICY = Policy(mode="paper", targets=Targets(weights=dict(THIRDS), leverage=3.0))
@@ -58,6 +59,20 @@ def test_what_is_known_is_shown() -> None:
     assert (limit.price, limit.quantity, limit.side, limit.age_s) == ("60000.1", "0.010", "buy", 1.0)
     assert market.price is None
     assert view.unresolved == 0
+
+
+def test_liquidation_is_shown_for_all_at_once_and_for_the_worst_alone() -> None:
+    on = Stage(POLICY, MISSION).ready()
+    view = look(on.engine, on.now)
+    assert view.liquidation == pytest.approx((1 - 0.012) / (3 * 0.996))
+    assert view.liquidation_symbol == "BTCUSDT"
+    assert view.liquidation_alone == pytest.approx((10_000 - 120) / (19_500 * 0.996))
+    assert view.liquidation_floor == 0.11
+    sold = Planned(instrument=0, side=Side.NET, lots=-325, reduce=True, notional=19_500.0, cost=None)
+    after = safety(on.engine, [sold])
+    assert after.liquidation == pytest.approx((10_000 - 42) / (10_500 * 0.996))
+    assert (after.liquidation_alone, after.liquidation_symbol) == (None, None)
+    assert after.maintenance == pytest.approx(0.0042)
 
 
 def test_while_a_part_is_unknown_so_is_the_maintenance_margin() -> None:

@@ -15,12 +15,13 @@ import pytest
 from agent.core.costs import Costs
 from agent.core.drift import Bands
 from agent.core.engine import Decision, Policy
-from agent.core.events import Command, Fact, Fault, Filled, Lost, Mode, Position, Refused, Side
+from agent.core.events import Balance, Command, Fact, Fault, Filled, Lost, Mode, Position, Refused, Side
 from agent.core.orders import Order, State
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Ask, Cancel, What
+from agent.core.view import safety
 from tests.core.kit import PRICES, START, S, Stage
 
 HERE = Path(__file__).parent
@@ -137,6 +138,11 @@ class Scene:
         if self.stage is not None:
             self.on.tell(*self.on.marks())
 
+    def transfer(self, amount: str) -> None:
+        """transfer -1600: so much leaves the account; without a minus it comes in"""
+        self.on.wallet += float(amount)
+        self.on.tell(Balance("USDT", self.on.wallet, self.on.venue_now))
+
     def stall(self, symbol: str) -> None:
         """stall BTC: its price stream falls silent"""
         self.on.frozen.add(self.index(symbol))
@@ -212,7 +218,9 @@ class Scene:
         for symbol, weight, target, d in rows:
             goal = "hold" if target is None else f"{target:+.3f}"
             lines.append(f"{symbol.removesuffix('USDT')} weight {weight:+.3f} target {goal} drift {d:+.1%}")
-        return [*lines, f"leverage {drift.leverage:.2f}x, {self.on.engine.posture}"]
+        away = safety(self.on.engine).liquidation
+        near = "" if away is None or away > 0.15 else f", liquidation {away:.1%} away"
+        return [*lines, f"leverage {drift.leverage:.2f}x{near}, {self.on.engine.posture}"]
 
     # Small things
 

@@ -119,6 +119,9 @@ positions = {{ BTCUSDT = 0.1 }}
         False,
     ]
     assert all(leg["cost"]["fee"] > 0 for leg in planned["plan"]["legs"])
+    assert "After these trades: margin " in shown.stdout
+    assert 0.4 < planned["after"]["liquidation"] < 0.7
+    assert planned["after"]["liquidation_symbol"] == "BTCUSDT"
     assert not exchange.ledger.orders
 
 

@@ -1,0 +1,239 @@
+"""Margin: what the venue's own tables ask for, and how far prices may move before it liquidates.
+
+An account is liquidated when equity no longer covers the maintenance margin of all its positions. Both change with
+prices, so the distance is the smallest move s at which equity less losses meets the maintenance margin *after* the
+move: ``E + s·Σβ·N <= Σ MM(|N|·(1 + β·s))``. Amounts are in the settlement currency, at mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil, inf
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.core.book import Book, Row
+from agent.core.events import Side
+from agent.core.instruments import Tier
+
+EXIT = 1.2
+"""What was in danger is brought this much further away than where danger begins, so that it does not return at once."""
+FURTHEST_RISE = 1e6
+"""A rise by so many times its price does not happen; a fall ends at a price of nought."""
+
+
+def maintenance(tiers: tuple[Tier, ...], notional: float) -> float | None:
+    """Maintenance margin of an absolute ``notional``, the largest line of the table; None without a table."""
+    return max([tier.rate * notional - tier.deduction for tier in tiers], default=None)
+
+
+def tier_of(tiers: tuple[Tier, ...], notional: float) -> Tier | None:
+    """The bracket an absolute ``notional`` falls into; the last one above the table, None without a table."""
+    for tier in tiers:
+        if notional < tier.cap:
+            return tier
+    return tiers[-1] if tiers else None
+
+
+def most_value(row: Row) -> float:
+    """What a position must stay below at its leverage setting; infinite while that or the table is unknown."""
+    if row.leverage is None or not row.tiers:
+        return inf
+    return max((tier.cap for tier in row.tiers if tier.leverage >= row.leverage), default=0.0)
+
+
+def most_lots(row: Row) -> float:
+    """The same in whole lots."""
+    assert row.instrument is not None, "lots are lots of a grid"
+    assert row.mark is not None, "nothing is sized without a price"
+    most = most_value(row) / row.instrument.value(1, row.mark.price)
+    return most if most == inf else max(0, ceil(most) - 1)
+
+
+class Exposure(Struct, frozen=True):
+    """What is held of one instrument. In one-way mode one of ``long`` and ``short`` is nought."""
+
+    long: float = 0.0
+    short: float = 0.0
+    """Absolute."""
+    tiers: tuple[Tier, ...] = ()
+    leverage: int | None = None
+    inverse: bool = False
+
+    @property
+    def falls(self) -> bool:
+        """Whether a falling price is the one that hurts."""
+        return self.long > self.short
+
+    @property
+    def maintenance(self) -> float:
+        """Maintenance margin now."""
+        return self.taken(0.0)
+
+    @property
+    def initial(self) -> float:
+        """Initial margin at the leverage setting; infinite while that is unknown."""
+        if not self.long and not self.short:
+            return 0.0
+        return (self.long + self.short) / self.leverage if self.leverage else inf
+
+    def taken(self, move: float) -> float:
+        """What a relative ``move`` of the price takes from equity: the loss, and the maintenance margin after it."""
+        factor, net = 1.0 + max(move, -1.0), self.long - self.short
+        if self.inverse:  # a value in coins is face value over price
+            factor = 1.0 / max(factor, 1e-12)
+            loss = net * (factor - 1.0)
+        else:
+            loss = net * (1.0 - factor)
+        if self.long:
+            loss += maintenance(self.tiers, self.long * factor) or 0.0
+        if self.short:
+            loss += maintenance(self.tiers, self.short * factor) or 0.0
+        return loss
+
+    def against(self, distance: float) -> float:
+        """What a move by ``distance`` takes in the direction that takes more."""
+        if not self.short:
+            return self.taken(-distance)
+        if not self.long:
+            return self.taken(distance)
+        return max(self.taken(-distance), self.taken(distance))
+
+    def scaled(self, scale: float) -> Exposure:
+        """With its net scaled down by trading the larger side alone, as orders do."""
+        less = (1.0 - scale) * (self.long - self.short)
+        return replace(self, long=self.long - max(0.0, less), short=self.short + min(0.0, less))
+
+
+def exposure(row: Row, lots: Mapping[Side, int] | None = None) -> Exposure | None:
+    """What is held of an instrument, or would be with these signed ``lots`` by position row.
+
+    None while something is held whose grid, mark or margin table is not known.
+    """
+    held = [holding.lots for holding in row.holdings.values()] if lots is None else list(lots.values())
+    if not any(held):
+        return Exposure()
+    if row.instrument is None or row.mark is None or not row.tiers:
+        return None
+    one = row.instrument.value(1, row.mark.price)
+    return Exposure(
+        long=one * sum([size for size in held if size > 0]),
+        short=-one * sum([size for size in held if size < 0]),
+        tiers=row.tiers,
+        leverage=row.leverage,
+        inverse=row.instrument.inverse,
+    )
+
+
+def exposures(book: Book, changes: Mapping[tuple[int, Side], int] | None = None) -> list[Exposure] | None:
+    """The whole portfolio in instrument order, with ``changes`` in lots as if they had traded; None: see `exposure`."""
+    found = []
+    for index, row in enumerate(book.rows):
+        lots = None
+        if changes:
+            lots = {side: holding.lots for side, holding in row.holdings.items()}
+            for (where, side), more in changes.items():
+                if where == index:
+                    lots[side] = lots.get(side, 0) + more
+        one = exposure(row, lots)
+        if one is None:
+            return None
+        found.append(one)
+    return found
+
+
+def distance(equity: float, taken: Callable[[float], float], furthest: float) -> float | None:
+    """The smallest move at which what it takes uses up equity; None when that is never, 0 when it is so already.
+
+    What is left is concave in the move, so it has one root; bisection finds it to the last digit.
+    """
+    if equity <= taken(0.0):
+        return 0.0
+    low, high = 0.0, 1.0
+    while equity > taken(high):
+        if high >= furthest:
+            return None
+        low, high = high, min(2.0 * high, furthest)
+    while low < (middle := (low + high) / 2.0) < high:
+        low, high = (low, middle) if equity <= taken(middle) else (middle, high)
+    return high
+
+
+class Distances(Struct, frozen=True):
+    """How far prices may move before liquidation, as fractions of their present values; None: never."""
+
+    alone: tuple[float | None, ...]
+    """Each instrument alone, against the position in it."""
+    down: float | None
+    up: float | None
+    joint: float | None
+    """Every instrument at once, each against the position in it: pessimistic for a hedged portfolio, on purpose."""
+
+    @property
+    def nearest(self) -> tuple[int, float] | None:
+        """The instrument that alone is nearest to liquidating the account, and its distance."""
+        known = [(away, index) for index, away in enumerate(self.alone) if away is not None]
+        return (min(known)[1], min(known)[0]) if known else None
+
+
+def distances(equity: float, held: Sequence[Exposure]) -> Distances:
+    """All liquidation distances of a portfolio."""
+    kept = [one.maintenance for one in held]
+    rest = [equity - sum(kept) + own for own in kept]
+    return Distances(
+        alone=tuple(distance(e, one.against, _furthest([one])) for e, one in zip(rest, held, strict=True)),
+        down=distance(equity, lambda s: sum(one.taken(-s) for one in held), 1.0),
+        up=distance(equity, lambda s: sum(one.taken(s) for one in held), FURTHEST_RISE),
+        joint=joint(equity, [[one] for one in held]),
+    )
+
+
+def joint(equity: float, cases: Sequence[Sequence[Exposure]]) -> float | None:
+    """The joint adverse distance when each instrument may be in any of several ``cases``, the worst of them counted."""
+    every = [one for options in cases for one in options]
+    return distance(
+        equity, lambda s: sum(max(one.against(s) for one in options) for options in cases), _furthest(every)
+    )
+
+
+def _furthest(held: Sequence[Exposure]) -> float:
+    return 1.0 if any(one.falls for one in held) else FURTHEST_RISE
+
+
+def danger(equity: float, held: Sequence[Exposure], floor: float, most: float) -> str | None:
+    """Why everything must be reduced at once, if so.
+
+    ``floor`` is the smallest joint adverse distance, ``most`` the largest maintenance margin over equity.
+    """
+    if sum([one.against(floor) for one in held]) > equity:
+        away = joint(equity, [[one] for one in held]) or 0.0
+        return f"liquidation is {away:.1%} away; the floor is {floor:.1%}"
+    kept = sum([one.maintenance for one in held])
+    if kept > most * equity:
+        return f"maintenance margin is {kept / equity:.1%} of equity; the limit is {most:.1%}"
+    return None
+
+
+def relief(equity: float, held: Sequence[Exposure], room: Sequence[float | None], floor: float, most: float) -> float:
+    """The largest part, 0 to 1, of what there was at the start that leaves the account beyond both exit levels.
+
+    ``room`` is how many times its present net each instrument had at the start, at least 1; None where it is not to be
+    touched. What is below its part already stays as it is. The exit levels are ``floor`` times `EXIT` and ``most`` over
+    `EXIT`; 0 also where what is not to be touched is too much.
+    """
+
+    def fits(scale: float) -> bool:
+        left = [
+            one if more is None else one.scaled(min(1.0, scale * more)) for one, more in zip(held, room, strict=True)
+        ]
+        covered = sum(one.against(EXIT * floor) for one in left) <= equity
+        return covered and sum(one.maintenance for one in left) <= most * equity / EXIT
+
+    if fits(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
