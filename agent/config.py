@@ -511,7 +511,8 @@ class _Reader:
 
     def _state(self) -> str:
         given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        return given or os.path.expanduser(f"~/.local/state/trimtab/{self.path.stem}")
+        home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return given or os.path.expanduser(f"{home}/trimtab/{self.path.stem}")
 
     # What must fit together
 

@@ -266,7 +266,8 @@ def status(state: Folder = None, as_json: Json = False) -> None:
     view = msgspec.json.decode(raw, type=View)
     records = Journal.read(folder / "journal.db")
     notes = [(made.at, note) for made in _decisions(records, None, 8) for note in made.notes]
-    out.print(screen.live(view, notes[-12:], f"trimtab · {folder} · as of {screen.clock(view.at)} UTC"))
+    label = "DEMO" if state_home() / "demo" in folder.parents else None
+    out.print(screen.live(view, notes[-12:], f"trimtab · {folder} · as of {screen.clock(view.at)} UTC", label))
 
 
 @app.command()

@@ -244,7 +244,7 @@ class Demo:
         title = f"trimtab demo · local {self.options.venue} exchange · {market} at {self.options.speed:g}x"
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(screen.live(agent.view(), list(self.notes), title, "DEMO"), refresh=True)
+                live.update(screen.live(agent.view(), list(self.notes), title, "DEMO", "Ctrl-C ends"), refresh=True)
                 await asyncio.sleep(0.2)
 
     async def _print(self, agent: Agent, console: Console) -> None:

@@ -167,15 +167,15 @@ def told(notes: Iterable[tuple[int, Note]]) -> Text:
     return text
 
 
-def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str | None = None) -> Panel:
-    """The whole live view."""
+def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str | None = None, end: str = "") -> Panel:
+    """The whole live view; ``end`` says how to leave it."""
     parts: list[RenderableType] = [
         header(view, label),
         legs(view),
         Panel(orders(view), title="orders", title_align="left", border_style="dim"),
         Panel(told(notes), title="decisions", title_align="left", border_style="dim"),
     ]
-    return Panel(Group(*parts), title=title, title_align="left", subtitle="Ctrl-C ends", subtitle_align="right")
+    return Panel(Group(*parts), title=title, title_align="left", subtitle=end, subtitle_align="right")
 
 
 def verdict(found: Verdict) -> str:

@@ -338,7 +338,9 @@ class Engine:
     def _halt(self, reason: str) -> None:
         if self.halted != reason:
             self.halted = reason
-            self._note("halt", f"halted: {reason}. Nothing increases until a person has seen to it and restarts")
+            self._note(
+                "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
+            )
 
     # What to ask
 

@@ -523,6 +523,7 @@ def test_the_state_is_named_after_the_file_unless_the_service_manager_says_where
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", "/home/ann")
     assert parse(WEIGHTS, Path("/etc/main.toml")).state == "/home/ann/.local/state/trimtab/main"
     assert parse(with_key("state", '"~/trimtab"'), PATH).state == "/home/ann/trimtab"
