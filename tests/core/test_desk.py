@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from agent.core.desk import KEY_PATIENCE_NS, Answer, Closed, Desk, Frame, Input, Opened, Silence, Step, Tick, Told
 from agent.core.engine import Engine, Policy
@@ -17,7 +18,7 @@ from agent.core.events import (
 from agent.core.limits import SHARE
 from agent.core.paper import Paper, PaperAccount
 from agent.core.targets import Targets
-from agent.core.venue import Ask, Bucket, Call, Dialect, Lane, Open, Place, Reply, Say, Shut, What
+from agent.core.venue import Ask, Bucket, Call, Cancel, Dialect, Lane, Open, Place, Reply, Say, Shut, What
 from tests.core.kit import MISSION, MS, START, THIRDS, Parrot, S, Stage, instrument
 
 POLICY = Policy(mode="live", targets=Targets(weights=dict(THIRDS), leverage=3.0))
@@ -163,6 +164,7 @@ def test_a_reply_that_holds_a_secret_is_recorded_as_its_stand_in() -> None:
     floor.take(*[floor.answer(call) for call in floor.calls()])
     (key,) = floor.calls(What.KEY)
     assert floor.desk.conceal(Answer(key.tag, Reply(200, {}, b"the key"))) == "a key"
+    assert floor.desk.conceal(Answer(key.tag, Reply(401, {}, b"no"))) is None, "the words of a refusal are kept"
     assert floor.desk.conceal(Tick()) is None
 
 
@@ -229,6 +231,30 @@ def test_an_order_that_waited_for_budget_until_its_time_was_over_is_never_sent()
     sent = [call.request.order.id for call in floor.parrot.calls if isinstance(call.request, Place)]
     assert live[0].id not in sent
     assert not [order for order in floor.desk.engine.blotter.live() if order.id == live[0].id]
+
+
+@pytest.mark.parametrize("command", ["pause", "stop"])
+def test_an_order_that_waits_for_budget_is_judged_again_before_it_leaves(command: str) -> None:
+    floor = Floor().ready()
+    floor.tell(Throttled(until=floor.now + 8 * S, banned=False, reason="429"))
+    for _ in range(7):
+        floor.tell(*floor.stage.marks(), after=S)
+    assert len(floor.desk.engine.blotter.live()) == 1
+    floor.take(Told(command))
+    for _ in range(3):
+        floor.tell(*floor.stage.marks(), after=S)
+    assert not [call for call in floor.parrot.calls if isinstance(call.request, Place)]
+    assert not floor.desk.engine.blotter.live()
+
+
+def test_an_observer_asks_and_does_nothing_else_whatever_was_decided() -> None:
+    floor = Floor().ready()
+    engine = floor.desk.engine
+    engine.policy = replace(engine.policy, mode="observe")
+    request = Cancel(order="x", instrument=0)
+    floor.desk.lanes.put(request, floor.desk.dialect.weigh(request))
+    floor.take(after=S)
+    assert not [call for call in floor.parrot.calls if not isinstance(call.request, Ask)]
 
 
 def test_an_order_is_given_to_the_wire_once_whatever_becomes_of_its_reply() -> None:

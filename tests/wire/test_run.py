@@ -26,7 +26,7 @@ from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Credentials, Secret
 from agent.core.view import View
-from agent.journal import Journal
+from agent.journal import Journal, JournalFailed
 from agent.run import Agent
 from tests.wire.test_demo import ROOT
 
@@ -216,3 +216,24 @@ async def test_the_status_file_is_whole_at_every_moment(mode: str, tmp_path: Pat
         await until(lambda: (tmp_path / "status.json").exists())
         assert not (tmp_path / "status.partial").exists()
         assert agent.view().mode == mode
+
+
+async def test_a_journal_that_fails_ends_the_run_in_order_and_cancels_what_rests(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    placed = []
+
+    async def break_the_journal(server: Server) -> None:
+        chosen = replace(portfolio(server), execution=Execution(style="maker", patience_s=600))
+        async with running(chosen, server, tmp_path) as agent:
+            await until(lambda: bool(exchange.snapshot(DEMO_KEY).open_orders))
+            agent.journal._failed = "the disk is full"
+            agent.tell("resync")
+            await until(lambda: not exchange.snapshot(DEMO_KEY).open_orders)
+            placed.append(len(exchange.ledger.orders))
+            await asyncio.sleep(0.5)
+
+    async with await serve(exchange) as server:
+        with pytest.raises(JournalFailed):
+            await break_the_journal(server)
+    assert placed == [len(exchange.ledger.orders)]
+    Journal(tmp_path / "journal.db").close()
