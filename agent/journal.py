@@ -27,7 +27,7 @@ from agent.core.orders import Order
 
 APPLICATION: Final = 0x7472696D
 """``trim``: marks the file as ours."""
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the tables below."""
 BUSY_MS: Final = 250
 CURE: Final = "stop, keep the file and restore a backup; without one, move it away and check open orders by hand"
@@ -59,6 +59,17 @@ CREATE TABLE orders (
 CREATE INDEX orders_unresolved ON orders (state) WHERE state <> 'done';
 CREATE INDEX orders_by_age ON orders (epoch, seq);
 """
+
+MEMORY: Final = """
+CREATE TABLE memory (
+    mode TEXT PRIMARY KEY,
+    at INTEGER NOT NULL,
+    record TEXT NOT NULL
+) STRICT;
+"""
+
+UPGRADES: Final = {1: MEMORY}
+"""What leads from a version to the next."""
 
 
 class JournalError(Exception):
@@ -134,6 +145,11 @@ class Records:
         )
         return self._orders(found)
 
+    def memory(self, mode: str) -> bytes | None:
+        """What the last run in this mode remembered, as JSON; None if nothing."""
+        found = self._rows("SELECT record FROM memory WHERE mode = ?", (mode,))
+        return found[0][0].encode() if found else None
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -193,8 +209,10 @@ class Journal(Records):
         self._epoch = int(epoch)
         return self._epoch
 
-    def append(self, now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool) -> None:
-        """Write a decision, as JSON, and the orders as they are after it: both or neither.
+    def append(
+        self, now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool, memory: bytes | None = None
+    ) -> None:
+        """Write a decision, as JSON, the orders as they are after it, and what to remember if given: all or nothing.
 
         ``urgent``: it has orders to send, and is on disk on return, with all that came before. Otherwise it is there
         after the next urgent append or `flush`. Raises `JournalFailed`, and from then on always.
@@ -209,8 +227,22 @@ class Journal(Records):
                 "ON CONFLICT (id) DO UPDATE SET at = excluded.at, state = excluded.state, record = excluded.record",
                 rows,
             )
+            if memory is not None:
+                self._remember(memory, now)
             if urgent:
                 self._db.execute("COMMIT")
+
+    def remember(self, memory: bytes, now: int) -> None:
+        """Write down, as JSON, what the next run in this mode has to know; it replaces what was remembered before."""
+        with self._writing():
+            self._remember(memory, now)
+
+    def _remember(self, memory: bytes, now: int) -> None:
+        self._db.execute(
+            "INSERT INTO memory SELECT mode, ?, ? FROM runs WHERE epoch = ? "
+            "ON CONFLICT (mode) DO UPDATE SET at = excluded.at, record = excluded.record",
+            (now, memory.decode(), self._epoch),
+        )
 
     def flush(self) -> None:
         """Commit and sync what is not urgent; to be called about once a second."""
@@ -273,10 +305,14 @@ def _own(path: Path) -> apsw.Connection:
     with _opened(path, apsw.SQLITE_OPEN_READWRITE) as db:
         if db.pragma("schema_version") == 0 and db.pragma("application_id") == 0:
             with db:
-                db.execute(SCHEMA)
+                db.execute(SCHEMA + MEMORY)
                 db.pragma("application_id", APPLICATION)
                 db.pragma("user_version", VERSION)
         _recognise(db, path)
+        while (version := db.pragma("user_version")) in UPGRADES:
+            with db:
+                db.execute(UPGRADES[version])
+                db.pragma("user_version", version + 1)
         if db.pragma("journal_mode", "wal") != "wal":
             raise Unusable(f"{path}: its file system can't hold a journal; name a state directory on a local disk")
         db.pragma("synchronous", "full")
@@ -290,7 +326,7 @@ def _recognise(db: apsw.Connection, path: Path) -> None:
     if db.pragma("application_id") != APPLICATION:
         raise Unusable(f"{path}: is not a journal of trimtab; name another state directory")
     version = db.pragma("user_version")
-    if version != VERSION:
+    if version != VERSION and version not in UPGRADES:
         raise Unusable(f"{path}: has version {version}, this trimtab knows {VERSION}; use the one that wrote it")
 
 

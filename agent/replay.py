@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from agent.config import Portfolio, parse, schedule_of
+from agent.config import Portfolio, blackout_of, parse, schedule_of
 from agent.core.desk import Desk
 from agent.core.engine import Engine, Policy
 from agent.core.venue import Dialect
@@ -45,6 +45,8 @@ def policy_of(portfolio: Portfolio) -> Policy:
         costs=portfolio.costs,
         economy=portfolio.economy,
         execution=portfolio.execution,
+        funding=portfolio.funding,
+        pairs=portfolio.pairs,
     )
 
 
@@ -57,7 +59,9 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         answers=dialect.answers,
         streams=dialect.sockets,
         schedule=schedule_of(portfolio.triggers),
+        blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
+        memory=header.memory,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
 

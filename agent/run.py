@@ -16,17 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from agent import notify
 from agent.clock import Clock
 from agent.config import Portfolio, render
 from agent.core.desk import Input, Step, Tick, Told
-from agent.core.engine import Decision
+from agent.core.engine import Decision, Memory
 from agent.core.orders import S
+from agent.core.targets import Given
 from agent.core.venue import Batch, Call, Dialect, Place
 from agent.core.view import View, look
+from agent.feed import Feed
 from agent.journal import Journal, JournalFailed
 from agent.replay import desk_of
+from agent.secrets import resolve
 from agent.tape import Header, Recorder
 from agent.transport import Transport
 
@@ -35,6 +39,8 @@ log = logging.getLogger(__name__)
 VERSION = version("trimtab")
 CHORES_S = 1.0
 """How often the journal and the tape are flushed, the status written and the kill file looked for."""
+REMEMBER_S = 60.0
+"""How often what the next run should know is written down, besides whenever the strategies' ledgers change."""
 STOP_S = 20.0
 """How long a stop may take to learn the fate of orders: with what closing takes, below the 30 s that systemd grants."""
 YEAR_2025 = 1_735_689_600 * S
@@ -82,6 +88,7 @@ class Agent:
         self._broken: JournalFailed | None = None
         self._broke = asyncio.Event()
         self._killed = False
+        self._remember_at = 0
         self._ready = False
         self._shown = True
         """The last status could be written."""
@@ -92,15 +99,17 @@ class Agent:
             now = self.clock.now()
             paper = portfolio.mode == "paper"  # whose account begins anew with each run
             resume = [] if paper else self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
+            memory = self._remembered()
             epoch = self.journal.begin(portfolio.mode, text, VERSION, now, above=(now - YEAR_2025) // EPOCH_NS)
             header = Header(
                 version=VERSION,
                 epoch=epoch,
                 mode=portfolio.mode,
-                symbols=tuple(portfolio.targets.weights),
+                symbols=tuple(portfolio.targets.symbols),
                 config=text,
                 tag=tag,
                 resume=tuple(resume),
+                memory=memory,
             )
             self.desk = desk_of(portfolio, dialect, header)
             self.engine = self.desk.engine
@@ -108,6 +117,21 @@ class Agent:
         except BaseException:
             self.journal.close()
             raise
+
+    def _remembered(self) -> Memory | None:
+        """What an earlier run remembered. Paper's account begins anew, so what belonged to positions is left out."""
+        record = self.journal.memory(self.portfolio.mode)
+        if record is None:
+            return None
+        try:
+            memory = msgspec.json.decode(record, type=Memory)
+        except msgspec.DecodeError as error:
+            log.warning("what an earlier run remembered can't be read and is left out: %s", error)
+            return None
+        feed, given = self.portfolio.feed, memory.given
+        if given is not None and (given.valid_until <= self.clock.now() or not (feed.file or feed.listen)):
+            memory = replace(memory, given=None)
+        return memory.without_positions() if self.portfolio.mode == "paper" else memory
 
     def _recorder(self, header: Header) -> Recorder:
         tapes = self.folder / "tapes"
@@ -125,6 +149,10 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known."""
         self.transport = Transport(self._take)
+        async with self._feed().open():
+            await self._run(stop)
+
+    async def _run(self, stop: asyncio.Event) -> None:
         chores = asyncio.create_task(self._chores(), name="chores")
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._broke)]
         try:
@@ -143,6 +171,17 @@ class Agent:
                 task.cancel()
             await self._close()
 
+    def _feed(self) -> Feed:
+        token = self.portfolio.feed.token
+        return Feed(
+            self.portfolio,
+            give=lambda given: self.tell("targets", self._encode(given).decode()),
+            refuse=lambda why: self.tell("warn", why),
+            now=self.clock.now,
+            force=lambda: self.engine.given,
+            token=None if token is None else resolve(token),
+        )
+
     def _take(self, arrived: Input) -> None:
         """One step: told, decided, on disk, on the wire."""
         now = self.clock.now()
@@ -154,7 +193,7 @@ class Agent:
             record = self._encode(decision)
             if self.tape is not None:
                 self.tape.decision(record)
-            if decision.notes or decision.orders:
+            if decision.notes or decision.orders or decision.remember:
                 self._write(decision, record)
         for act in step.acts:
             if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Place | Batch)):
@@ -173,7 +212,8 @@ class Agent:
     def _write(self, decision: Decision, record: bytes) -> None:
         urgent = any(isinstance(request, Place) for request in decision.requests)
         with self._journaling():
-            self.journal.append(decision.at, decision.seq, record, decision.orders, urgent)
+            memory = self._encode(self.engine.memory()) if decision.remember else None
+            self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
 
     @contextlib.contextmanager
     def _journaling(self) -> Iterator[None]:
@@ -211,6 +251,9 @@ class Agent:
         while True:
             await asyncio.sleep(CHORES_S)
             with self._journaling():
+                if (now := self.clock.now()) >= self._remember_at and self._broken is None:
+                    self._remember_at = now + round(REMEMBER_S * S)
+                    self.journal.remember(self._encode(self.engine.memory()), now)
                 self.journal.flush()
             if self.tape is not None:
                 self.tape.flush()

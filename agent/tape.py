@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.core.desk import Answer, Input
+from agent.core.engine import Memory
 from agent.core.orders import Order
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Header(Struct, frozen=True):
     """What marks the account in order ids."""
     resume: tuple[Order, ...] = ()
     """The orders of earlier runs that this one took over."""
+    memory: Memory | None = None
+    """What an earlier run remembered."""
 
 
 class Heard(Struct, frozen=True, array_like=True, tag="i"):

@@ -78,7 +78,7 @@ def main() -> None:
             err.print(str(problem), style="red", soft_wrap=True, markup=False)
         raise SystemExit(CONFIG) from None
     except Unlisted as error:
-        names = ", ".join(f"targets.weights.{symbol}" for symbol in error.symbols)
+        names = ", ".join(f"targets: {symbol}" for symbol in error.symbols)
         _fail(f"{names}: {error}; correct the name, or take it out", CONFIG)
     except SecretError as error:
         _fail(str(error), CONFIG)

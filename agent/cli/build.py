@@ -34,7 +34,7 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     ``credentials`` stand in for those that the file refers to, where nothing is to be sent.
     """
     account = portfolio.account
-    symbols = tuple(portfolio.targets.weights)
+    symbols = tuple(portfolio.targets.symbols)
     if portfolio.mode == "paper":
         credentials = None
     elif credentials is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from agent.core.book import Row
 from agent.core.orders import MS, Blotter, Order, S, Style
 from agent.core.planner import Execution, Leg, Limits
+from agent.core.reasons import Reason
 from agent.core.risk import Refusal
 
 GIVE_UP_NS = 60 * S
@@ -23,29 +24,12 @@ STRIKES = 3
 
 
 class Correction:
-    """A correction under way."""
+    """A correction under way. ``leverage`` is what was not on hold, over equity, when it began: what leverage modes
+    ``cap`` and ``off`` keep to."""
 
-    def __init__(
-        self,
-        cause: str,
-        now: int,
-        leverage: float,
-        *,
-        to_target: bool,
-        urgent: bool,
-        breach: bool,
-        relief: tuple[int, ...] | None = None,
-    ) -> None:
-        self.cause = cause
+    def __init__(self, reason: Reason, now: int, leverage: float) -> None:
+        self.reason = reason
         self.leverage = leverage
-        """What was not on hold, over equity, when it began: what leverage modes ``cap`` and ``off`` keep to."""
-        self.to_target = to_target
-        self.urgent = urgent
-        """For safety: take, don't make."""
-        self.breach = breach
-        """To cure what has left the tolerance, or by command; else for the cost-aware band's sake alone."""
-        self.relief = relief
-        """Away from liquidation, not toward the targets: the net lots when it began, of which a part is kept."""
         self.progress_at = now
         self.orders = 0
         self.traded = 0.0
@@ -99,7 +83,7 @@ class Correction:
 
     def may_rest(self, leg: Leg) -> bool:
         """Whether to try a resting order first."""
-        return not self.urgent and leg.instrument not in self._tried_resting
+        return not self.reason.urgent and leg.instrument not in self._tried_resting
 
     def news(self, refusal: Refusal, now: int) -> bool:
         """Whether a refusal is worth writing down: once each, and mere waiting only when it gets long."""

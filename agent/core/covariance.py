@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log
 
+from msgspec import Struct
+
 DAY_NS = 86_400 * 1_000_000_000
 YEAR_NS = 365 * DAY_NS
 GRID_NS = 300 * 1_000_000_000
@@ -38,6 +40,15 @@ def prior_of(bases: Sequence[str]) -> Matrix:
     ]
 
 
+class CovarianceState(Struct, frozen=True):
+    """What a covariance has learned: sums and weight, the last log prices, and when they were taken (UTC ns)."""
+
+    sums: list[list[float]]
+    weight: float
+    logs: list[float] | None
+    at: int
+
+
 class Covariance:
     """Exponentially weighted covariance of irregular observations, as a fraction a year.
 
@@ -59,6 +70,21 @@ class Covariance:
         self._sums = [[value * self._weight for value in row] for row in prior]
         self._logs: list[float] | None = None
         self._at = 0
+
+    @property
+    def state(self) -> CovarianceState:
+        """What the next run has to know."""
+        return CovarianceState(
+            sums=[list(map(float, row)) for row in self._sums],
+            weight=self._weight,
+            logs=self._logs,
+            at=self._at,
+        )
+
+    def resume(self, state: CovarianceState) -> None:
+        """Go on from what an earlier run has learned of the same instruments."""
+        self._sums = [list(row) for row in state.sums]
+        self._weight, self._logs, self._at = state.weight, state.logs, state.at
 
     @property
     def warm(self) -> bool:

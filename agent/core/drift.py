@@ -7,12 +7,13 @@ and at 5x.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
 
 from agent.core.book import Book
-from agent.core.targets import Targets, wanted
+from agent.core.targets import Targets, following, gross, wishes_of
 
 
 class Bands(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,6 +25,12 @@ class Bands(Struct, frozen=True, forbid_unknown_fields=True):
     """Largest drift of one instrument, as a share of its own target; the tighter of the two counts."""
     portfolio: float | None = None
     """Largest total drift: half the sum of all, the one-way turnover that would cure it, as a share of target gross."""
+    tracking: float | None = None
+    """Largest tracking risk: the volatility a year of the difference to the portfolio on target, over equity."""
+    leverage: float | None = None
+    """Largest distance of leverage from its target, as a share of the target."""
+    strategy: float = 0.07
+    """Largest distance of a strategy's share of equity from its capital; no trade at the exchange cures it."""
     destination: Literal["optimal", "edge", "target"] = "optimal"
     """optimal: also act when the cost-aware band inside the tolerance is left, and trade only back into both; edge:
     act on the tolerance alone, and come back to just inside it; target: likewise, but all the way."""
@@ -32,7 +39,10 @@ class Bands(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Drift(Struct, frozen=True):
-    """Where the portfolio stands. Lists are in instrument order; an instrument on ``hold`` has target None, drift 0."""
+    """Where the portfolio stands. Lists are in instrument order; an instrument on ``hold`` has target None, drift 0.
+
+    Drift is counted from ``aims``: the targets, less what has to be trimmed while its funding bleeds.
+    """
 
     equity: float
     leverage: float
@@ -43,6 +53,7 @@ class Drift(Struct, frozen=True):
     """Sum of absolute target weights: the unit in which drift is counted."""
     weights: list[float]
     targets: list[float | None]
+    aims: list[float | None]
     drifts: list[float]
     """Signed, in points of target gross."""
     bands: list[float]
@@ -59,40 +70,63 @@ class Drift(Struct, frozen=True):
         return sum(abs(d) for d in self.drifts) / 2
 
     @property
+    def away(self) -> list[float]:
+        """Weight less aim; 0 on hold."""
+        return [0.0 if aim is None else w - aim for w, aim in zip(self.weights, self.aims, strict=True)]
+
+    @property
+    def astray(self) -> list[float]:
+        """Weight less the user's own target; 0 on hold."""
+        return [0.0 if goal is None else w - goal for w, goal in zip(self.weights, self.targets, strict=True)]
+
+    @property
     def reach(self) -> float:
         """The largest drift as a part of its own band: 1 is the edge."""
         return max((abs(d) / b for d, b in zip(self.drifts, self.bands, strict=True)), default=0.0)
 
 
-def measure(book: Book, targets: Targets, bands: Bands, leverage_now: float | None = None) -> Drift | None:
+def measure(
+    book: Book,
+    targets: Targets,
+    bands: Bands,
+    leverage_now: float | None = None,
+    *,
+    wishes: Sequence[float | None] | None = None,
+    parts: Sequence[float] | None = None,
+) -> Drift | None:
     """Drift at the book's marks; None while a price, a position or the wallet is missing or equity is not positive.
 
     ``leverage_now`` is what leverage modes ``cap`` and ``off`` follow, where it is not the present one: a correction
-    under way must not follow the leverage that its own reductions have lowered.
+    under way must not follow the leverage that its own reductions have lowered. ``wishes`` are the weights wanted at
+    full leverage, where they are not those of the file, and ``parts`` what funding leaves of each (see
+    `agent.core.carry`).
     """
     equity = book.equity
-    if equity is None or equity <= 0:
+    wishes = wishes or wishes_of(targets, [row.leverage for row in book.rows])
+    if equity is None or equity <= 0 or wishes is None:
         return None
     weights = []
     for row in book.rows:
         if row.notional is None:
             return None
         weights.append(row.notional / equity)
-    leverage = sum(abs(w) for w in weights)
-    held = [share == "hold" for share in targets.weights.values()]
-    free = sum(abs(w) for w, hold in zip(weights, held, strict=True) if not hold)
-    goals = wanted(targets, free if leverage_now is None else leverage_now)
-    gross_target = sum(abs(g) for g in goals if g is not None)
-    unit = gross_target or 1.0
-    drifts = [0.0 if g is None else (w - g) / unit for w, g in zip(weights, goals, strict=True)]
+    free = gross(w for w, wish in zip(weights, wishes, strict=True) if wish is not None)
+    wanted = gross(wish for wish in wishes if wish is not None)
+    part = following(targets, wanted, free if leverage_now is None else leverage_now)
+    goals = [None if wish is None else wish * part for wish in wishes]
+    aims = goals
+    if parts is not None:
+        aims = [None if goal is None else goal * left for goal, left in zip(goals, parts, strict=True)]
+    unit = wanted * part or 1.0
     return Drift(
         equity=equity,
-        leverage=leverage,
+        leverage=gross(weights),
         leverage_free=free,
-        gross_target=gross_target,
+        gross_target=wanted * part,
         weights=weights,
         targets=goals,
-        drifts=drifts,
+        aims=aims,
+        drifts=[0.0 if aim is None else (w - aim) / unit for w, aim in zip(weights, aims, strict=True)],
         bands=[half_width(goal, unit, bands) for goal in goals],
     )
 

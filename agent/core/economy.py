@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from agent.core.band import TRIGGER, Band, band_of, noises, penalty_of
+from agent.core.band import LANDING, TRIGGER, Band, band_of, noises, penalty_of
 from agent.core.book import Book, Row
 from agent.core.costs import Costs, rate_of
-from agent.core.covariance import Covariance, Matrix, prior_of
+from agent.core.covariance import Covariance, CovarianceState, Matrix, prior_of
 from agent.core.drift import Bands, Drift
-from agent.core.planner import Plan
+from agent.core.planner import Guide, Plan, plain
 from agent.core.triggers import S
 
 LOOK_NS = S
@@ -55,7 +56,7 @@ class Economist:
     The band reckons with orders that take: those that rest may have to take in the end.
     """
 
-    def __init__(self, economy: Economy, bands: Bands, costs: Costs) -> None:
+    def __init__(self, economy: Economy, bands: Bands, costs: Costs, state: CovarianceState | None = None) -> None:
         self.economy = economy
         self.bands = bands
         self.costs = costs
@@ -66,11 +67,21 @@ class Economist:
         self.reaches: list[float] = []
         """Each instrument's marginal risk as a part of its band; 1 is where a voluntary trade begins. Only once the
         covariance is warm, and only where trades may be voluntary; empty otherwise."""
+        self._learned = state
         self._look_at = 0
         self._penalty: Matrix = []
         self._noise: list[float] = []
         self._basis: tuple[int, bool, float] = (0, False, 0.0)
-        self._trade: tuple[object, list[float]] | None = None
+
+    @property
+    def state(self) -> CovarianceState | None:
+        """What the next run has to know."""
+        return self._learned if self.covariance is None else self.covariance.state
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """Covariance a year; None until every instrument is listed."""
+        return None if self.covariance is None else self.covariance.matrix
 
     @property
     def reach(self) -> float:
@@ -93,6 +104,8 @@ class Economist:
             if len(bases) < len(book.rows):
                 return
             self.covariance = Covariance(prior_of(bases))
+            if self._learned is not None:
+                self.covariance.resume(self._learned)
         if now >= self.covariance.due_at:
             prices = [row.mark.price for row in book.rows if row.mark is not None]
             if len(prices) == len(book.rows):
@@ -103,9 +116,9 @@ class Economist:
         if now < self._look_at or self.covariance is None:
             return
         self._look_at = now + LOOK_NS
-        self._trade, self.band, self.reaches = None, self._band(self.covariance, book, drift), []
+        self.band, self.reaches = self._band(self.covariance, book, drift), []
         if self.band is not None and self.covariance.warm and self.bands.destination == "optimal":
-            reaches = self.band.reaches(away(drift))
+            reaches = self.band.reaches(drift.away)
             self.reaches = [
                 0.0 if target is None else abs(reach) / TRIGGER
                 for reach, target in zip(reaches, drift.targets, strict=True)
@@ -130,24 +143,21 @@ class Economist:
             )
         return band_of(self._penalty, self._noise, costs, self.economy.risk_aversion)
 
-    def trades(self, book: Book, drift: Drift, *, breach: bool) -> list[float] | None:
-        """The best change of each weight; None where the plain bands decide.
+    def guide(self, drift: Drift, *, breach: bool, to_target: bool = False) -> Guide:
+        """What decides how far to trade: the cost-aware band, or the plain bands where it does not count.
 
-        ``breach``: the tolerance has been left, so the trade ends just inside it; else anywhere inside it. Until the
-        covariance is warm, only a breach is a reason to trade.
+        ``breach``: the tolerance has been left. Until the covariance is warm, nothing else is a reason to trade.
         """
-        if self.band is None or self.covariance is None or self.bands.destination != "optimal":
-            return None
-        key = (breach, [row.lots for row in book.rows])
-        if self._trade is None or self._trade[0] != key:
-            part = self.bands.landing if breach else 1.0
-            boxes = [
-                -1.0 if target is None else part * band * drift.gross_target
-                for target, band in zip(drift.targets, drift.bands, strict=True)
-            ]
-            idle = not breach and not self.covariance.warm
-            self._trade = (key, [0.0] * len(boxes) if idle else worthwhile(self.band, away(drift), boxes))
-        return self._trade[1]
+        if to_target or self.band is None or self.covariance is None or self.bands.destination != "optimal":
+            return plain(drift, to_target=to_target, covariance=self.matrix)
+        if not breach and not self.covariance.warm:
+            return replace(plain(drift, to_target=False, covariance=self.matrix), penalty=self.band.penalty)
+        return Guide(
+            penalty=self.band.penalty,
+            prices=[LANDING * width for width in self.band.widths],
+            least=[WORTH * self.band.alone(index) for index in range(len(self.band.widths))],
+            covariance=self.matrix,
+        )
 
     def verdict(self, book: Book, drift: Drift, todo: Plan, *, breach: bool) -> Verdict | None:
         """What a plan earns within its horizon and what its very orders cost; None while a cost is not known.
@@ -166,21 +176,8 @@ class Economist:
         if self.bands.destination == "optimal" and not breach:
             years = self.band.horizon(trade)
         funding = [unusual_funding(row, self.economy.payback_days) for row in book.rows]
-        benefit = self.band.benefit(away(drift), trade, funding, years) * drift.equity
+        benefit = self.band.benefit(drift.astray, trade, funding, years) * drift.equity
         return Verdict(benefit=benefit, cost=cost, days=years * 365)
-
-
-def worthwhile(band: Band, x: list[float], boxes: list[float]) -> list[float]:
-    """The best trade without what is not worth an order, except where it brings an instrument back into its box."""
-    return [
-        u if abs(u) >= WORTH * band.alone(i) or abs(x[i]) > boxes[i] else 0.0
-        for i, u in enumerate(band.trade(x, boxes))
-    ]
-
-
-def away(drift: Drift) -> list[float]:
-    """Weight less target; 0 on hold."""
-    return [0.0 if t is None else w - t for w, t in zip(drift.weights, drift.targets, strict=True)]
 
 
 def unusual_funding(row: Row, days: float) -> float:

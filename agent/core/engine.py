@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core import margin, words
 from agent.core.audit import TRUTH, Audit
 from agent.core.book import Book
+from agent.core.carry import Carry, CarryRules, CarryState, Turn
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
 from agent.core.costs import Costs
+from agent.core.covariance import CovarianceState
 from agent.core.drift import Bands, Drift, measure
 from agent.core.economy import Economist, Economy, Verdict
 from agent.core.events import (
     Absent,
     Accepted,
+    Balance,
     Clock,
     Command,
     Denied,
@@ -33,7 +37,10 @@ from agent.core.events import (
     Filled,
     Flow,
     Lost,
+    Margin,
     Orders,
+    Position,
+    Positions,
     Quote,
     Refused,
     Side,
@@ -42,16 +49,22 @@ from agent.core.events import (
     Up,
     Warned,
 )
+from agent.core.ledger import DAY_NS
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
+from agent.core.pairs import Pair
 from agent.core.planner import Execution, Leg, Limits, Plan, plan, relieved
+from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
+from agent.core.sleeves import EXACT, FLOWS, Sleeves, SleevesState
 from agent.core.tally import Tally
-from agent.core.targets import Targets
-from agent.core.triggers import Threshold, Triggers
+from agent.core.targets import Given, Rows, Targets, matrix_of, netted
+from agent.core.triggers import Triggers, Watch
 from agent.core.venue import Ask, Cancel, Place, Request, What
 
 Mode = Literal["observe", "paper", "live"]
 
+ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
+"""What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
 
@@ -67,6 +80,23 @@ class Policy(Struct, frozen=True):
     costs: Costs = Costs()
     economy: Economy = Economy()
     execution: Execution = Execution()
+    funding: CarryRules = CarryRules()
+    pairs: tuple[Pair, ...] = ()
+
+
+class Memory(Struct, frozen=True):
+    """What a run knows that the next one can't find out from the venue."""
+
+    symbols: tuple[str, ...]
+    covariance: CovarianceState | None = None
+    carry: CarryState | None = None
+    sleeves: SleevesState | None = None
+    given: Given | None = None
+    schedule_at: int | None = None
+
+    def without_positions(self) -> Memory:
+        """For a run on another account: who owned what is left out, how strategies did is kept."""
+        return replace(self, sleeves=self.sleeves and self.sleeves.without_positions())
 
 
 class Note(Struct, frozen=True):
@@ -87,13 +117,16 @@ class Decision(Struct, frozen=True):
     notes: tuple[Note, ...]
     orders: tuple[Order, ...]
     wake_at: int
+    remember: bool = False
+    """The strategies' ledgers have changed: what is to be remembered goes to disk with this decision."""
 
 
 class Engine:
     """The decisions for one account.
 
-    ``schedule`` gives the next cron time after a moment, None if there is none. ``resume`` are the orders of earlier
-    runs: those without an end on record, and those of the last day.
+    ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in, None if there is
+    none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
+    ``memory`` is what the last one remembered.
     """
 
     def __init__(
@@ -105,23 +138,40 @@ class Engine:
         answers: frozenset[What],
         streams: tuple[str, ...],
         schedule: Callable[[int], int | None],
+        blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
+        memory: Memory | None = None,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
         self.tag = tag
         self.streams = streams
-        self.symbols = list(policy.targets.weights)
+        self.targets = policy.targets
+        """What is wanted: what the file says, or what a feed has said since."""
+        self.symbols = policy.targets.symbols
         self.book = Book(self.symbols)
         self.blotter = Blotter()
         self.tally = Tally()
         self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}")
-        triggers = policy.triggers
-        self._cool_down_ns = round(triggers.cool_down_s * S)
-        self.threshold = Threshold(1.0, triggers.rearm, round(triggers.confirm_s * S), self._cool_down_ns)
-        self.voluntary = Threshold(1.0, triggers.rearm, round(triggers.confirm_s * S), self._cool_down_ns)
-        """Left when the cost-aware band is."""
-        self.economist = Economist(policy.economy, policy.bands, policy.costs)
+        self._cool_down_ns = round(policy.triggers.cool_down_s * S)
+        memory = memory or Memory(symbols=())
+        learned = memory.covariance if list(memory.symbols) == self.symbols else None
+        self.given = memory.given
+        """The targets that a feed gave last."""
+        if self.given is not None and set(self.given.targets.symbols) <= set(self.symbols):
+            self.targets = self.given.targets
+        self.economist = Economist(policy.economy, policy.bands, policy.costs, learned)
+        self.carry = Carry(self.symbols, policy.funding, memory.carry)
+        self.reasons = Reasons(
+            self.symbols, policy.bands, policy.triggers, policy.pairs, schedule, blackout, memory.schedule_at
+        )
+        self.sleeves = Sleeves(self.targets, self.symbols, memory.sleeves) if self.targets.strategies else None
+        self.strategy_watch = Watch(policy.triggers)
+        """Whether the strategies' shares of equity have left their bands."""
+        self.matrix: Rows | None = None
+        """The weight that each strategy wants of each instrument."""
+        self.wishes: list[float | None] | None = None
+        """The weight that is wanted of each instrument, at the leverage that the file names."""
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
         self.correction: Correction | None = None
@@ -135,8 +185,6 @@ class Engine:
         self.stopping = False
         self.state = "starting"
         self.seq = 0
-        self.next_schedule_at: int | None = None
-        self._schedule = schedule
         self._number = 0
         self._wake_at = 0
         self._next_hold_note = 0
@@ -144,6 +192,12 @@ class Engine:
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
+        self._basis: object = None
+        self._doubted = True
+        """Something was told about the account since the ledgers were last compared with it."""
+        self._remember = False
+        self._overdue = False
+        """It has been said that the feed's targets are past their time."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
         self._outside: dict[str, None] = {}
@@ -165,6 +219,7 @@ class Engine:
             self._wake_at = self._due_at(now)
         self.seq += 1
         notes, self._notes = self._notes, []
+        remember, self._remember = self._remember, False
         return Decision(
             seq=self.seq,
             at=now,
@@ -172,6 +227,18 @@ class Engine:
             notes=tuple(notes),
             orders=self.blotter.drain(),
             wake_at=self._wake_at,
+            remember=remember,
+        )
+
+    def memory(self) -> Memory:
+        """What the next run has to know."""
+        return Memory(
+            symbols=tuple(self.symbols),
+            covariance=self.economist.state,
+            carry=self.carry.state,
+            sleeves=self.sleeves.state if self.sleeves else None,
+            given=self.given,
+            schedule_at=self.reasons.schedule_at,
         )
 
     def _changes_nothing(self, facts: Sequence[Fact], now: int) -> bool:
@@ -184,6 +251,7 @@ class Engine:
     def _take(self, fact: Fact, now: int) -> None:
         self.book.apply(fact, now)
         self.audit.apply(fact, now)
+        self._doubted = self._doubted or isinstance(fact, ACCOUNT)
         match fact:
             case Quote() | Depth():
                 pass
@@ -219,8 +287,19 @@ class Engine:
                 self._note("warning", f"the venue warns: {what}")
             case Flow(kind=kind, amount=amount, asset=asset):
                 self._note("state", f"{kind} {amount:+,.2f} {asset}")
+                self._take_flow(fact, now)
             case _:
                 pass
+
+    def _take_flow(self, flow: Flow, now: int) -> None:
+        if self.sleeves:
+            self.sleeves.flowed(flow, self.book)
+            self._remember = True
+        equity = self.book.equity
+        if flow.kind in FLOWS and flow.asset == self.book.settle and equity:
+            part = abs(flow.amount) / equity
+            if part >= self.policy.triggers.cash_flow:
+                self.reasons.wish(Reason(cause=f"a {flow.kind} of {flow.amount:+,.2f} {flow.asset}", breach=False))
 
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
@@ -235,6 +314,9 @@ class Engine:
             self._count(after, after.filled_lots - before.filled_lots, fact, now)
         match fact:
             case Filled():
+                if self.sleeves and self.matrix is not None:
+                    self.sleeves.filled(before, fact, self.book, self.matrix)
+                    self._remember = True
                 self.tally.fills += 1
                 if fact.fee_asset == self.book.settle:
                     self.tally.fees += fact.fee
@@ -306,14 +388,15 @@ class Engine:
                 self._cancels[row.order] = row.instrument
 
     def _obey(self, command: Command, now: int) -> None:
-        self._note("state", f"command {command.name} {command.argument}".rstrip())
+        if command.name not in ("targets", "warn"):
+            self._note("state", f"command {command.name} {command.argument}".rstrip())
         match command.name:
             case "pause":
                 self.paused = True
                 self._end(now)
             case "resume":
                 self.paused, self.halted = False, None
-                self._rearm()
+                self.reasons.watch.rearm()
             case "halt":
                 self._halt(command.argument or "by command")
                 self.blotter.cancel_resting(now, increases_only=True)
@@ -331,9 +414,25 @@ class Engine:
             case "rebalance" if self.paused:
                 self._note("warning", "paused: nothing is corrected before a resume")
             case "rebalance":
-                self._start("command", now, to_target=command.argument == "target")
+                self._start(Reason(cause="command", to_target=command.argument == "target"), now)
+            case "targets":
+                self._retarget(msgspec.json.decode(command.argument, type=Given), now)
+            case "warn":
+                self._note("warning", command.argument)
             case _:
                 self._note("warning", f"there is no command {command.name}")
+
+    def _retarget(self, given: Given, now: int) -> None:
+        """Take targets that a feed has checked. Older ones, and those past their time, never replace any."""
+        if self.given is not None and given.issued_at <= self.given.issued_at:
+            self._note("warning", f"targets of {given.source} are older than those in force, and are not taken")
+        elif given.valid_until <= now:
+            self._note("warning", f"targets of {given.source} are past their time, and are not taken")
+        else:
+            self._note("targets", f"targets of {given.source}: {words.targets(given.targets)}")
+            self.given, self.targets, self._overdue, self._remember = given, given.targets, False, True
+            if self.sleeves:
+                self.sleeves.retarget(given.targets)
 
     def _halt(self, reason: str) -> None:
         if self.halted != reason:
@@ -364,14 +463,14 @@ class Engine:
         if self.stopping:
             self._enter("stopping")
             return []
-        leverage = self.correction.leverage if self.correction else None
-        drift = measure(self.book, self.policy.targets, self.policy.bands, leverage)
+        drift = self._measure(now)
         unready = self.unready() or (None if drift else "equity: it is not known, or not positive")
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return []
         self.drift = drift
         self.economist.look(self.book, drift, now)
+        self._tend_strategies(drift, now)
         if not self.paused:
             self._pull_triggers(drift, now)
         orders = self._correct(self.correction, drift, now) if self.correction else []
@@ -380,6 +479,93 @@ class Engine:
             self._hold(drift, now)
         self._enter(self.posture)
         return orders
+
+    def _measure(self, now: int) -> Drift | None:
+        """Where the portfolio stands toward what is wanted now."""
+        if self.book.equity is None:
+            return None
+        self._want(now)
+        leverage = self.correction.leverage if self.correction else None
+        return measure(
+            self.book, self.targets, self.policy.bands, leverage, wishes=self.wishes, parts=self.carry.scales(self.book, self.wishes or [])
+        )
+
+    def _want(self, now: int) -> None:
+        """Bring up to date what is wanted: by strategy, by instrument, and what funding leaves of it."""
+        settings = [row.leverage for row in self.book.rows]
+        capital = self.sleeves.capital if self.sleeves else self.targets.capital
+        basis = (self.targets, capital, settings if self.targets.basis == "margin" else None)
+        if basis != self._basis:
+            self._basis = basis
+            self.matrix = matrix_of(self.targets, self.symbols, settings, capital)
+            held = self.targets.held
+            self.wishes = None
+            if self.matrix is not None:
+                pairs = zip(self.symbols, netted(self.matrix), strict=True)
+                self.wishes = [None if symbol in held else wish for symbol, wish in pairs]
+        if self.wishes is not None:
+            for turn in self.carry.observe(self.book, self.wishes, now):
+                self._take_turn(turn)
+        if self.given is not None and now >= self.given.valid_until and not self._overdue:
+            self._overdue = True
+            self._note("warning", f"the targets of {self.given.source} are past their time; they stay until newer come")
+
+    def _take_turn(self, turn: Turn) -> None:
+        """Funding has begun to bleed, or ceased to: what it concerns goes to its new aim, if that pays."""
+        names = " and ".join(self.symbols[index] for index in turn.unit)
+        cause = words.bleeding(names, turn, self.policy.funding)
+        self._note("funding", cause, self.symbols[turn.unit[0]])
+        self.reasons.wish(Reason(cause=cause, scope=turn.unit))
+
+    def _tend_strategies(self, drift: Drift, now: int) -> None:
+        """Keep the ledgers true, judge the strategies' health at the end of a day, and share out capital."""
+        sleeves = self.sleeves
+        if sleeves is None or self.matrix is None:
+            return
+        if self._doubted and self._quiet():
+            self._doubted = False
+            self._compare_ledgers(sleeves, drift)
+        turns = sleeves.pass_day(self.book, now)
+        for turn in turns:
+            self._note("health", words.health(turn))
+        if turns:
+            before = self.wishes or []
+            self._want(now)
+            changed = [i for i, (a, b) in enumerate(zip(before, self.wishes or [], strict=True)) if a != b]
+            self.reasons.wish(
+                Reason(cause="; ".join(map(words.health, turns)), weighed=False, scope=tuple(changed))
+            )
+            self._remember = True
+        reaches = sleeves.reaches(self.book, self.policy.bands.strategy)
+        fired = self.strategy_watch.observe(reaches, now)
+        if not sleeves.settled or (fired and self.correction is None):
+            self._share_out(", ".join(fired) or "the start")
+
+    def _quiet(self) -> bool:
+        """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
+        behind = any(self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols)))
+        return not (self.blotter.live() or self.book.disputed or behind)
+
+    def _compare_ledgers(self, sleeves: Sleeves, drift: Drift) -> None:
+        strange = sleeves.adopt(self.book)
+        if strange is None or not sleeves.settled:
+            return
+        for index, lots in enumerate(strange.lots):
+            if lots:
+                text = f"{lots:+d} lots that no strategy has traded; they are unassigned until the next correction"
+                self._note("warning", text, self.symbols[index])
+        if abs(strange.cash) > EXACT * drift.equity:
+            self._note("warning", f"{strange.cash:+,.2f} of equity that no fill, fee or funding explains is unassigned")
+        self._remember = True
+
+    def _share_out(self, cause: str) -> None:
+        """Bring every strategy to its capital, and let opposite wishes change hands inside the account."""
+        if self.sleeves is None or self.matrix is None:
+            return
+        amounts, crossed = self.sleeves.settle(self.book, self.matrix)
+        if any(abs(amount) >= 0.005 for amount in amounts) or crossed:
+            self._note("strategies", words.shared_out(cause, self.sleeves.names, amounts, crossed))
+        self._remember = True
 
     def unready(self) -> str | None:
         """What is still missing before anything may be decided; None when all is known."""
@@ -410,47 +596,46 @@ class Engine:
         return "correcting" if self.correction else "holding"
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
-        """Start a correction if a trigger fires. Safety does not wait for confirmation or cool-down."""
-        if self.next_schedule_at is None:
-            self.next_schedule_at = self._schedule(now)
-        reach = self._reach(drift)
-        fired = self.threshold.observe(reach, now)
-        left = self.voluntary.observe(self.economist.reach, now)
-        if max(reach, self.economist.reach) < 1:
+        """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
+        reason = self.reasons.due(self.book, drift, self.economist, now, busy=self.correction is not None)
+        if not self.reasons.outside:
             self.declined = None
-        scheduled = self.next_schedule_at is not None and now >= self.next_schedule_at
-        if scheduled:
-            self.next_schedule_at = self._schedule(now)
-        danger = self._danger(drift) if now >= self._urgent_rest_until else None
-        if danger and (self.correction is None or self.correction.relief is None):
-            self._start(danger, now, urgent=True, relief=self._lots)
-        elif drift.leverage > self.policy.limits.leverage and now >= self._urgent_rest_until:
-            if self.correction is None or not self.correction.urgent:
-                self._start(f"leverage {drift.leverage:.2f}x is over the limit", now, urgent=True)
-        elif self.correction is None and (fired or scheduled):
-            cause = words.worst(self.symbols, drift) if fired else "the schedule"
-            self._consider(cause, drift, now, breach=reach >= 1)
-        elif self.correction is None and left:
-            cause = words.riskiest(self.symbols, self.economist.reaches)
-            self._consider(cause, drift, now, breach=False, voluntary=True)
+        if now >= self._urgent_rest_until:
+            under_way = self.correction.reason if self.correction else None
+            if danger := self._danger(drift):
+                if under_way is None or under_way.relief is None:
+                    return self._start(Reason(cause=danger, urgent=True, relief=self._lots), now)
+            elif drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
+                cause = f"leverage {drift.leverage:.2f}x is over the limit"
+                return self._start(Reason(cause=cause, urgent=True), now)
+        if reason is not None:
+            self._consider(reason, drift, now)
 
-    def _consider(self, cause: str, drift: Drift, now: int, *, breach: bool, voluntary: bool = False) -> None:
+    def _consider(self, reason: Reason, drift: Drift, now: int) -> None:
         """Start a correction, if it earns more than its orders cost; else look again after the cool-down.
 
-        Where a cost is not known, what has left the tolerance is corrected.
+        Where a cost is not known, what has left the tolerance is corrected. What is wanted and not held at all is
+        opened without weighing: the user wants it.
         """
-        to_target, maker = self.policy.bands.destination == "target", self.policy.execution.style == "maker"
-        todo = self._plan(drift, to_target=to_target, maker=maker, breach=breach)
-        verdict = self.economist.verdict(self.book, drift, todo, breach=breach)
-        if verdict is None or verdict.pays or not (todo.legs or voluntary):
-            self._start(cause, now, breach=breach)
-            return
+        todo = self._plan(drift, reason, now, maker=self.policy.execution.style == "maker")
+        verdict = self.economist.verdict(self.book, drift, todo, breach=reason.breach)
+        opening = reason.breach and any(not drift.weights[leg.instrument] for leg in todo.legs)
+        if not todo.legs:
+            self._decline(reason, words.nothing(todo, self.symbols), todo, now)
+        elif verdict is None or verdict.pays or opening or not reason.weighed:
+            self._start(reason, now)
+        else:
+            self._decline(reason, words.declined(verdict), todo, now)
+
+    def _decline(self, reason: Reason, why: str, todo: Plan, now: int) -> None:
+        """Leave things as they are, say why once, and look again after the cool-down."""
         self._say_unreachable(todo)
-        news = self.declined is None
-        self.declined = words.declined(verdict)
-        if news:
-            self._note("hold", f"{cause}; {self.declined}")
-        self._rest(now, S)
+        if reason.scope is not None:
+            self._share_out(reason.cause)
+        if self.declined is None:
+            self._note("hold", f"{reason.cause}; {why}")
+        self.declined = why
+        self.reasons.watch.rest(now, S)
 
     def _danger(self, drift: Drift) -> str | None:
         """Why liquidation is too near, if so; None as well while margin tables are missing."""
@@ -459,33 +644,24 @@ class Engine:
             return None
         return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
 
-    def _start(
-        self,
-        cause: str,
-        now: int,
-        *,
-        to_target: bool = False,
-        urgent: bool = False,
-        breach: bool = True,
-        relief: tuple[int, ...] | None = None,
-    ) -> None:
-        leverage = self.drift.leverage_free if self.drift else 0.0
-        to_target = to_target or self.policy.bands.destination == "target"
-        self.correction = Correction(
-            cause, now, leverage, to_target=to_target, urgent=urgent, breach=breach, relief=relief
-        )
-        self.threshold.absorb(now)
-        self.voluntary.absorb(now)
+    @property
+    def _all_the_way(self) -> bool:
+        return self.policy.bands.destination == "target"
+
+    def _start(self, reason: Reason, now: int) -> None:
+        self.correction = Correction(reason, now, self.drift.leverage_free if self.drift else 0.0)
+        self.reasons.watch.absorb(now)
         self.declined = None
-        self._note("trigger", f"correcting: {cause}")
+        self._note("trigger", f"correcting: {reason.cause}")
 
     def _correct(self, correction: Correction, drift: Drift, now: int) -> list[Order]:
-        maker = self.policy.execution.style == "maker" and not correction.urgent
-        if correction.relief is not None:
-            todo = self._relieved(drift, correction.relief)
+        reason = correction.reason
+        maker = self.policy.execution.style == "maker" and not reason.urgent
+        if reason.relief is not None:
+            todo = self._relieved(drift, reason.relief)
         else:
-            todo = self._plan(drift, to_target=correction.to_target, maker=maker, breach=correction.breach)
-        if correction.urgent:
+            todo = self._plan(drift, reason, now, maker=maker)
+        if reason.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
         live = self.blotter.live()
@@ -510,25 +686,36 @@ class Engine:
                 self._end(now)
         return orders
 
-    def _plan(self, drift: Drift, *, to_target: bool, maker: bool, breach: bool) -> Plan:
-        policy = self.policy
-        trades = None if to_target else self.economist.trades(self.book, drift, breach=breach)
+    def _plan(self, drift: Drift, reason: Reason, now: int, *, maker: bool) -> Plan:
+        bands, limits = self.policy.bands, self.policy.limits
+        to_target = reason.to_target or self._all_the_way
+        fixed: dict[int, float] | None = None
+        if reason.scope is not None:
+            fixed = {index: aim for index in reason.scope if (aim := drift.aims[index]) is not None}
+        elif reason.goals:
+            fixed = dict(reason.goals)
+        guide = self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None)
+        part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
+        increased = self.tally.increased_today(self.blotter.live(), now)
         return plan(
             self.book,
             drift,
-            policy.bands,
-            policy.limits,
-            policy.costs,
-            to_target=to_target,
+            bands,
+            limits,
+            self.policy.costs,
+            guide=guide,
+            part=part,
             maker=maker,
-            trades=trades,
+            fixed=fixed,
+            groups=[unit for unit in self.carry.units(self.book, drift.targets) if len(unit) > 1],
+            budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
         )
 
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""
-        if correction.urgent:
+        if correction.reason.urgent:
             return None
-        return self.economist.verdict(self.book, drift, todo, breach=correction.breach)
+        return self.economist.verdict(self.book, drift, todo, breach=correction.reason.breach)
 
     @property
     def _lots(self) -> tuple[int, ...]:
@@ -602,10 +789,11 @@ class Engine:
         self._say_unreachable(todo)
         outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
         stands = f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x"
-        if correction.relief is not None and (held := margin.exposures(self.book)) is not None:
+        if correction.reason.relief is not None and (held := margin.exposures(self.book)) is not None:
             away = margin.distances(drift.equity, held).joint
             stands += "" if away is None else f", liquidation is {away:.1%} away"
         self._note("done", f"{outcome}; {stands}")
+        self._share_out("the correction")
         self._end(now)
 
     def _say_unreachable(self, todo: Plan) -> None:
@@ -619,24 +807,14 @@ class Engine:
 
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
-        if self.correction is not None and self.correction.urgent:
+        if self.correction is not None and self.correction.reason.urgent:
             longest = max(S, self._cool_down_ns)
             self._urgent_vain = 0 if self.correction.traded else self._urgent_vain + 1
             rest = min(S << min(self._urgent_vain, 16), longest) if self.correction.orders else longest
             self._urgent_rest_until = now + (rest if self._urgent_vain else 0)
         self.correction = None
         self.economist.forget()
-        self._rest(now)
-
-    def _rest(self, now: int, least_ns: int = 0) -> None:
-        """Leave all triggers alone for the cool-down, then begin anew."""
-        self.threshold.absorb(now, least_ns)
-        self.voluntary.absorb(now, least_ns)
-        self._rearm()
-
-    def _rearm(self) -> None:
-        self.threshold.reset()
-        self.voluntary.reset()
+        self.reasons.watch.rest(now)
 
     def _hold(self, drift: Drift, now: int) -> None:
         if now >= self._next_hold_note:
@@ -653,11 +831,11 @@ class Engine:
         if self.unready() or self.drift is None:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
-        to_target = to_target or self.policy.bands.destination == "target"
         if self._danger(drift):
             todo = self._relieved(drift, self._lots)
         else:
-            todo = self._plan(drift, to_target=to_target, maker=maker, breach=self.breached(drift))
+            reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target)
+            todo = self._plan(drift, reason, now, maker=maker)
         verdicts = {leg.instrument: judge(leg, self._situation(drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
 
@@ -665,15 +843,7 @@ class Engine:
         """What a plan earns and costs at this moment; None while either is not known."""
         if self.drift is None:
             return None
-        return self.economist.verdict(self.book, self.drift, todo, breach=self.breached(self.drift))
-
-    def breached(self, drift: Drift) -> bool:
-        """Whether the user's tolerance has been left, by one instrument or by all together."""
-        return self._reach(drift) >= 1
-
-    def _reach(self, drift: Drift) -> float:
-        bands = self.policy.bands
-        return max(drift.reach, drift.total / bands.portfolio if bands.portfolio else 0.0)
+        return self.economist.verdict(self.book, self.drift, todo, breach=self.reasons.breached)
 
     # Small things
 
@@ -714,9 +884,10 @@ class Engine:
         times = [self.audit.wake_at()]
         waits = (
             self.blotter.wake_at(),
-            self.threshold.due_at,
-            self.voluntary.due_at,
-            self.next_schedule_at,
+            *self.reasons.dues,
+            *self.strategy_watch.dues,
+            self.given.valid_until if self.given else None,
+            now - now % DAY_NS + DAY_NS if self.sleeves else None,
             self._next_hold_note,
         )
         times += [at for at in waits if at is not None and at > now]

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from agent.core.book import Book, Row
 from agent.core.events import Side
 from agent.core.instruments import Tier
+from agent.core.programme import Bound, Curve
 
 EXIT = 1.2
 """What was in danger is brought this much further away than where danger begins, so that it does not return at once."""
@@ -237,3 +238,38 @@ def relief(equity: float, held: Sequence[Exposure], room: Sequence[float | None]
         middle = (low + high) / 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, floor: float) -> tuple[Bound, ...]:
+    """What limits allow of all instruments together, for weights: signed notional over ``equity``.
+
+    Gross leverage, initial margin, maintenance margin by the venue's tables, and the joint adverse liquidation distance
+    ``floor``. Where a table or leverage setting is not known, the bound that needs it is left out: the gates refuse
+    what increases there.
+    """
+    rows = book.rows
+    found = [Bound(name="leverage", curves=(_straight(1.0),) * len(rows), most=leverage)]
+    if all(row.leverage for row in rows):
+        initial = tuple(_straight(1.0 / row.leverage) for row in rows if row.leverage)
+        found.append(Bound(name="initial margin", curves=initial, most=1.0))
+    if all(row.tiers for row in rows):
+        kept = tuple(_lines(row, equity, 0.0) for row in rows)
+        found.append(Bound(name="maintenance margin", curves=kept, most=maintenance))
+        near = tuple(_lines(row, equity, floor) for row in rows)
+        found.append(Bound(name="liquidation distance", curves=near, most=1.0))
+    return tuple(found)
+
+
+def _straight(slope: float) -> Curve:
+    return Curve(long=((slope, 0.0),), short=((slope, 0.0),))
+
+
+def _lines(row: Row, equity: float, move: float) -> Curve:
+    """What a position takes of equity after an adverse move: see `Exposure.taken`. One line for each bracket."""
+    inverse = row.instrument is not None and row.instrument.inverse
+    sides = []
+    for way in (-1.0, 1.0):
+        factor = 1.0 / (1.0 + way * move) if inverse else 1.0 + way * move
+        loss = abs(factor - 1.0)
+        sides.append(tuple((loss + tier.rate * factor, tier.deduction / equity) for tier in row.tiers))
+    return Curve(long=sides[0], short=sides[1])

@@ -1,27 +1,34 @@
 """The planner: from drift to the legs that cure it, on the venue's lot grid, reductions first.
 
-It plans one step, not a whole journey: one leg per instrument, a flip only down to zero, an increase only when nothing
-is left to reduce. What remains is planned again from the positions that the venue then reports, so an interrupted plan
-leaves an account with less risk, never more.
+Where to go is one joint problem (`agent.core.programme`): tracking risk against the cost of trading, inside the bands
+and the limits, in whole lots. How to get there is planned one step at a time, not as a whole journey: one leg per
+instrument, a flip only down to zero, an increase only when nothing is left to reduce. What remains is planned again
+from the positions that the venue then reports, so an interrupted plan leaves an account with less risk, never more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, floor
+from math import ceil, inf
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.book import Book, Row
 from agent.core.costs import Cost, Costs, cost_of
+from agent.core.covariance import Matrix
 from agent.core.drift import Bands, Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
-from agent.core.margin import exposures, most_lots, most_value, relief
+from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
+from agent.core.programme import Grid, Programme, solve, whole
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
+DEAR = 1e3
+"""A price of trading at which nothing is traded that a band does not demand."""
 
 
 class Execution(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +100,27 @@ class Plan(Struct, frozen=True):
     goals: tuple[float, ...]
 
 
+class Guide(Struct, frozen=True):
+    """What decides how far to trade inside the bands. Lists are in instrument order."""
+
+    penalty: Matrix
+    """What drift costs, a year: see `agent.core.band`."""
+    prices: list[float]
+    """What trading costs, in the same measure: the marginal risk that is left alone."""
+    least: list[float]
+    """Changes of weight that are not worth an order while the drift is inside its band."""
+    covariance: Matrix | None = None
+    """A year, as measured; None while it is not known."""
+
+
+def plain(drift: Drift, *, to_target: bool, covariance: Matrix | None = None) -> Guide:
+    """The guide of plain thresholds: all the way, or no further than to just inside the band."""
+    n, unit = len(drift.weights), drift.gross_target or 1.0
+    least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
+    identity = [[float(i == j) for j in range(n)] for i in range(n)]
+    return Guide(penalty=identity, prices=[0.0 if to_target else DEAR] * n, least=least, covariance=covariance)
+
+
 def plan(
     book: Book,
     drift: Drift,
@@ -100,46 +128,156 @@ def plan(
     limits: Limits,
     costs: Costs,
     *,
-    to_target: bool,
+    guide: Guide,
+    part: float,
     maker: bool,
-    trades: list[float] | None = None,
+    fixed: Mapping[int, float] | None = None,
+    groups: Sequence[tuple[int, ...]] = (),
+    budget: float | None = None,
 ) -> Plan:
-    """The next legs toward the destination, cut to the limits. ``trades``: as for `destinations`."""
-    wishes = destinations(drift, bands, to_target=to_target, trades=trades)
-    goals = capped(wishes, drift, limits)
-    over = drift.leverage > limits.leverage
-    spare = max(0.0, limits.leverage - sum(abs(goal) for goal in goals)) * drift.equity
+    """The next legs toward the best portfolio inside the bands and the limits.
+
+    ``part`` of each band's half width is left at most: 0 to go all the way. With ``fixed`` only those instruments are
+    traded, to those weights. ``groups`` are instruments that hedge each other and keep their proportions; ``budget`` is
+    what may be traded at most, over equity.
+    """
+    problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
+    goals = solve(problem)
+    if (nearer := eased(book, drift, bands, guide, goals, part)) is not None:
+        goals = nearer
+        problem = replace(problem, center=goals, prices=[0.0] * len(goals), groups=())
+    aims = whole(problem, [grid_of(row, drift, index, guide) for index, row in enumerate(book.rows)])
     hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
-    for index, goal in enumerate(goals):
-        row = book.rows[index]
+    for index, row in enumerate(book.rows):
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
-        room = spare if goal == wishes[index] else 0.0
-        worth = 0.0 if trades else WORTH * drift.bands[index]
-        lots = lots_toward(row.instrument, row, drift, index, goal, room=room, over=over, worth=worth)
-        ends = row.instrument.notional(row.lots + lots, row.mark.price)
-        spare -= max(0.0, abs(ends) - abs(goal) * drift.equity)
-        side, wanted, reduce = next_row(row, lots, hedge=hedge)
-        whole = wanted if reduce else within_tier(row, side, wanted)
-        lots = sliced(row.instrument, whole, row.mark.price, limits, maker=maker)
-        refusal = too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge)
-        if lots and not refusal:
-            notional = abs(row.instrument.notional(lots, row.mark.price))
-            cost = cost_of(row, lots, costs, maker=maker and not reduce)
-            legs.append(Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost))
+        side, wanted, reduce = next_row(row, aims[index] - row.lots, hedge=hedge)
+        fits = wanted if reduce else within_tier(row, side, wanted)
+        lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
+        if lots and not too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge):
+            legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker))
         elif abs(drift.drifts[index]) > drift.bands[index]:
-            if abs(whole) < abs(wanted):
-                reason = beyond_tier(row, drift, index)
-            elif room < row.instrument.notional(1, row.mark.price):
-                reason = f"drift {drift.drifts[index]:+.1%} is outside the band, and the limits allow no more"
-            elif abs(lots) < abs(whole):
-                reason = f"drift {drift.drifts[index]:+.1%} is outside the band, but the largest order is too small"
-            else:
-                reason = unreachable(row.instrument, row.mark.price, drift, index)
-            skips.append(Skip(instrument=index, reason=reason))
+            skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits, lots)))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
     return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
+
+
+def programme(
+    book: Book,
+    drift: Drift,
+    limits: Limits,
+    guide: Guide,
+    *,
+    part: float,
+    fixed: Mapping[int, float] | None,
+    groups: Sequence[tuple[int, ...]],
+    budget: float | None,
+) -> Programme:
+    """The joint problem of this moment, in weights. A hedge group of which nothing has to be traded stays as it is."""
+    unit, most = drift.gross_target, limits.asset_share * drift.gross_target
+    lows, highs = list(drift.weights), list(drift.weights)
+    for index, (row, aim) in enumerate(zip(book.rows, drift.aims, strict=True)):
+        if aim is None or row.instrument is None or row.mark is None or (fixed is not None and index not in fixed):
+            continue
+        cap = max(most, abs(drift.weights[index]))  # the share limits what is added
+        cap, slack = min(cap, most_value(row) / drift.equity), part * drift.bands[index] * unit
+        if fixed is not None:
+            aim, slack = fixed[index], 0.0
+        lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
+    busy = [group for group in groups if any(stirred(drift, guide, index) or fixed for index in group)]
+    for index in (index for group in groups if group not in busy for index in group):
+        lows[index] = highs[index] = drift.weights[index]
+    return Programme(
+        penalty=guide.penalty,
+        center=[w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)],
+        held=drift.weights,
+        prices=guide.prices,
+        low=lows,
+        high=highs,
+        bounds=bounds_of(book, drift.equity, limits.leverage, limits.maintenance, limits.liquidation_distance),
+        turnover=budget,
+        groups=tuple(busy),
+    )
+
+
+def stirred(drift: Drift, guide: Guide, index: int) -> bool:
+    """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
+    risk = sum(q * x for q, x in zip(guide.penalty[index], drift.away, strict=True))
+    return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
+
+
+def eased(
+    book: Book, drift: Drift, bands: Bands, guide: Guide, goals: Sequence[float], part: float
+) -> list[float] | None:
+    """Goals drawn nearer to the aims until what is measured over all instruments is just inside its band.
+
+    None where it is already, or where no such band has been left.
+    """
+    aims = [w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)]
+    kept = [goal - aim for goal, aim in zip(goals, aims, strict=True)]
+    now = strayed(drift, bands, guide.covariance, drift.weights)
+    scale = 1.0
+    for name, reach in strayed(drift, bands, guide.covariance, goals).items():
+        if now[name] >= 1 and reach > part:
+            scale = min(scale, part / reach)
+    return None if scale == 1.0 else [aim + scale * k for aim, k in zip(aims, kept, strict=True)]
+
+
+def strayed(drift: Drift, bands: Bands, covariance: Matrix | None, weights: Sequence[float]) -> dict[str, float]:
+    """What is measured over all instruments, as a part of its band where the file gives one: 1 is the edge."""
+    x = np.array([0.0 if aim is None else w - aim for w, aim in zip(weights, drift.aims, strict=True)])
+    unit = drift.gross_target or 1.0
+    found = {}
+    if bands.portfolio is not None:
+        found["total drift"] = float(np.abs(x).sum()) / 2 / unit / bands.portfolio
+    if bands.tracking is not None and covariance is not None:
+        found["tracking risk"] = float(np.sqrt(max(0.0, x @ covariance @ x))) / bands.tracking
+    if bands.leverage is not None and drift.gross_target:
+        gross = sum(abs(w) for w, aim in zip(weights, drift.aims, strict=True) if aim is not None)
+        aimed = sum(abs(aim) for aim in drift.aims if aim is not None)
+        found["leverage"] = abs(gross - aimed) / drift.gross_target / bands.leverage
+    return found
+
+
+def grid_of(row: Row, drift: Drift, index: int, guide: Guide) -> Grid:
+    """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending."""
+    if row.instrument is None or row.mark is None or drift.aims[index] is None:
+        return Grid(lot=1.0, held=0, smallest=1, smallest_less=1)
+    price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
+    inside = abs(drift.drifts[index]) <= drift.bands[index]
+    worth = ceil(guide.least[index] / lot - 1e-9) if inside else 1
+    least = row.instrument.min_lots
+    return Grid(
+        lot=lot,
+        held=row.lots,
+        smallest=max(smallest_lots(row.instrument, price), worth),
+        smallest_less=max(least, worth),
+    )
+
+
+def leg_of(row: Row, index: int, side: Side, lots: int, costs: Costs, *, reduce: bool, maker: bool) -> Leg:
+    """A leg with its value and its cost."""
+    assert row.instrument is not None, "a leg is never planned without a grid"
+    assert row.mark is not None, "a leg is never planned without a price"
+    notional = abs(row.instrument.notional(lots, row.mark.price))
+    cost = cost_of(row, lots, costs, maker=maker and not reduce)
+    return Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost)
+
+
+def why_not(row: Row, drift: Drift, index: int, wanted: int, fits: int, lots: int) -> str:
+    """Why drift outside the band is not traded away, and what would change that."""
+    assert row.instrument is not None, "without a grid nothing is planned"
+    assert row.mark is not None, "without a price nothing is planned"
+    price, outside = row.mark.price, f"drift {drift.drifts[index]:+.1%} is outside the band"
+    if abs(fits) < abs(wanted):
+        return beyond_tier(row, drift, index)
+    if lots or wanted:
+        return f"{outside}, but the largest order is too small"
+    gap = abs(drift.drifts[index]) * drift.gross_target * drift.equity
+    if gap < row.instrument.notional(smallest_lots(row.instrument, price), price):
+        return unreachable(row.instrument, price, drift, index)
+    return f"{outside}, and the limits allow no more"
 
 
 def relieved(
@@ -176,101 +314,10 @@ def relieved(
         side, lots, reduce = next_row(row, -less if left[index] > 0 else less, hedge=hedge)
         lots = sliced(row.instrument, lots, row.mark.price, limits, maker=False)
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=not hedge):
-            notional = abs(row.instrument.notional(lots, row.mark.price))
-            cost = cost_of(row, lots, costs, maker=False)
-            legs.append(Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost))
+            legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=False))
     legs.sort(key=lambda leg: -leg.notional)
     goals = tuple(weight * part for weight, part in zip(drift.weights, parts, strict=True))
     return Plan(legs=tuple(legs), skips=(), goals=goals)
-
-
-def destinations(drift: Drift, bands: Bands, *, to_target: bool, trades: list[float] | None = None) -> list[float]:
-    """The weight each instrument should end at: its target, or no further from it than just inside its band.
-
-    ``trades`` are changes of weight that were found already (see `agent.core.band`), and lead where they lead. Where
-    the total drift has left the portfolio's band, what is kept shrinks in proportion until it is back inside.
-    """
-    part = 0.0 if to_target else bands.landing
-    if trades is None:
-        kept = [max(-part * band, min(part * band, d)) for d, band in zip(drift.drifts, drift.bands, strict=True)]
-    else:
-        kept = [d + u / (drift.gross_target or 1.0) for d, u in zip(drift.drifts, trades, strict=True)]
-    total = sum(abs(k) for k in kept) / 2
-    if bands.portfolio is not None and drift.total >= bands.portfolio and total > part * bands.portfolio:
-        kept = [k * part * bands.portfolio / total for k in kept]
-    return [
-        weight if target is None else target + k * drift.gross_target
-        for weight, target, k in zip(drift.weights, drift.targets, kept, strict=True)
-    ]
-
-
-def capped(goals: list[float], drift: Drift, limits: Limits) -> list[float]:
-    """Goals cut to one instrument's share and to the leverage limit; what is on hold can't be cut.
-
-    The share limits what is added: what is already larger is not reduced for its sake. Nor does the leverage limit make
-    room for one instrument by reducing another; it reduces only where what is there already is too much.
-    """
-    most = limits.asset_share * drift.gross_target
-    free = [target is not None for target in drift.targets]
-    goals = [
-        max(min(-most, weight), min(max(most, weight), goal)) if may else goal
-        for goal, weight, may in zip(goals, drift.weights, free, strict=True)
-    ]
-    fixed = sum(abs(goal) for goal, may in zip(goals, free, strict=True) if not may)
-    kept = [nearer(weight, goal) if may else goal for goal, weight, may in zip(goals, drift.weights, free, strict=True)]
-    room = limits.leverage - sum(abs(k) for k in kept)
-    added = sum(abs(goal - k) for goal, k in zip(goals, kept, strict=True))
-    if added <= room:
-        return goals
-    if room >= 0:
-        return [k + (goal - k) * room / added for goal, k in zip(goals, kept, strict=True)]
-    movable = sum(abs(k) for k, may in zip(kept, free, strict=True) if may)
-    scale = max(0.0, limits.leverage - fixed) / movable if movable else 1.0
-    return [k * scale if may else k for k, may in zip(kept, free, strict=True)]
-
-
-def nearer(weight: float, goal: float) -> float:
-    """What of ``goal`` is there already: the smaller of the two where they point the same way, else nothing."""
-    if weight * goal <= 0:
-        return 0.0
-    return weight if abs(weight) < abs(goal) else goal
-
-
-def lots_toward(
-    instrument: Instrument, row: Row, drift: Drift, index: int, goal: float, *, room: float, over: bool, worth: float
-) -> int:
-    """Whole lots from the present position toward ``goal``, never past it.
-
-    A lot more is taken, up to the target itself, where otherwise the instrument would stay outside its band or the
-    order would be below the venue's smallest, if the limits leave ``room`` for its value. ``over``: the account is over
-    its leverage limit, so a reduction takes the last, partial lot as well. ``worth``: inside the band, what moves drift
-    by less is not worth an order.
-    """
-    assert row.mark is not None, "nothing is sized without a price"
-    price, target = row.mark.price, drift.targets[index]
-    assert target is not None, "what is on hold is not planned"
-    exact = instrument.lots_for(goal * drift.equity, price) - row.lots
-    lots = int(exact)
-    if over and exact * row.lots < 0:
-        return ceil(exact - 1e-6) if exact > 0 else floor(exact + 1e-6)
-    furthest = int(instrument.lots_for(target * drift.equity, price) - row.lots)
-    if abs(drift.drifts[index]) <= drift.bands[index] or not furthest:
-        moved = abs(instrument.notional(lots, price)) / drift.equity / (drift.gross_target or 1.0)
-        return lots if moved >= worth else 0
-
-    def fits(more: int) -> bool:
-        value = abs(instrument.notional(row.lots + more, price))
-        return value <= max(abs(goal) * drift.equity + room, abs(instrument.notional(row.lots, price)))
-
-    step = 1 if furthest > 0 else -1
-    left = (instrument.notional(row.lots + lots, price) / drift.equity - target) / (drift.gross_target or 1.0)
-    if abs(left) > drift.bands[index] and abs(lots + step) <= abs(furthest) and fits(lots + step):
-        lots += step
-    smallest = smallest_lots(instrument, price)
-    grows = lots * row.lots >= 0
-    if grows and 0 < abs(lots) < smallest <= abs(furthest) and fits(step * smallest):
-        lots = step * smallest
-    return lots
 
 
 def next_row(row: Row, lots: int, *, hedge: bool) -> tuple[Side, int, bool]:

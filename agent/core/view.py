@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from agent.core.engine import Engine
+from agent.core.health import sharpe, sharpe_error
 from agent.core.margin import distances, exposures
 from agent.core.orders import Order, S, State
 from agent.core.planner import Leg as Planned
+from agent.core.sleeves import worths_of
+from agent.core.triggers import Standing
 
 
 class Leg(Struct, frozen=True):
@@ -21,8 +24,10 @@ class Leg(Struct, frozen=True):
     target: float | None
     """None: on hold, nothing is wanted, or not known yet."""
     hold: bool
+    aim: float | None
+    """The target, less what is trimmed while its funding bleeds."""
     drift: float | None
-    """In points of target gross."""
+    """From the aim, in points of target gross."""
     band: float | None
     aware: float | None
     """Half width of its cost-aware band, in the same unit, while all others stand on their targets."""
@@ -34,6 +39,9 @@ class Leg(Struct, frozen=True):
     funding_rate: float | None
     """Expected at the next settlement; positive: longs pay."""
     funding_at: int | None
+    consumption: float | None
+    """Funding that it, or its hedge group, is expected to pay over the horizon beyond the resting rate, as a part of
+    its initial margin."""
     mark_age_s: float | None
 
 
@@ -49,6 +57,26 @@ class Working(Struct, frozen=True):
     filled: float
     """Part that is filled, 0 to 1."""
     age_s: float
+
+
+class Strategy(Struct, frozen=True):
+    """One strategy: its capital, what it has earned, and how it does."""
+
+    name: str
+    capital: float
+    """Share of equity that it should have now."""
+    share: float | None
+    """Share of equity that it has."""
+    equity: float | None
+    pnl: float | None
+    """Since the ledger began: prices, funding and fees."""
+    state: str
+    """active, reduced, paused or recovering."""
+    sharpe: float | None
+    """Of its window, annualised; None while there are too few days."""
+    sharpe_error: float | None
+    """Its standard error."""
+    drawdown: float
 
 
 class View(Struct, frozen=True):
@@ -92,6 +120,16 @@ class View(Struct, frozen=True):
     streams: dict[str, float]
     """Seconds since each stream came up."""
     next_schedule_at: int | None
+    blackout_until: int | None
+    declined: str | None
+    """Why what is outside a band is left there."""
+    triggers: tuple[Standing, ...]
+    strategies: tuple[Strategy, ...]
+    unassigned: float | None
+    """Equity that no strategy owns: cash by design, and what is not explained."""
+    targets_from: str
+    """Whose targets these are: the file's, or those of a feed."""
+    targets_until: int | None
 
 
 def look(engine: Engine, now: int) -> View:
@@ -107,7 +145,7 @@ def look(engine: Engine, now: int) -> View:
         epoch=engine.epoch,
         equity=engine.book.equity,
         leverage=drift.leverage if drift else None,
-        leverage_target=engine.policy.targets.leverage,
+        leverage_target=sum(abs(wish) for wish in engine.wishes or () if wish is not None),
         leverage_limit=engine.policy.limits.leverage,
         drift_max=drift.worst if drift else None,
         drift_total=drift.total if drift else None,
@@ -127,7 +165,14 @@ def look(engine: Engine, now: int) -> View:
         turnover=engine.tally.turnover,
         fees=engine.tally.fees,
         streams={name: (now - since) / S for name, since in engine.book.streams.items()},
-        next_schedule_at=engine.next_schedule_at,
+        next_schedule_at=engine.reasons.schedule_at,
+        blackout_until=engine.reasons.blackout_until,
+        declined=engine.declined,
+        triggers=engine.reasons.standings(now) + engine.strategy_watch.standings(now),
+        strategies=_strategies(engine),
+        unassigned=engine.sleeves.unassigned(engine.book) if engine.sleeves else None,
+        targets_from=engine.given.source if engine.given else "file",
+        targets_until=engine.given.valid_until if engine.given else None,
     )
 
 
@@ -140,7 +185,8 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         symbol=row.symbol,
         weight=drift.weights[index] if drift else None,
         target=drift.targets[index] if drift else None,
-        hold=engine.policy.targets.weights[row.symbol] == "hold",
+        hold=row.symbol in engine.targets.held,
+        aim=drift.aims[index] if drift else None,
         drift=drift.drifts[index] if drift else None,
         band=drift.bands[index] if drift else None,
         aware=engine.economist.alone(index, drift) if drift else None,
@@ -151,8 +197,46 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         profit=row.profit,
         funding_rate=row.funding.rate if row.funding else None,
         funding_at=row.funding.next_at if row.funding else None,
+        consumption=_consumption(engine, index, now),
         mark_age_s=None if age is None else age / S,
     )
+
+
+def _consumption(engine: Engine, index: int, now: int) -> float | None:
+    """What funding takes of the margin of the unit that an instrument belongs to."""
+    if engine.wishes is None:
+        return None
+    for unit in engine.carry.units(engine.book, engine.wishes):
+        if index in unit:
+            charge = engine.carry.charge(engine.book, unit, engine.wishes, now)
+            return None if charge is None else charge.phi
+    return None
+
+
+def _strategies(engine: Engine) -> tuple[Strategy, ...]:
+    sleeves, worths = engine.sleeves, worths_of(engine.book)
+    if sleeves is None:
+        return ()
+    shares: Sequence[float | None] = sleeves.shares(engine.book) or [None] * len(sleeves.names)
+    found = []
+    for name, capital, share in zip(sleeves.names, sleeves.capital, shares, strict=True):
+        owner, health = sleeves.ledger.strategies[name], engine.targets.strategies[name].health
+        ratio = None if health is None else sharpe(owner.returns, health.window_days)
+        error = None if ratio is None or health is None else sharpe_error(ratio, health.window_days)
+        found.append(
+            Strategy(
+                name=name,
+                capital=capital,
+                share=share,
+                equity=None if worths is None else owner.equity(worths),
+                pnl=None if worths is None else owner.earned(worths).total,
+                state=sleeves.conditions[name].state,
+                sharpe=ratio,
+                sharpe_error=error,
+                drawdown=owner.drawdown,
+            )
+        )
+    return tuple(found)
 
 
 def _working(engine: Engine, order: Order, now: int) -> Working:

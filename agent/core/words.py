@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from agent.core.book import Book, Row
+from agent.core.carry import CarryRules, scale_of
+from agent.core.carry import Turn as Bleeding
 from agent.core.drift import Drift
 from agent.core.economy import Verdict
 from agent.core.orders import Order
 from agent.core.planner import Leg, Plan
+from agent.core.sleeves import Turn as Ailing
+from agent.core.targets import Targets
 
 
 def size(row: Row, lots: int, *, buying: bool) -> str:
@@ -52,8 +56,52 @@ def riskiest(symbols: list[str], reaches: list[float]) -> str:
 
 
 def declined(verdict: Verdict) -> str:
-    """Why a correction is left undone."""
-    if not verdict.cost:
-        return "what should be traded is smaller than the venue's smallest order"
+    """Why a correction is left undone that could be made."""
     benefit, cost, days = verdict.benefit, verdict.cost, verdict.days
     return f"not worth it, a correction would earn {benefit:,.2f} in {days:.2g} days and cost {cost:,.2f}"
+
+
+def nothing(todo: Plan, symbols: list[str]) -> str:
+    """Why there is nothing to trade."""
+    if todo.skips:
+        return "; ".join(f"{symbols[skip.instrument]}: {skip.reason}" for skip in todo.skips)
+    return "nothing is to be traded that is worth an order"
+
+
+def targets(new: Targets) -> str:
+    """Targets in a line."""
+    shares = [f"{name} {share if share == 'hold' else f'{share:+.1%}'}" for name, share in new.weights.items()]
+    for name, strategy in new.strategies.items():
+        leverage = new.leverage if strategy.leverage is None else strategy.leverage
+        own = ", ".join(f"{symbol} {share:+.1%}" for symbol, share in strategy.weights.items())
+        shares.append(f"{name} {strategy.capital:.1%} of capital at {leverage:g}x{f' ({own})' if own else ''}")
+    return f"{', '.join(shares)}; leverage {new.leverage:g}x"
+
+
+def bleeding(names: str, turn: Bleeding, rules: CarryRules) -> str:
+    """That funding has begun to bleed, or ceased to."""
+    if not turn.begun:
+        return f"funding of {names} no longer bleeds; its target is whole again"
+    phi = turn.phi or 0.0
+    left = scale_of(phi, rules.cap)
+    return (
+        f"funding of {names} bleeds: {phi:.1%} of its margin within {rules.horizon_days:g} days; "
+        f"its target is trimmed to {left:.1%} of itself"
+    )
+
+
+def health(turn: Ailing) -> str:
+    """That a strategy gets less capital, none, or more again, and why."""
+    sharpe = "not known" if turn.sharpe is None else f"{turn.sharpe:.2f}"
+    return (
+        f"strategy {turn.name} is {turn.after.state}, with {turn.after.multiplier:.0%} of its capital "
+        f"(Sharpe ratio {sharpe}, drawdown {turn.drawdown:.1%}, {turn.before.bad_days} bad and "
+        f"{turn.before.good_days} good days in a row before this one)"
+    )
+
+
+def shared_out(cause: str, names: list[str], amounts: list[float], crossed: float) -> str:
+    """What capital changed hands between strategies, and what positions."""
+    moved = ", ".join(f"{name} {amount:+,.2f}" for name, amount in zip(names, amounts, strict=True))
+    met = f"; positions worth {crossed:,.0f} changed hands inside the account" if crossed else ""
+    return f"after {cause}, capital is shared out again: {moved}{met}"

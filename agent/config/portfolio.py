@@ -1,0 +1,113 @@
+"""What a portfolio file holds, once it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from agent.core.carry import CarryRules
+from agent.core.costs import Costs
+from agent.core.drift import Bands
+from agent.core.economy import Economy
+from agent.core.engine import Mode
+from agent.core.health import Health
+from agent.core.pairs import Pair
+from agent.core.paper import PaperAccount
+from agent.core.planner import Execution, Limits
+from agent.core.targets import Strategy, Targets
+from agent.core.triggers import Triggers
+
+
+class Account(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to trade, and with which key. ``key`` and ``secret`` are references (see `agent.secrets`)."""
+
+    venue: str = "binance"
+    key: str | None = None
+    secret: str | None = None
+    rest_url: str | None = None
+    """Instead of the venue's own address for requests."""
+    stream_url: str | None = None
+    """Instead of the venue's own address for websockets."""
+
+
+class Feed(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where targets come from while the agent runs (see `agent.feed`); from nowhere if neither is given."""
+
+    file: str | None = None
+    """Looked at once a second; to be replaced as a whole (write another file, then rename it)."""
+    listen: str | None = None
+    """Address and port to take ``POST /targets`` at, such as 127.0.0.1:8787."""
+    token: str | None = None
+    """Reference to what must be sent along as ``Authorization: Bearer …``; needed where others can reach the port."""
+    longest_h: float = 168.0
+    """Targets that say nothing about it are valid for so long from when they were issued."""
+
+
+class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file: what to hold, when to act, and what must never happen."""
+
+    mode: Mode = "paper"
+    """observe: watch a real account and send nothing; paper: trade on paper; live: trade."""
+    state: str = ""
+    """Directory of the journal, the tapes and the status. Always set once a file was parsed."""
+    account: Account = Account()
+    targets: Targets
+    bands: Bands = Bands()
+    triggers: Triggers = Triggers()
+    limits: Limits = Limits()
+    costs: Costs = Costs()
+    economy: Economy = Economy()
+    execution: Execution = Execution()
+    funding: CarryRules = CarryRules()
+    pairs: tuple[Pair, ...] = ()
+    feed: Feed = Feed()
+    paper: PaperAccount = PaperAccount()
+
+
+TABLES: Final[dict[str, type[Struct]]] = {
+    "account": Account,
+    "targets": Targets,
+    "bands": Bands,
+    "triggers": Triggers,
+    "limits": Limits,
+    "costs": Costs,
+    "economy": Economy,
+    "execution": Execution,
+    "funding": CarryRules,
+    "feed": Feed,
+    "paper": PaperAccount,
+    "targets.strategies.*.health": Health,
+}
+"""Tables of fixed name, by their place in the file; a star stands for any name."""
+
+NAMED: Final[dict[str, type[Struct] | None]] = {"targets.strategies": Strategy, "targets.baskets": None}
+"""Tables of tables whose names the user chooses, and what each of them is; None: a table by symbol."""
+
+ROWS: Final[dict[str, type[Struct]]] = {"pairs": Pair}
+"""Lists of tables."""
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong with a portfolio file. ``value`` is None where there is none or it is not shown."""
+
+    path: str
+    line: int | None
+    key: str
+    value: str | None
+    wrong: str
+    cure: str
+
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f"{self.path}:{self.line}"
+        what = self.key if self.value is None else f"{self.key} = {self.value}"
+        return ": ".join(part for part in (place, what, self.wrong) if part) + f"; {self.cure}"
+
+
+class ConfigError(Exception):
+    """A portfolio file that can't be used, with all that is wrong with it in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)

@@ -1,0 +1,186 @@
+"""Reasons to correct: what has fired, in order of urgency, and what each leads to.
+
+Everything that is watched is a reach: a value as a part of its level, 1 where it fires. What happens at once (money that
+came or went, a strategy that gets less capital, funding that begins to bleed) is a wish, kept until it can be granted.
+Safety is not here: it neither waits nor rests (see `agent.core.engine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.core import words
+from agent.core.book import Book
+from agent.core.drift import Bands, Drift
+from agent.core.economy import Economist
+from agent.core.margin import exposure
+from agent.core.pairs import Pair, shift
+from agent.core.planner import strayed
+from agent.core.triggers import S, Standing, Triggers, Watch
+
+TOLERANCE, AWARE = "tolerance", "cost-aware band"
+
+
+class Reason(Struct, frozen=True):
+    """Why a correction is begun, and where it leads."""
+
+    cause: str
+    """In words."""
+    breach: bool = True
+    """A band of the user's has been left, or it is a command; else for the cost-aware band's sake alone."""
+    to_target: bool = False
+    """All the way, not just inside the bands."""
+    weighed: bool = True
+    """Begun only if it earns more than it costs."""
+    urgent: bool = False
+    """For safety: take, don't make, and only reduce."""
+    scope: tuple[int, ...] | None = None
+    """Only these instruments, and those to their aims; all if not given."""
+    goals: tuple[tuple[int, float], ...] = ()
+    """Only these instruments, to these weights."""
+    relief: tuple[int, ...] | None = None
+    """Away from liquidation, not toward the targets: the net lots when it began, of which a part is kept."""
+
+
+class Reasons:
+    """What may give a reason to correct. ``schedule`` gives the next time after a moment, ``blackout`` the end of the
+    window that a moment lies in; None if there is none."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        bands: Bands,
+        triggers: Triggers,
+        pairs: Sequence[Pair],
+        schedule: Callable[[int], int | None],
+        blackout: Callable[[int], int | None],
+        schedule_at: int | None = None,
+    ) -> None:
+        self.symbols = list(symbols)
+        self.bands = bands
+        self.pairs = {f"pair {pair.over}/{pair.into}": pair for pair in pairs}
+        self.watch = Watch(triggers)
+        self.reaches: dict[str, float] = {}
+        """What is watched, by name, when it was last looked at."""
+        self.wishes: list[Reason] = []
+        """What happened at once, oldest first."""
+        self.blackout_until: int | None = None
+        self.schedule_at = schedule_at
+        """The next time of the schedule; one that was missed is made up for once."""
+        self._schedule = schedule
+        self._blackout = blackout
+        self._funding_ns = round(triggers.funding_blackout_s * S)
+
+    def due(self, book: Book, drift: Drift, economist: Economist, now: int, *, busy: bool) -> Reason | None:
+        """The most urgent reason that there is now; the others are taken to be cured with it.
+
+        ``busy``: a correction is under way, so nothing may begin: wishes and the schedule wait for its end.
+        """
+        self.reaches = self.measure(book, drift, economist)
+        fired = self.watch.observe(self.reaches, now)
+        if self.schedule_at is None:
+            self.schedule_at = self._schedule(now)
+        self.blackout_until = self._closed(book, drift, now)
+        if busy or self.blackout_until is not None:
+            return None
+        found = [self._reason(name, book, drift, economist) for name in fired]
+        if self.schedule_at is not None and now >= self.schedule_at:
+            self.schedule_at = self._schedule(now)
+            found.append(Reason(cause="the schedule", breach=self.breached))
+        if self.wishes:
+            wish = self.wishes.pop(0)
+            limited = wish.scope is not None or bool(wish.goals)
+            found.append(wish if limited else replace(wish, breach=self.breached))
+        return min(found, key=_urgency, default=None)
+
+    def wish(self, reason: Reason) -> None:
+        """Correct for this reason as soon as that may be. The same cause counts once."""
+        if all(reason.cause != other.cause for other in self.wishes):
+            self.wishes.append(reason)
+
+    def measure(self, book: Book, drift: Drift, economist: Economist) -> dict[str, float]:
+        """What is watched, by name."""
+        found = {TOLERANCE: drift.reach, **strayed(drift, self.bands, economist.matrix, drift.weights)}
+        for name, pair in self.pairs.items():
+            margins = self._margins(pair, book)
+            if margins is not None:
+                found[name] = max(0.0, pair.reach(*margins))
+        if economist.reaches:
+            found[AWARE] = economist.reach
+        return found
+
+    @property
+    def breached(self) -> bool:
+        """Whether a band of the user's has been left."""
+        return any(reach >= 1 for name, reach in self.reaches.items() if name != AWARE and name not in self.pairs)
+
+    @property
+    def outside(self) -> bool:
+        """Whether anything that is watched is beyond its level."""
+        return any(reach >= 1 for reach in self.reaches.values())
+
+    def standings(self, now: int) -> tuple[Standing, ...]:
+        """How near each trigger is to firing."""
+        return self.watch.standings(now)
+
+    @property
+    def dues(self) -> list[int]:
+        """When to look again if nothing is heard."""
+        times = [*self.watch.dues]
+        times += [at for at in (self.schedule_at, self.blackout_until) if at is not None]
+        return times
+
+    def _closed(self, book: Book, drift: Drift, now: int) -> int | None:
+        """When the blackout ends that there is now: a window of the file, or the time around a funding settlement."""
+        ends = [self._blackout(now)]
+        for row, aim in zip(book.rows, drift.aims, strict=True):
+            if not self._funding_ns or aim is None or row.funding is None:
+                continue
+            next_at, interval = row.funding.next_at, round((row.interval_hours or 0.0) * 3600 * S)
+            for at in (next_at, next_at - interval):
+                if abs(now - at) <= self._funding_ns:
+                    ends.append(at + self._funding_ns + 1)
+        return max((end for end in ends if end is not None), default=None)
+
+    def _margins(self, pair: Pair, book: Book) -> tuple[float, float] | None:
+        """What the two positions take at their leverage settings; None while that is not known."""
+        held = [exposure(book.rows[self.symbols.index(name)]) for name in (pair.over, pair.into)]
+        margins = [inf if one is None else one.initial for one in held]
+        return (margins[0], margins[1]) if max(margins) < inf and any(margins) else None
+
+    def _reason(self, name: str, book: Book, drift: Drift, economist: Economist) -> Reason:
+        if name == TOLERANCE:
+            return Reason(cause=words.worst(self.symbols, drift))
+        if name == AWARE:
+            return Reason(cause=words.riskiest(self.symbols, economist.reaches), breach=False)
+        if name in self.pairs:
+            return self._shift(self.pairs[name], book, drift)
+        return Reason(cause=f"{name} is {self.reaches[name]:.0%} of its band")
+
+    def _shift(self, pair: Pair, book: Book, drift: Drift) -> Reason:
+        """The pair rule: what is over its share of the margin of both goes into the other, and the sum stays."""
+        margins = self._margins(pair, book)
+        assert margins is not None, "a pair without margins does not fire"
+        indices = [self.symbols.index(name) for name in (pair.over, pair.into)]
+        over, into = (book.rows[index].leverage or 0 for index in indices)
+        moved = shift(*margins, over, into, pair)
+        assert moved is not None, "there is margin to move"
+        goals = []
+        for index, value in zip(indices, (-moved.close, moved.open), strict=True):
+            weight = drift.weights[index]
+            goals.append((index, weight + value / drift.equity * (1.0 if weight >= 0 else -1.0)))
+        share = margins[0] / sum(margins)
+        cause = (
+            f"{pair.over} has {share:.1%} of the margin of {pair.over} and {pair.into}, its target is {pair.target:.1%}"
+        )
+        return Reason(cause=cause, goals=tuple(goals))
+
+
+def _urgency(reason: Reason) -> int:
+    """What has left a band comes first, then what concerns a few instruments, then the rest."""
+    limited = reason.scope is not None or bool(reason.goals)
+    return 1 if limited else 0 if reason.breach else 2
