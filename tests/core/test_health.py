@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from statistics import NormalDist, mean, stdev
 from typing import Any, Literal
@@ -34,7 +35,7 @@ BAD, MIDDLING, GOOD = 0.0, 0.7, 1.5
 
 
 def lived(
-    ratios: list[float | None], drawdowns: list[float] | None = None, health: Health = QUICK
+    ratios: Sequence[float | None], drawdowns: Sequence[float] | None = None, health: Health = QUICK
 ) -> list[tuple[int, str, float]]:
     """The days, counted from 0, on which something changed, and to what."""
     condition, changes = Condition(), []
@@ -230,11 +231,13 @@ def test_freed_capital_goes_where_the_file_says(to: Literal["cash"] | int, expec
 
 
 def test_with_nobody_healthy_all_that_is_freed_is_cash() -> None:
-    assert reallocate([0.6, 0.4], [0.5, 0.0]) == (pytest.approx([0.3, 0.0]), pytest.approx(0.7))
+    shares, cash = reallocate([0.6, 0.4], [0.5, 0.0])
+    assert [*shares, cash] == pytest.approx([0.3, 0.0, 0.7])
 
 
 def test_with_everybody_healthy_nothing_moves() -> None:
-    assert reallocate([0.6, 0.3], [1.0, 1.0]) == (pytest.approx([0.6, 0.3]), pytest.approx(0.1))
+    shares, cash = reallocate([0.6, 0.3], [1.0, 1.0])
+    assert [*shares, cash] == pytest.approx([0.6, 0.3, 0.1])
 
 
 @pytest.mark.parametrize("case", vectors("sharpe_health", "reallocate"))
