@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agent.core.band import TRIGGER, Band, band_of, noises, penalty_of
-from agent.core.book import Book, Row
+from agent.core.book import Book
+from agent.core.carry import Carry, unusual_funding
 from agent.core.costs import Costs, rate_of
 from agent.core.covariance import Covariance, Matrix, prior_of
 from agent.core.drift import Bands, Drift
@@ -18,10 +19,6 @@ WORTH = 0.05
 """A trade that moves an instrument by less than this part of its own band is not worth an order."""
 LEAST_COST = 0.0001
 """No trade is thought cheaper than this fraction of its value, whatever fee rates say."""
-RESTING_RATE = 0.0001
-"""Funding in 8 hours that is the rule, and so in the user's targets already: only what is beyond it counts."""
-PERSISTENCE = 0.9
-"""The part of unusual funding that is expected to be there still at the next settlement."""
 
 
 class Economy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,10 +52,12 @@ class Economist:
     The band reckons with orders that take: those that rest may have to take in the end.
     """
 
-    def __init__(self, economy: Economy, bands: Bands, costs: Costs) -> None:
+    def __init__(self, economy: Economy, bands: Bands, costs: Costs, carry: Carry | None = None) -> None:
         self.economy = economy
         self.bands = bands
         self.costs = costs
+        self.carry = carry
+        """Knows the mean that unusual funding fades toward; without it, that is the resting rate."""
         self.covariance: Covariance | None = None
         """None until every instrument is listed."""
         self.band: Band | None = None
@@ -165,7 +164,10 @@ class Economist:
         years = self.economy.payback_days / 365
         if self.bands.destination == "optimal" and not breach:
             years = self.band.horizon(trade)
-        funding = [unusual_funding(row, self.economy.payback_days) for row in book.rows]
+        means = [self.carry.mean(row) if self.carry else None for row in book.rows]
+        funding = [
+            unusual_funding(row, self.economy.payback_days, mean) for row, mean in zip(book.rows, means, strict=True)
+        ]
         benefit = self.band.benefit(away(drift), trade, funding, years) * drift.equity
         return Verdict(benefit=benefit, cost=cost, days=years * 365)
 
@@ -181,16 +183,3 @@ def worthwhile(band: Band, x: list[float], boxes: list[float]) -> list[float]:
 def away(drift: Drift) -> list[float]:
     """Weight less target; 0 on hold."""
     return [0.0 if t is None else w - t for w, t in zip(drift.weights, drift.targets, strict=True)]
-
-
-def unusual_funding(row: Row, days: float) -> float:
-    """What a long pays a year beyond the resting rate, on average over the next ``days``; 0 while it is not known.
-
-    What is unusual is expected to fade: after m settlements, (1 - p^m) / (1 - p) of its first payment was paid.
-    """
-    if row.funding is None or not row.interval_hours or not days:
-        return 0.0
-    beyond = row.funding.rate - RESTING_RATE * row.interval_hours / 8
-    settlements = days * 24 / row.interval_hours
-    faded: float = (1 - PERSISTENCE**settlements) / (1 - PERSISTENCE)
-    return beyond * faded / (days / 365)

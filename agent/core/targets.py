@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -34,3 +35,11 @@ def wanted(targets: Targets, leverage_now: float) -> list[float | None]:
         "off": leverage_now,
     }[targets.leverage_mode]
     return [None if share == "hold" else share * leverage for share in targets.weights.values()]
+
+
+def from_margin_shares(shares: Sequence[float], leverages: Sequence[float], utilisation: float) -> list[float]:
+    """The target weights (signed notional over equity) that take these signed shares of margin.
+
+    ``leverages`` are the leverage settings, ``utilisation`` the initial margin of all together over equity.
+    """
+    return [share * leverage * utilisation for share, leverage in zip(shares, leverages, strict=True)]
