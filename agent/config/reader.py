@@ -344,7 +344,9 @@ class _Reader:
                 if abs(share - weight / total) > SAME
             ]
             if off:
-                lead = ", ".join(f"{s} {percent(round(w / total, 4))}" for s, w in zip(made.symbols, weights, strict=True))
+                lead = ", ".join(
+                    f"{s} {percent(round(w / total, 4))}" for s, w in zip(made.symbols, weights, strict=True)
+                )
                 cure = f"drop [targets.weights]{_fit(made, shares, weights)}"
                 self.problem(("targets", "weights"), f"does not go with the strategies, which lead to {lead}", cure)
         if "leverage" in targets and own and all(strategy.leverage is not None for strategy in own):

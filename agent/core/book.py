@@ -29,6 +29,7 @@ from agent.core.events import (
     Side,
     Tiers,
     Up,
+    Volume,
 )
 from agent.core.instruments import Instrument, Tier
 
@@ -45,6 +46,8 @@ class Holding(Struct):
     lots: int = 0
     entry: float | None = None
     known_at: int = 0
+    isolated: float | None = None
+    """The wallet assigned to it; None where the account's common margin covers it."""
 
 
 class Row:
@@ -52,7 +55,7 @@ class Row:
 
     __slots__ = (
         "depth", "fees", "funding", "holdings", "instrument", "interval_hours", "leverage", "mark", "mark_seen", "owed",
-        "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard",
+        "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard", "volume",
     )  # fmt: skip
 
     def __init__(self, symbol: str) -> None:
@@ -63,6 +66,8 @@ class Row:
         self.quote: Quote | None = None
         self.quote_seen: int | None = None
         self.depth: Depth | None = None
+        self.volume: float | None = None
+        """Traded by all in 24 hours, in the quote currency."""
         self.funding: Funding | None = None
         self.interval_hours: float | None = None
         self.tiers: tuple[Tier, ...] = ()
@@ -165,6 +170,8 @@ class Book:
                 self.rows[i].depth = fact
             case Funding(instrument=i):
                 self.rows[i].funding = fact
+            case Volume(instrument=i, volume=volume):
+                self.rows[i].volume = volume
             case Position():
                 self._hold(fact, now)
             case Filled():
@@ -215,6 +222,7 @@ class Book:
             row.owed -= fact.lots - holding.lots
             row.unheard = row.unheard or fact.lots != holding.lots
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
+            holding.isolated = fact.isolated
             self.disputed.pop((fact.instrument, fact.side), None)
             self._reckon(fact.instrument, now)
 
@@ -272,7 +280,12 @@ class Book:
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
-            row.holdings[side] = Holding(lots=claim, entry=row_told.entry if row_told else None, known_at=at)
+            row.holdings[side] = Holding(
+                lots=claim,
+                entry=row_told.entry if row_told else None,
+                known_at=at,
+                isolated=row_told.isolated if row_told else None,
+            )
         if agreed:
             row.owed, row.snapshot_at = 0, asked_at
         self._reckon(index, now)

@@ -136,3 +136,18 @@ def half_width(goal: float | None, unit: float, bands: Bands) -> float:
     if bands.relative is None or not goal:
         return bands.tolerance
     return min(bands.tolerance, bands.relative * abs(goal) / unit)
+
+
+def moved(weights: Sequence[float], returns: Sequence[float]) -> list[float]:
+    """The weights after these returns when nobody trades, exactly: w (1 + r) over the growth of equity, 1 + sum w r."""
+    growth = 1 + sum(weight * change for weight, change in zip(weights, returns, strict=True))
+    return [weight * (1 + change) / growth for weight, change in zip(weights, returns, strict=True)]
+
+
+def coin_weight(contracts: float, coins: float, price: float) -> float:
+    """The weight of the coin itself in an account whose collateral it is: 1 for the collateral, and the contracts.
+
+    ``contracts`` is the signed face value of inverse contracts in the quote currency, ``coins`` the equity in coins.
+    Contracts of minus the collateral's worth leave no exposure, so the account is worth the same at any price.
+    """
+    return 1 + contracts / (coins * price)

@@ -6,7 +6,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core.band import LANDING, TRIGGER, Band, band_of, noises, penalty_of
-from agent.core.book import Book, Row
+from agent.core.book import Book
+from agent.core.carry import Carry, unusual_funding
 from agent.core.costs import Costs, rate_of
 from agent.core.covariance import Covariance, CovarianceState, Matrix, prior_of
 from agent.core.drift import Bands, Drift
@@ -19,10 +20,6 @@ WORTH = 0.05
 """A trade that moves an instrument by less than this part of its own band is not worth an order."""
 LEAST_COST = 0.0001
 """No trade is thought cheaper than this fraction of its value, whatever fee rates say."""
-RESTING_RATE = 0.0001
-"""Funding in 8 hours that is the rule, and so in the user's targets already: only what is beyond it counts."""
-PERSISTENCE = 0.9
-"""The part of unusual funding that is expected to be there still at the next settlement."""
 
 
 class Economy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,10 +53,19 @@ class Economist:
     The band reckons with orders that take: those that rest may have to take in the end.
     """
 
-    def __init__(self, economy: Economy, bands: Bands, costs: Costs, state: CovarianceState | None = None) -> None:
+    def __init__(
+        self,
+        economy: Economy,
+        bands: Bands,
+        costs: Costs,
+        carry: Carry | None = None,
+        learned: CovarianceState | None = None,
+    ) -> None:
         self.economy = economy
         self.bands = bands
         self.costs = costs
+        self.carry = carry
+        """Knows the mean that unusual funding fades toward; without it, that is the resting rate."""
         self.covariance: Covariance | None = None
         """None until every instrument is listed."""
         self.band: Band | None = None
@@ -67,7 +73,7 @@ class Economist:
         self.reaches: list[float] = []
         """Each instrument's marginal risk as a part of its band; 1 is where a voluntary trade begins. Only once the
         covariance is warm, and only where trades may be voluntary; empty otherwise."""
-        self._learned = state
+        self._learned = learned
         self._look_at = 0
         self._penalty: Matrix = []
         self._noise: list[float] = []
@@ -175,19 +181,9 @@ class Economist:
         years = self.economy.payback_days / 365
         if self.bands.destination == "optimal" and not breach:
             years = self.band.horizon(trade)
-        funding = [unusual_funding(row, self.economy.payback_days) for row in book.rows]
+        means = [self.carry.mean(row) if self.carry else None for row in book.rows]
+        funding = [
+            unusual_funding(row, self.economy.payback_days, mean) for row, mean in zip(book.rows, means, strict=True)
+        ]
         benefit = self.band.benefit(drift.astray, trade, funding, years) * drift.equity
         return Verdict(benefit=benefit, cost=cost, days=years * 365)
-
-
-def unusual_funding(row: Row, days: float) -> float:
-    """What a long pays a year beyond the resting rate, on average over the next ``days``; 0 while it is not known.
-
-    What is unusual is expected to fade: after m settlements, (1 - p^m) / (1 - p) of its first payment was paid.
-    """
-    if row.funding is None or not row.interval_hours or not days:
-        return 0.0
-    beyond = row.funding.rate - RESTING_RATE * row.interval_hours / 8
-    settlements = days * 24 / row.interval_hours
-    faded: float = (1 - PERSISTENCE**settlements) / (1 - PERSISTENCE)
-    return beyond * faded / (days / 365)

@@ -160,8 +160,8 @@ class Engine:
         """The targets that a feed gave last."""
         if self.given is not None and set(self.given.targets.symbols) <= set(self.symbols):
             self.targets = self.given.targets
-        self.economist = Economist(policy.economy, policy.bands, policy.costs, learned)
         self.carry = Carry(self.symbols, policy.funding, memory.carry)
+        self.economist = Economist(policy.economy, policy.bands, policy.costs, self.carry, learned)
         self.reasons = Reasons(
             self.symbols, policy.bands, policy.triggers, policy.pairs, schedule, blackout, memory.schedule_at
         )
@@ -487,7 +487,12 @@ class Engine:
         self._want(now)
         leverage = self.correction.leverage if self.correction else None
         return measure(
-            self.book, self.targets, self.policy.bands, leverage, wishes=self.wishes, parts=self.carry.scales(self.book, self.wishes or [])
+            self.book,
+            self.targets,
+            self.policy.bands,
+            leverage,
+            wishes=self.wishes,
+            parts=self.carry.scales(self.book, self.wishes or []),
         )
 
     def _want(self, now: int) -> None:
@@ -532,9 +537,7 @@ class Engine:
             before = self.wishes or []
             self._want(now)
             changed = [i for i, (a, b) in enumerate(zip(before, self.wishes or [], strict=True)) if a != b]
-            self.reasons.wish(
-                Reason(cause="; ".join(map(words.health, turns)), weighed=False, scope=tuple(changed))
-            )
+            self.reasons.wish(Reason(cause="; ".join(map(words.health, turns)), weighed=False, scope=tuple(changed)))
             self._remember = True
         reaches = sleeves.reaches(self.book, self.policy.bands.strategy)
         fired = self.strategy_watch.observe(reaches, now)

@@ -58,6 +58,14 @@ class Depth(Event, frozen=True):
     at: int
 
 
+class Volume(Event, frozen=True):
+    """What all traded of an instrument in the last 24 hours, in the quote currency."""
+
+    instrument: int
+    volume: float
+    at: int
+
+
 class Funding(Event, frozen=True):
     """The rate expected at the next settlement, as a fraction of notional; positive: longs pay."""
 
@@ -124,6 +132,8 @@ class Position(Event, frozen=True):
     lots: int
     entry: float | None
     at: int
+    isolated: float | None = None
+    """The wallet assigned to it, in the settlement currency; None where the account's common margin covers it."""
 
 
 class Positions(Event, frozen=True):
@@ -346,7 +356,7 @@ class Wake(Event, frozen=True):
 
 
 Fact = (
-    Mark | Quote | Depth | Funding
+    Mark | Quote | Depth | Volume | Funding
     | Listed | Tiers | Fees | Interval | Leverage | Mode
     | Position | Positions | Balance | Margin | Flow | Warned
     | Accepted | Filled | Ended | Refused | Lost | Absent | Orders

@@ -113,3 +113,12 @@ class Instrument(Struct, frozen=True):
         if self.inverse:
             return self.size(lots) * (1 / entry - 1 / price)
         return self.size(lots) * (price - entry)
+
+    def entry(self, lots: float, entry: float, more: float, price: float) -> float:
+        """The average entry once ``more`` lots opened at ``price`` are added to ``lots``, both unsigned.
+
+        It is the entry at which the profit of the whole is that of the parts: inverse contracts average reciprocals.
+        """
+        if self.inverse:
+            return (lots + more) / (lots / entry + more / price)
+        return (lots * entry + more * price) / (lots + more)

@@ -3,17 +3,22 @@
 An account is liquidated when equity no longer covers the maintenance margin of all its positions. Both change with
 prices, so the distance is the smallest move s at which equity less losses meets the maintenance margin *after* the
 move: ``E + s·Σβ·N <= Σ MM(|N|·(1 + β·s))``. Amounts are in the settlement currency, at mark.
+
+An isolated position is a margin pool of its own: its equity is the wallet assigned to it and its unrealised profit, and
+the account's common pool has that much less. To the common pool it is so much equity set aside, whatever prices do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import ceil, inf
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from math import ceil, inf, sqrt
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.core.book import Book, Row
+from agent.core.book import Book, Holding, Row
+from agent.core.covariance import Matrix
 from agent.core.events import Side
 from agent.core.instruments import Tier
 from agent.core.programme import Bound, Curve
@@ -61,37 +66,68 @@ class Exposure(Struct, frozen=True):
     tiers: tuple[Tier, ...] = ()
     leverage: int | None = None
     inverse: bool = False
+    isolated_long: float | None = None
+    """Equity of the long row's own pool; None where the common pool covers it."""
+    isolated_short: float | None = None
+
+    @property
+    def shared(self) -> tuple[float, float]:
+        """What the common pool covers, long and short."""
+        return (
+            self.long if self.isolated_long is None else 0.0,
+            self.short if self.isolated_short is None else 0.0,
+        )
+
+    @property
+    def pools(self) -> list[tuple[float, Exposure]]:
+        """What is isolated, each row with the equity of its own pool."""
+        alone = replace(self, isolated_long=None, isolated_short=None)
+        rows = (self.isolated_long, replace(alone, short=0.0)), (self.isolated_short, replace(alone, long=0.0))
+        return [(equity, one) for equity, one in rows if equity is not None and (one.long or one.short)]
+
+    @property
+    def locked(self) -> float:
+        """Equity set aside for what is isolated."""
+        return (self.isolated_long or 0.0) + (self.isolated_short or 0.0)
 
     @property
     def falls(self) -> bool:
-        """Whether a falling price is the one that hurts."""
-        return self.long > self.short
+        """Whether a falling price is the one that hurts the common pool."""
+        long, short = self.shared
+        return long > short
 
     @property
     def maintenance(self) -> float:
-        """Maintenance margin now."""
-        return self.taken(0.0)
+        """Maintenance margin that the common pool must cover now."""
+        return self.taken(0.0) - self.locked
 
     @property
     def initial(self) -> float:
-        """Initial margin at the leverage setting; infinite while that is unknown."""
+        """Initial margin at the leverage setting, or what is set aside; infinite while that is unknown."""
         if not self.long and not self.short:
             return 0.0
-        return (self.long + self.short) / self.leverage if self.leverage else inf
+        return sum(self.shared) / self.leverage + self.locked if self.leverage else inf
 
     def taken(self, move: float) -> float:
-        """What a relative ``move`` of the price takes from equity: the loss, and the maintenance margin after it."""
-        factor, net = 1.0 + max(move, -1.0), self.long - self.short
+        """What a relative ``move`` of the price takes from the common pool.
+
+        It is the loss, and the maintenance margin after it; of what is isolated, the equity set aside for it.
+        """
+        long = self.long if self.isolated_long is None else 0.0  # as `shared`, without its price on every tick
+        short = self.short if self.isolated_short is None else 0.0
+        factor, net = 1.0 + max(move, -1.0), long - short
         if self.inverse:  # a value in coins is face value over price
             factor = 1.0 / max(factor, 1e-12)
             loss = net * (factor - 1.0)
         else:
             loss = net * (1.0 - factor)
-        if self.long:
-            loss += maintenance(self.tiers, self.long * factor) or 0.0
-        if self.short:
-            loss += maintenance(self.tiers, self.short * factor) or 0.0
-        return loss
+        if long:
+            loss += maintenance(self.tiers, long * factor) or 0.0
+        if short:
+            loss += maintenance(self.tiers, short * factor) or 0.0
+        if self.isolated_long is None and self.isolated_short is None:
+            return loss
+        return loss + self.locked
 
     def against(self, distance: float) -> float:
         """What a move by ``distance`` takes in the direction that takes more."""
@@ -101,30 +137,74 @@ class Exposure(Struct, frozen=True):
             return self.taken(distance)
         return max(self.taken(-distance), self.taken(distance))
 
+    def own_distance(self) -> float | None:
+        """How far the price may move before an isolated row is liquidated, the nearer of the two; None: never."""
+        return shortest([distance(equity, one.against, _furthest([one])) for equity, one in self.pools])
+
     def scaled(self, scale: float) -> Exposure:
-        """With its net scaled down by trading the larger side alone, as orders do."""
+        """With its net scaled down by trading the larger side alone, as orders do.
+
+        A venue sets free as large a part of an isolated row's equity as is closed of the row.
+        """
         less = (1.0 - scale) * (self.long - self.short)
-        return replace(self, long=self.long - max(0.0, less), short=self.short + min(0.0, less))
+        long, short = self.long - max(0.0, less), self.short + min(0.0, less)
+        scaled = replace(self, long=long, short=short)
+        if self.locked:
+            own_long, own_short = self.isolated_long, self.isolated_short
+            scaled = replace(
+                scaled,
+                isolated_long=own_long and own_long * long / self.long,
+                isolated_short=own_short and own_short * short / self.short,
+            )
+        return scaled
 
 
 def exposure(row: Row, lots: Mapping[Side, int] | None = None) -> Exposure | None:
     """What is held of an instrument, or would be with these signed ``lots`` by position row.
 
-    None while something is held whose grid, mark or margin table is not known.
+    None while something is held whose grid, mark or margin table is not known, or whose entry where it is isolated.
     """
-    held = [holding.lots for holding in row.holdings.values()] if lots is None else list(lots.values())
-    if not any(held):
+    held = {side: holding.lots for side, holding in row.holdings.items()} if lots is None else lots
+    if not any(held.values()):
         return Exposure()
     if row.instrument is None or row.mark is None or not row.tiers:
         return None
+    pools: dict[bool, float] = {}
+    for side, size in held.items():
+        holding = row.holdings.get(side)
+        if size and holding is not None and holding.isolated is not None:
+            equity = set_aside(row, holding, size)
+            if equity is None:
+                return None
+            pools[size > 0] = equity
     one = row.instrument.value(1, row.mark.price)
     return Exposure(
-        long=one * sum([size for size in held if size > 0]),
-        short=-one * sum([size for size in held if size < 0]),
+        long=one * sum([size for size in held.values() if size > 0]),
+        short=-one * sum([size for size in held.values() if size < 0]),
         tiers=row.tiers,
         leverage=row.leverage,
         inverse=row.instrument.inverse,
+        isolated_long=pools.get(True),
+        isolated_short=pools.get(False),
     )
+
+
+def set_aside(row: Row, holding: Holding, size: int) -> float | None:
+    """Equity of an isolated position row, or what it would be with ``size`` signed lots; None while it is not known.
+
+    As large a part of it is set free as is closed of the row, and what is opened gets its initial margin.
+    """
+    assert row.instrument is not None, "a position is valued on its grid"
+    assert row.mark is not None, "and at a price"
+    kept = min(abs(holding.lots), abs(size)) if holding.lots * size > 0 else 0
+    equity = 0.0
+    if kept:
+        if holding.entry is None or holding.isolated is None:
+            return None
+        whole = holding.isolated + row.instrument.profit(holding.lots, holding.entry, row.mark.price)
+        equity = whole * kept / abs(holding.lots)
+    opened = abs(row.instrument.value(abs(size) - kept, row.mark.price))
+    return equity + (opened / row.leverage if row.leverage else 0.0)
 
 
 def exposures(book: Book, changes: Mapping[tuple[int, Side], int] | None = None) -> list[Exposure] | None:
@@ -162,7 +242,7 @@ def distance(equity: float, taken: Callable[[float], float], furthest: float) ->
 
 
 class Distances(Struct, frozen=True):
-    """How far prices may move before liquidation, as fractions of their present values; None: never."""
+    """How far prices may move before liquidation of a pool, as fractions of their present values; None: never."""
 
     alone: tuple[float | None, ...]
     """Each instrument alone, against the position in it."""
@@ -173,29 +253,63 @@ class Distances(Struct, frozen=True):
 
     @property
     def nearest(self) -> tuple[int, float] | None:
-        """The instrument that alone is nearest to liquidating the account, and its distance."""
+        """The instrument that alone is nearest to liquidation, and its distance."""
         known = [(away, index) for index, away in enumerate(self.alone) if away is not None]
         return (min(known)[1], min(known)[0]) if known else None
 
 
 def distances(equity: float, held: Sequence[Exposure]) -> Distances:
-    """All liquidation distances of a portfolio."""
-    kept = [one.maintenance for one in held]
+    """All liquidation distances of a portfolio; ``equity`` is that of all pools together."""
+    kept = [one.taken(0.0) for one in held]
     rest = [equity - sum(kept) + own for own in kept]
+    pools = [(own, [row]) for one in held for own, row in one.pools]
+    if shares(held):
+        pools.append((equity, list(held)))
+
+    def together(sign: int, furthest: float) -> float | None:
+        return shortest([distance(own, partial(_taken, rows, sign), furthest) for own, rows in pools])
+
     return Distances(
-        alone=tuple(distance(e, one.against, _furthest([one])) for e, one in zip(rest, held, strict=True)),
-        down=distance(equity, lambda s: sum(one.taken(-s) for one in held), 1.0),
-        up=distance(equity, lambda s: sum(one.taken(s) for one in held), FURTHEST_RISE),
+        alone=tuple(
+            shortest([common_distance(e, [[one]]), one.own_distance()]) for e, one in zip(rest, held, strict=True)
+        ),
+        down=together(-1, 1.0),
+        up=together(1, FURTHEST_RISE),
         joint=joint(equity, [[one] for one in held]),
     )
 
 
 def joint(equity: float, cases: Sequence[Sequence[Exposure]]) -> float | None:
-    """The joint adverse distance when each instrument may be in any of several ``cases``, the worst of them counted."""
+    """The joint adverse distance of the nearest pool; ``equity`` is that of all pools together.
+
+    Each instrument may be in any of several ``cases``: the worst of them counts.
+    """
+    own = [one.own_distance() for options in cases for one in options]
+    return shortest([common_distance(equity, cases), *own])
+
+
+def common_distance(equity: float, cases: Sequence[Sequence[Exposure]]) -> float | None:
+    """The joint adverse distance of the common pool alone; arguments as for `joint`."""
     every = [one for options in cases for one in options]
+    if not shares(every):
+        return None
     return distance(
         equity, lambda s: sum(max(one.against(s) for one in options) for options in cases), _furthest(every)
     )
+
+
+def shares(held: Iterable[Exposure]) -> bool:
+    """Whether the common pool covers anything: what is assigned to isolated positions alone can't liquidate it."""
+    return any(long or short for long, short in (one.shared for one in held))
+
+
+def shortest(found: Sequence[float | None]) -> float | None:
+    """The smallest distance; None where all are never."""
+    return min([away for away in found if away is not None], default=None)
+
+
+def _taken(held: Sequence[Exposure], sign: int, move: float) -> float:
+    return sum(one.taken(sign * move) for one in held)
 
 
 def _furthest(held: Sequence[Exposure]) -> float:
@@ -203,16 +317,20 @@ def _furthest(held: Sequence[Exposure]) -> float:
 
 
 def danger(equity: float, held: Sequence[Exposure], floor: float, most: float) -> str | None:
-    """Why everything must be reduced at once, if so.
+    """Why everything must be reduced at once, if so: the common pool is in danger.
 
-    ``floor`` is the smallest joint adverse distance, ``most`` the largest maintenance margin over equity.
+    ``floor`` is the smallest joint adverse distance, ``most`` the largest maintenance margin over equity. An isolated
+    pool that comes near its end is no reason: venues set its equity free in step with what is closed, so reducing it
+    moves its liquidation no further away, and more than is assigned to it cannot be lost.
     """
+    if not shares(held):
+        return None
     if sum([one.against(floor) for one in held]) > equity:
-        away = joint(equity, [[one] for one in held]) or 0.0
+        away = common_distance(equity, [[one] for one in held]) or 0.0
         return f"liquidation is {away:.1%} away; the floor is {floor:.1%}"
-    kept = sum([one.maintenance for one in held])
-    if kept > most * equity:
-        return f"maintenance margin is {kept / equity:.1%} of equity; the limit is {most:.1%}"
+    kept, common = sum([one.maintenance for one in held]), equity - sum([one.locked for one in held])
+    if kept > most * common:
+        return f"maintenance margin is {kept / common:.1%} of equity; the limit is {most:.1%}"
     return None
 
 
@@ -229,7 +347,8 @@ def relief(equity: float, held: Sequence[Exposure], room: Sequence[float | None]
             one if more is None else one.scaled(min(1.0, scale * more)) for one, more in zip(held, room, strict=True)
         ]
         covered = sum(one.against(EXIT * floor) for one in left) <= equity
-        return covered and sum(one.maintenance for one in left) <= most * equity / EXIT
+        common = equity - sum(one.locked for one in left)
+        return covered and sum(one.maintenance for one in left) <= most * common / EXIT
 
     if fits(1.0):
         return 1.0
@@ -273,3 +392,20 @@ def _lines(row: Row, equity: float, move: float) -> Curve:
         loss = abs(factor - 1.0)
         sides.append(tuple((loss + tier.rate * factor, tier.deduction / equity) for tier in row.tiers))
     return Curve(long=sides[0], short=sides[1])
+
+
+def sigma_distance(equity: float, held: Sequence[Exposure], covariance: Matrix, days: float = 1.0) -> float | None:
+    """The same distance in standard deviations of what the common pool is worth, over ``days``; None: it has no risk.
+
+    (1 - MM/E) over the volatility of the portfolio in that time: it ranks hedged books by what they really risk, where
+    the joint distance is pessimistic. ``covariance`` is a year's.
+    """
+    common = equity - sum(one.locked for one in held)
+    weights = [(long - short) / common for long, short in (one.shared for one in held)]
+    variance = sum(
+        a * b * c for a, row in zip(weights, covariance, strict=True) for b, c in zip(weights, row, strict=True)
+    )
+    if variance <= 0:
+        return None
+    kept = sum(one.maintenance for one in held)
+    return (1 - kept / common) / sqrt(variance * days / 365)

@@ -259,9 +259,7 @@ class Paper:
         opened = signed - closing
         entry = held.entry
         if opened:
-            kept = held.lots + closing
-            cost = kept * (entry or 0.0) + opened * price
-            entry = cost / (kept + opened)
+            entry = instrument.entry(held.lots + closing, entry or price, opened, price)
         total = held.lots + signed
         self._hold(order.instrument, total, entry if total else None, now)
         self.wallet -= fee

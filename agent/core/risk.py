@@ -14,7 +14,7 @@ from msgspec import Struct
 from agent.core.book import Book
 from agent.core.drift import Drift
 from agent.core.events import Side
-from agent.core.margin import Exposure, exposure, joint, most_value, tier_of
+from agent.core.margin import Exposure, common_distance, exposure, most_value, shortest, tier_of
 from agent.core.orders import Blotter, S, State
 from agent.core.planner import Leg, Limits
 
@@ -238,20 +238,23 @@ def margin_limit(leg: Leg, s: Situation) -> str | None:
     initial = sum(max(one.initial for one in options) for options in cases)
     if initial > equity:
         return f"initial margin could reach {initial / equity:.0%} of equity"
+    common = equity - sum(max(one.locked for one in options) for options in cases)
     kept = sum(max(one.maintenance for one in options) for options in cases)
-    if kept > s.limits.maintenance * equity:
-        return f"maintenance margin could reach {kept / equity:.1%} of equity; the limit is {s.limits.maintenance:.1%}"
+    if kept > s.limits.maintenance * common:
+        return f"maintenance margin could reach {kept / common:.1%} of equity; the limit is {s.limits.maintenance:.1%}"
     return None
 
 
 def liquidation_limit(leg: Leg, s: Situation) -> str | None:
-    """The joint adverse liquidation distance in the worst case."""
+    """The joint adverse liquidation distance in the worst case, and that of the leg's own pool where it is isolated."""
     cases, equity, floor = worst_exposures(leg, s), s.drift.equity, s.limits.liquidation_distance
     if isinstance(cases, str):
         return cases
-    if sum(max(one.against(floor) for one in options) for options in cases) <= equity:
+    own = shortest([one.own_distance() for one in cases[leg.instrument]])
+    common = sum(max(one.against(floor) for one in options) for options in cases)
+    if common <= equity and (own is None or own >= floor):
         return None
-    away = joint(equity, cases) or 0.0
+    away = shortest([common_distance(equity, cases), own]) or 0.0
     return f"liquidation could come within {away:.1%} of the present prices; the floor is {floor:.1%}"
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from agent.core.carry import Carry, CarryRules, CarryState, Heard
 from agent.core.costs import Costs
 from agent.core.covariance import GRID_NS
 from agent.core.drift import Bands, Drift, measure
-from agent.core.economy import LEAST_COST, LOOK_NS, Economist, Economy, unusual_funding
+from agent.core.economy import LEAST_COST, LOOK_NS, Economist, Economy
 from agent.core.engine import Policy
 from agent.core.events import Command, Funding, Interval, Quote
 from agent.core.orders import Order, Style
@@ -101,19 +102,18 @@ def test_plain_thresholds_know_no_cost_aware_band_but_still_a_verdict(destinatio
     assert verdict.cost == pytest.approx(sum(leg.cost.total for leg in todo.legs if leg.cost))
 
 
-def test_funding_counts_beyond_the_resting_rate_and_fades() -> None:
-    book = book_of(BALANCED)
-    row = book.rows[0]
-    assert unusual_funding(row, 7.0) == 0.0
+def test_funding_that_stays_high_is_worth_more_of_a_trade_than_funding_that_fades() -> None:
+    it, book, drift = economist(TENTH)
     book.apply(Interval(instrument=0, hours=8.0), START)
-    book.apply(Funding(0, 0.0001, START + 3600 * S, START), START)
-    assert unusual_funding(row, 7.0) == 0.0
     book.apply(Funding(0, 0.0011, START + 3600 * S, START), START)
-    paid = 0.001 * (1 - 0.9**21) / 0.1
-    assert unusual_funding(row, 7.0) * 7 / 365 == pytest.approx(paid)
-    book.apply(Interval(instrument=0, hours=1.0), START)
-    book.apply(Funding(0, 0.0001 / 8, START + 3600 * S, START), START)
-    assert unusual_funding(row, 7.0) == pytest.approx(0.0)
+    todo = plan(book, drift, Bands(), Limits(), Costs(), to_target=True, maker=False)
+    fading = it.verdict(book, drift, todo, breach=True)
+    it.carry = Carry(list(THIRDS), CarryRules(), CarryState({"BTCUSDT": Heard(0.0011, 0, paid=0.0011, hours=8.0)}))
+    lasting = it.verdict(book, drift, todo, breach=True)
+    assert fading is not None
+    assert lasting is not None
+    (sold,) = [leg.notional for leg in todo.legs if leg.instrument == 0]
+    assert lasting.benefit - fading.benefit == pytest.approx(sold * 0.001 * (21 - (1 - 0.9**21) / 0.1))
 
 
 def test_marks_are_counted_every_five_minutes() -> None:
