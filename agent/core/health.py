@@ -172,7 +172,7 @@ def sharpe(returns: Sequence[float | None], window: int) -> float | None:
 def daily(returns: Sequence[float | None], window: int) -> float | None:
     """Mean over standard deviation (n - 1) of the last ``window`` daily returns; None as `sharpe`."""
     last = _last(returns, window)
-    if len(last) < max(window, 2) or min(last) == max(last):
+    if len(last) < window or min(last) == max(last):
         return None
     mean = sum(last) / len(last)
     return mean / sqrt(sum((r - mean) ** 2 for r in last) / (len(last) - 1))

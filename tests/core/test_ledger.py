@@ -108,9 +108,18 @@ def test_lots_that_do_not_divide_go_to_the_largest_remainder() -> None:
 
 def test_what_goes_beyond_the_aims_is_divided_by_their_size() -> None:
     ledger = funded(600.0, 400.0)
-    assert ledger.fill(0, 60, COIN, 0.0, [20, 10]) == [40, 20, 0]
-    # All have more than they want, and the fill goes further away.
+    ledger.fill(0, 20, COIN, 0.0, [20, 0])
+    # Ten of the 25 are wanted, by the second; of the other 15 each gets its part, and each pays for what it got.
+    assert ledger.fill(0, 25, COIN, 2.5, [20, 10]) == [10, 15, 0]
+    assert [owner.fees for owner in ledger.owners] == pytest.approx([1.0, 1.5, 0.0])
+    # Both have more than they want now, and the fill goes further away.
     assert ledger.fill(0, 3, COIN, 0.0, [20, 10]) == [2, 1, 0]
+
+
+def test_size_is_what_counts_beyond_the_aims_whatever_the_side() -> None:
+    ledger = funded(600.0, 400.0)
+    ledger.fill(0, 10, COIN, 0.0, [20, -10])
+    assert ledger.fill(0, 6, COIN, 0.0, [20, -10]) == [4, 2, 0]
 
 
 def test_what_nobody_wants_is_unassigned_with_its_fee() -> None:
@@ -223,11 +232,11 @@ def test_funding_without_a_rate_is_unassigned(rates: dict[int, float]) -> None:
 
 
 def test_funding_of_an_inverse_contract_is_on_its_value_in_coins() -> None:
-    ledger = opened(["a"], ["BTCUSD"])
+    ledger = opened(["a", "b"], ["BTCUSD"])
     mark = worth(INVERSE[0], 50_000.0)
-    ledger.fill(0, 10, mark, 0.0, [10])
-    ledger.funding(-0.0002, {0: 0.01}, [mark])
-    assert sleeve(ledger).funding == pytest.approx(-10 * 100 / 50_000 * 0.01)
+    ledger.fill(0, 5, mark, 0.0, [10, -5])
+    ledger.funding(-0.0001, {0: 0.01}, [mark])
+    assert [own.funding for own in ledger.strategies.values()] == pytest.approx([-0.0002, 0.0001])
 
 
 # What comes and goes
@@ -587,6 +596,7 @@ def test_amounts_are_shared_by_size() -> None:
 def test_the_first_of_equals_gets_the_odd_lot() -> None:
     assert apportioned(1, [1, 1]) == [1, 0]
     assert apportioned(-1, [1, 1]) == [0, -1]
+    assert apportioned(1, [-1, -1, 0]) == [1, 0, 0]
     assert rounded([0.5, 0.5]) == [1, 0]
 
 
