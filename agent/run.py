@@ -24,7 +24,6 @@ from agent.config import Portfolio, render
 from agent.core.desk import Input, Step, Tick, Told
 from agent.core.engine import Decision, Memory
 from agent.core.orders import S
-from agent.core.targets import Given
 from agent.core.venue import Batch, Call, Dialect, Place
 from agent.core.view import View, look
 from agent.feed import Feed

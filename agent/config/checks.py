@@ -46,6 +46,7 @@ class Number(Struct, frozen=True):
     whole: bool = False
 
     def __call__(self, value: object) -> object:
+        """The number; raises `Wrong`."""
         number = self._read(value)
         if not math.isfinite(number):
             raise Wrong("is not a finite number", self.cure)
@@ -56,6 +57,7 @@ class Number(Struct, frozen=True):
 
     @property
     def cure(self) -> str:
+        """What to write instead."""
         low, high = (percent(self.low), percent(self.high)) if self.share else (f"{self.low:g}", f"{self.high:g}")
         kind = "whole number" if self.whole else 'share, such as 0.05 or "5%",' if self.share else "number"
         return f"write a {kind} {'above' if self.above else 'from'} {low} {'to below' if self.below else 'to'} {high}"
@@ -307,9 +309,11 @@ LISTS: Final[dict[str, Check]] = {
 
 
 def nearest(value: object, options: Sequence[str]) -> str:
+    """A question after the option that looks most like ``value``; empty if none does."""
     found = difflib.get_close_matches(value, options, n=1) if isinstance(value, str) else []
     return f"did you mean {found[0]}?" if found else ""
 
 
 def either(options: Sequence[str]) -> str:
+    """``a, b or c``."""
     return " or ".join(filter(None, [", ".join(options[:-1]), options[-1]]))

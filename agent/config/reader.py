@@ -349,11 +349,11 @@ class _Reader:
                 )
                 cure = f"drop [targets.weights]{_fit(made, shares, weights)}"
                 self.problem(("targets", "weights"), f"does not go with the strategies, which lead to {lead}", cure)
-        if "leverage" in targets and own and all(strategy.leverage is not None for strategy in own):
-            if abs(total / targets["leverage"] - 1) > SAME:
-                wrong = f"does not go with the strategies, which lead to {total:.4g}"
-                cure = "drop it, or the leverage of a strategy"
-                self.problem(("targets", "leverage"), wrong, cure, targets["leverage"])
+        fixed = own and all(strategy.leverage is not None for strategy in own)
+        if fixed and abs(total / targets.get("leverage", total) - 1) > SAME:
+            wrong = f"does not go with the strategies, which lead to {total:.4g}"
+            cure = "drop it, or the leverage of a strategy"
+            self.problem(("targets", "leverage"), wrong, cure, targets["leverage"])
 
     def _judge_shares(self, targets: dict[str, Any], made: Targets, weights: Sequence[float], most: float) -> None:
         total = gross(weights)

@@ -124,8 +124,8 @@ class Decision(Struct, frozen=True):
 class Engine:
     """The decisions for one account.
 
-    ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in, None if there is
-    none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
+    ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
+    is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
     ``memory`` is what the last one remembered.
     """
 

@@ -9,7 +9,7 @@ from the positions that the venue then reports, so an interrupted plan leaves an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, inf
+from math import ceil
 from typing import Literal
 
 import numpy as np

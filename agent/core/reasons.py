@@ -1,8 +1,8 @@
 """Reasons to correct: what has fired, in order of urgency, and what each leads to.
 
-Everything that is watched is a reach: a value as a part of its level, 1 where it fires. What happens at once (money that
-came or went, a strategy that gets less capital, funding that begins to bleed) is a wish, kept until it can be granted.
-Safety is not here: it neither waits nor rests (see `agent.core.engine`).
+Everything that is watched is a reach: a value as a part of its level, 1 where it fires. What happens at once (money
+that came or went, a strategy that gets less capital, funding that begins to bleed) is a wish, kept until it can be
+granted. Safety is not here: it neither waits nor rests (see `agent.core.engine`).
 """
 
 from __future__ import annotations
@@ -141,9 +141,8 @@ class Reasons:
             if not self._funding_ns or aim is None or row.funding is None:
                 continue
             next_at, interval = row.funding.next_at, round((row.interval_hours or 0.0) * 3600 * S)
-            for at in (next_at, next_at - interval):
-                if abs(now - at) <= self._funding_ns:
-                    ends.append(at + self._funding_ns + 1)
+            settled = [at for at in (next_at, next_at - interval) if abs(now - at) <= self._funding_ns]
+            ends += [at + self._funding_ns + 1 for at in settled]
         return max((end for end in ends if end is not None), default=None)
 
     def _margins(self, pair: Pair, book: Book) -> tuple[float, float] | None:

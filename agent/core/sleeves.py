@@ -1,8 +1,8 @@
 """Sleeves: the strategies of a portfolio at work. What each should have, what it owns, and how it does.
 
 The targets say what every strategy wants, the ledger knows what each owns, health says how much capital each is given.
-Strategies are never traded one by one: their wishes are netted, the net is traded, and every fill is divided among them.
-What they want of each other changes hands inside the account, and so does capital.
+Strategies are never traded one by one: their wishes are netted, the net is traded, and every fill is divided among
+them. What they want of each other changes hands inside the account, and so does capital.
 """
 
 from __future__ import annotations

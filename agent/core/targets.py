@@ -1,8 +1,8 @@
 """Targets: what the portfolio should hold, by asset, by strategy and in leverage, as one signed weight per instrument.
 
-The three dimensions are one matrix: strategy s wants ``M[s][i] = capital_s · leverage_s · composition_s,i`` of equity in
-instrument i. What is held is its sum over the strategies, so opposite wishes net out and are never traded. A portfolio
-without strategies is one that has a single strategy with all of the capital.
+The three dimensions are one matrix: strategy s wants ``M[s][i] = capital_s · leverage_s · composition_s,i`` of equity
+in instrument i. What is held is its sum over the strategies, so opposite wishes net out and are never traded. A
+portfolio without strategies is one that has a single strategy with all of the capital.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Targets(Struct, frozen=True, forbid_unknown_fields=True):
     """Signed shares of each basket's own gross."""
     strategies: dict[str, Strategy] = {}
     freed: str = "pro rata"
-    """Where the capital goes that a strategy's health takes away: pro rata to those in full health, cash, or the name of
-    one."""
+    """Where the capital goes that a strategy's health takes away: ``pro rata`` to those in full health, ``cash``, or
+    the name of one."""
     boost: float = 1.25
     """No strategy is given more than this times its own share of the capital in that way."""
 
