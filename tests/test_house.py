@@ -13,10 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = [
-    "instruments", "events", "book", "health", "targets", "ledger", "drift", "costs", "carry", "covariance", "band",
+    "instruments", "events", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry", "band",
     "upkeep", "programme", "triggers", "orders", "margin", "pairs", "planner", "economy", "risk", "tally", "sleeves",
-    "venue", "limits", "audit", "paper", "words", "reasons",
-    "correction", "engine", "view", "desk",
+    "venue", "limits", "audit", "paper", "words", "reasons", "correction", "engine", "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 

@@ -8,11 +8,14 @@ and at 5x.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
 
 from agent.core.book import Book
+from agent.core.covariance import Matrix
 from agent.core.targets import Targets, following, gross, wishes_of
 
 
@@ -29,6 +32,8 @@ class Bands(Struct, frozen=True, forbid_unknown_fields=True):
     """Largest tracking risk: the volatility a year of the difference to the portfolio on target, over equity."""
     leverage: float | None = None
     """Largest distance of leverage from its target, as a share of the target."""
+    hedge: float = 0.05
+    """Largest difference between the legs of a hedge group, each taken as a part of its own target."""
     strategy: float = 0.07
     """Largest distance of a strategy's share of equity from its capital; no trade at the exchange cures it."""
     destination: Literal["optimal", "edge", "target"] = "optimal"
@@ -151,3 +156,42 @@ def coin_weight(contracts: float, coins: float, price: float) -> float:
     Contracts of minus the collateral's worth leave no exposure, so the account is worth the same at any price.
     """
     return 1 + contracts / (coins * price)
+
+
+def strayed(drift: Drift, bands: Bands, covariance: Matrix | None, weights: Sequence[float]) -> dict[str, float]:
+    """What is measured over all instruments, as a part of its band where the file gives one: 1 is the edge.
+
+    ``covariance`` is that of a year; without it tracking risk is not known.
+    """
+    x = [0.0 if aim is None else w - aim for w, aim in zip(weights, drift.aims, strict=True)]
+    unit = drift.gross_target or 1.0
+    found = {}
+    if bands.portfolio is not None:
+        found["total drift"] = gross(x) / 2 / unit / bands.portfolio
+    if bands.tracking is not None and covariance is not None:
+        found["tracking risk"] = sqrt(max(0.0, float(np.dot(x, np.dot(covariance, x))))) / bands.tracking
+    if bands.leverage is not None and drift.gross_target:
+        now = gross(w for w, aim in zip(weights, drift.aims, strict=True) if aim is not None)
+        aimed = gross(aim for aim in drift.aims if aim is not None)
+        found["leverage"] = abs(now - aimed) / drift.gross_target / bands.leverage
+    return found
+
+
+def drawn_in(drift: Drift, bands: Bands, covariance: Matrix | None) -> list[float]:
+    """The weights drawn toward the aims, all by one part, until everything that `strayed` measures is just inside."""
+
+    def at(scale: float) -> list[float]:
+        return [w - (1.0 - scale) * x for w, x in zip(drift.weights, drift.away, strict=True)]
+
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        inside = max(strayed(drift, bands, covariance, at(middle)).values(), default=0.0) <= bands.landing
+        low, high = (middle, high) if inside else (low, middle)
+    return at(low)
+
+
+def apart(drift: Drift, group: Sequence[int]) -> tuple[float, float] | None:
+    """The least and the largest part of its aim that a leg of a hedge group has; None without an aim for each."""
+    parts = [drift.weights[i] / aim for i in group if (aim := drift.aims[i])]
+    return (min(parts), max(parts)) if len(parts) == len(group) else None

@@ -155,14 +155,13 @@ class Economist:
         ``breach``: the tolerance has been left. Until the covariance is warm, nothing else is a reason to trade.
         """
         if to_target or self.band is None or self.covariance is None or self.bands.destination != "optimal":
-            return plain(drift, to_target=to_target, covariance=self.matrix)
+            return plain(drift, to_target=to_target)
         if not breach and not self.covariance.warm:
-            return replace(plain(drift, to_target=False, covariance=self.matrix), penalty=self.band.penalty)
+            return replace(plain(drift, to_target=False), penalty=self.band.penalty)
         return Guide(
             penalty=self.band.penalty,
             prices=[LANDING * width for width in self.band.widths],
             least=[WORTH * self.band.alone(index) for index in range(len(self.band.widths))],
-            covariance=self.matrix,
         )
 
     def verdict(self, book: Book, drift: Drift, todo: Plan, *, breach: bool) -> Verdict | None:

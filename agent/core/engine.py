@@ -468,9 +468,10 @@ class Engine:
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return []
+        if self._tend_strategies(drift, now):
+            drift = self._measure(now) or drift
         self.drift = drift
         self.economist.look(self.book, drift, now)
-        self._tend_strategies(drift, now)
         if not self.paused:
             self._pull_triggers(drift, now)
         orders = self._correct(self.correction, drift, now) if self.correction else []
@@ -522,11 +523,14 @@ class Engine:
         self._note("funding", cause, self.symbols[turn.unit[0]])
         self.reasons.wish(Reason(cause=cause, scope=turn.unit))
 
-    def _tend_strategies(self, drift: Drift, now: int) -> None:
-        """Keep the ledgers true, judge the strategies' health at the end of a day, and share out capital."""
+    def _tend_strategies(self, drift: Drift, now: int) -> bool:
+        """Keep the ledgers true, judge the strategies' health at the end of a day, and share out capital.
+
+        Whether other weights are wanted now.
+        """
         sleeves = self.sleeves
         if sleeves is None or self.matrix is None:
-            return
+            return False
         if self._doubted and self._quiet():
             self._doubted = False
             self._compare_ledgers(sleeves, drift)
@@ -543,6 +547,7 @@ class Engine:
         fired = self.strategy_watch.observe(reaches, now)
         if not sleeves.settled or (fired and self.correction is None):
             self._share_out(", ".join(fired) or "the start")
+        return bool(turns)
 
     def _quiet(self) -> bool:
         """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
@@ -600,7 +605,9 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        reason = self.reasons.due(self.book, drift, self.economist, now, busy=self.correction is not None)
+        reason = self.reasons.due(
+            self.book, drift, self.economist, self._hedges(drift), now, busy=self.correction is not None
+        )
         if not self.reasons.outside:
             self.declined = None
         if now >= self._urgent_rest_until:
@@ -703,16 +710,19 @@ class Engine:
         return plan(
             self.book,
             drift,
-            bands,
             limits,
             self.policy.costs,
             guide=guide,
             part=part,
             maker=maker,
             fixed=fixed,
-            groups=[unit for unit in self.carry.units(self.book, drift.targets) if len(unit) > 1],
+            groups=self._hedges(drift),
             budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
         )
+
+    def _hedges(self, drift: Drift) -> list[tuple[int, ...]]:
+        """The instruments that hedge each other, group by group."""
+        return [unit for unit in self.carry.units(self.book, drift.targets) if len(unit) > 1]
 
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""

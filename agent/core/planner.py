@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Literal
 
-import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from agent.core.book import Book, Row
 from agent.core.costs import Cost, Costs, cost_of
 from agent.core.covariance import Matrix
-from agent.core.drift import Bands, Drift
+from agent.core.drift import Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
@@ -109,22 +107,19 @@ class Guide(Struct, frozen=True):
     """What trading costs, in the same measure: the marginal risk that is left alone."""
     least: list[float]
     """Changes of weight that are not worth an order while the drift is inside its band."""
-    covariance: Matrix | None = None
-    """A year, as measured; None while it is not known."""
 
 
-def plain(drift: Drift, *, to_target: bool, covariance: Matrix | None = None) -> Guide:
+def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
     least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
     identity = [[float(i == j) for j in range(n)] for i in range(n)]
-    return Guide(penalty=identity, prices=[0.0 if to_target else DEAR] * n, least=least, covariance=covariance)
+    return Guide(penalty=identity, prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
 def plan(
     book: Book,
     drift: Drift,
-    bands: Bands,
     limits: Limits,
     costs: Costs,
     *,
@@ -143,9 +138,6 @@ def plan(
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     goals = solve(problem)
-    if (nearer := eased(book, drift, bands, guide, goals, part)) is not None:
-        goals = nearer
-        problem = replace(problem, center=goals, prices=[0.0] * len(goals), groups=())
     aims = whole(problem, [grid_of(row, drift, index, guide) for index, row in enumerate(book.rows)])
     hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
@@ -205,39 +197,6 @@ def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
     risk = sum(q * x for q, x in zip(guide.penalty[index], drift.away, strict=True))
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
-
-
-def eased(
-    book: Book, drift: Drift, bands: Bands, guide: Guide, goals: Sequence[float], part: float
-) -> list[float] | None:
-    """Goals drawn nearer to the aims until what is measured over all instruments is just inside its band.
-
-    None where it is already, or where no such band has been left.
-    """
-    aims = [w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)]
-    kept = [goal - aim for goal, aim in zip(goals, aims, strict=True)]
-    now = strayed(drift, bands, guide.covariance, drift.weights)
-    scale = 1.0
-    for name, reach in strayed(drift, bands, guide.covariance, goals).items():
-        if now[name] >= 1 and reach > part:
-            scale = min(scale, part / reach)
-    return None if scale == 1.0 else [aim + scale * k for aim, k in zip(aims, kept, strict=True)]
-
-
-def strayed(drift: Drift, bands: Bands, covariance: Matrix | None, weights: Sequence[float]) -> dict[str, float]:
-    """What is measured over all instruments, as a part of its band where the file gives one: 1 is the edge."""
-    x = np.array([0.0 if aim is None else w - aim for w, aim in zip(weights, drift.aims, strict=True)])
-    unit = drift.gross_target or 1.0
-    found = {}
-    if bands.portfolio is not None:
-        found["total drift"] = float(np.abs(x).sum()) / 2 / unit / bands.portfolio
-    if bands.tracking is not None and covariance is not None:
-        found["tracking risk"] = float(np.sqrt(max(0.0, x @ covariance @ x))) / bands.tracking
-    if bands.leverage is not None and drift.gross_target:
-        gross = sum(abs(w) for w, aim in zip(weights, drift.aims, strict=True) if aim is not None)
-        aimed = sum(abs(aim) for aim in drift.aims if aim is not None)
-        found["leverage"] = abs(gross - aimed) / drift.gross_target / bands.leverage
-    return found
 
 
 def grid_of(row: Row, drift: Drift, index: int, guide: Guide) -> Grid:

@@ -15,11 +15,10 @@ from msgspec.structs import replace
 
 from agent.core import words
 from agent.core.book import Book
-from agent.core.drift import Bands, Drift
+from agent.core.drift import Bands, Drift, apart, drawn_in, strayed
 from agent.core.economy import Economist
 from agent.core.margin import exposure
 from agent.core.pairs import Pair, shift
-from agent.core.planner import strayed
 from agent.core.triggers import S, Standing, Triggers, Watch
 
 TOLERANCE, AWARE = "tolerance", "cost-aware band"
@@ -62,6 +61,7 @@ class Reasons:
     ) -> None:
         self.symbols = list(symbols)
         self.bands = bands
+        self.hedges: dict[str, tuple[int, ...]] = {}
         self.pairs = {f"pair {pair.over}/{pair.into}": pair for pair in pairs}
         self.watch = Watch(triggers)
         self.reaches: dict[str, float] = {}
@@ -75,11 +75,22 @@ class Reasons:
         self._blackout = blackout
         self._funding_ns = round(triggers.funding_blackout_s * S)
 
-    def due(self, book: Book, drift: Drift, economist: Economist, now: int, *, busy: bool) -> Reason | None:
+    def due(
+        self,
+        book: Book,
+        drift: Drift,
+        economist: Economist,
+        groups: Sequence[tuple[int, ...]],
+        now: int,
+        *,
+        busy: bool,
+    ) -> Reason | None:
         """The most urgent reason that there is now; the others are taken to be cured with it.
 
-        ``busy``: a correction is under way, so nothing may begin: wishes and the schedule wait for its end.
+        ``groups`` are instruments that hedge each other. ``busy``: a correction is under way, so nothing may begin:
+        wishes and the schedule wait for its end.
         """
+        self.hedges = {f"hedge {'/'.join(self.symbols[i] for i in group)}": group for group in groups}
         self.reaches = self.measure(book, drift, economist)
         fired = self.watch.observe(self.reaches, now)
         if self.schedule_at is None:
@@ -109,6 +120,9 @@ class Reasons:
             margins = self._margins(pair, book)
             if margins is not None:
                 found[name] = max(0.0, pair.reach(*margins))
+        for name, group in self.hedges.items():
+            if (parts := apart(drift, group)) is not None:
+                found[name] = (parts[1] - parts[0]) / self.bands.hedge
         if economist.reaches:
             found[AWARE] = economist.reach
         return found
@@ -158,7 +172,20 @@ class Reasons:
             return Reason(cause=words.riskiest(self.symbols, economist.reaches), breach=False)
         if name in self.pairs:
             return self._shift(self.pairs[name], book, drift)
-        return Reason(cause=f"{name} is {self.reaches[name]:.0%} of its band")
+        if name in self.hedges:
+            return self._hedge(self.hedges[name], drift)
+        goals = tuple(enumerate(drawn_in(drift, self.bands, economist.matrix)))
+        return Reason(cause=f"{name} is {self.reaches[name]:.0%} of its band", goals=goals)
+
+    def _hedge(self, group: tuple[int, ...], drift: Drift) -> Reason:
+        """The legs of a hedge have come apart: all are reduced to the smallest of them, for nothing is to stand alone."""
+        parts = apart(drift, group)
+        assert parts is not None, "a group without aims does not fire"
+        low, high = parts
+        names = " and ".join(self.symbols[i] for i in group)
+        goals = tuple((i, max(0.0, low) * (drift.aims[i] or 0.0)) for i in group)
+        cause = f"the legs of {names} stand at {low:.1%} to {high:.1%} of their targets"
+        return Reason(cause=cause, goals=goals, weighed=False)
 
     def _shift(self, pair: Pair, book: Book, drift: Drift) -> Reason:
         """The pair rule: what is over its share of the margin of both goes into the other, and the sum stays."""

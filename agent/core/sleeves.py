@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from agent.core.book import Book
 from agent.core.events import Filled, Flow
-from agent.core.health import Condition, State, reallocate, review, sharpe
+from agent.core.health import Condition, Health, State, reallocate, review, sharpe
 from agent.core.ledger import DAY_NS, Ledger, Sleeve, Unexplained, Worth, opened, worth
 from agent.core.orders import Order
 from agent.core.targets import Rows, Targets
@@ -45,10 +45,16 @@ class Turn(Struct, frozen=True):
     """A strategy's health has changed."""
 
     name: str
+    health: Health
     before: Condition
     after: Condition
     sharpe: float | None
     drawdown: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it has less capital than before."""
+        return self.after.multiplier < self.before.multiplier
 
 
 class Sleeves:
@@ -133,17 +139,8 @@ class Sleeves:
         return amounts, crossed
 
     def _aims(self, index: int, final: int, at: Worth, matrix: Rows, equity: float) -> list[float]:
-        """The lots each strategy should own of an instrument when ``final`` is held of it.
-
-        What is held beyond the wishes of all, or short of them, is divided by the size of what each wants, and where
-        nobody wants any, by capital.
-        """
-        wanted = [row[index] * equity / abs(at) for row in matrix]
-        sizes = [abs(lots) for lots in wanted]
-        if not sum(sizes):
-            sizes = self.capital if sum(self.capital) else [1.0] * len(wanted)
-        rest = final - sum(wanted)
-        return [lots + rest * size / sum(sizes) for lots, size in zip(wanted, sizes, strict=True)]
+        """The lots each strategy should own of an instrument when ``final`` is held of it."""
+        return portions([row[index] * equity / abs(at) for row in matrix], float(final), self.capital)
 
     # How they do
 
@@ -180,7 +177,7 @@ class Sleeves:
             after = self.conditions[name] = review(health, before, sleeve.returns, sleeve.drawdown)
             if after.state is not before.state or after.multiplier != before.multiplier:
                 ratio = sharpe(sleeve.returns, health.window_days)
-                turns.append(Turn(name, before, after, ratio, sleeve.drawdown))
+                turns.append(Turn(name, health, before, after, ratio, sleeve.drawdown))
             if after.state is State.ACTIVE and before.state is not State.ACTIVE:
                 sleeve.restart()
         self._give()
@@ -195,6 +192,23 @@ class Sleeves:
             paused = self.conditions[name].state is State.PAUSED
             weights = [leverage * part for part in composition] if paused else None
             self.ledger.strategies[name].follow(weights, worths)
+
+
+def portions(wanted: Sequence[float], final: float, capital: Sequence[float]) -> list[float]:
+    """``wanted`` changed so that they add up to ``final``.
+
+    What is missing or too much comes first from the wishes on the other side, which shrink in proportion, so that none
+    has more than it wants. What is left is divided by the size of the wishes, and where nobody wants any, by capital.
+    """
+    rest = final - sum(wanted)
+    other = sum(lots for lots in wanted if lots * rest < 0)
+    part = min(1.0, rest / -other) if other else 0.0
+    shrunk = [lots * (1.0 - part) if lots * rest < 0 else lots for lots in wanted]
+    sizes = [abs(lots) for lots in shrunk]
+    if not sum(sizes):
+        sizes = list(capital) if sum(capital) else [1.0] * len(wanted)
+    rest = final - sum(shrunk)
+    return [lots + rest * size / sum(sizes) for lots, size in zip(shrunk, sizes, strict=True)]
 
 
 def worths_of(book: Book) -> list[Worth] | None:

@@ -92,12 +92,13 @@ def bleeding(names: str, turn: Bleeding, rules: CarryRules) -> str:
 
 def health(turn: Ailing) -> str:
     """That a strategy gets less capital, none, or more again, and why."""
-    sharpe = "not known" if turn.sharpe is None else f"{turn.sharpe:.2f}"
-    return (
-        f"strategy {turn.name} is {turn.after.state}, with {turn.after.multiplier:.0%} of its capital "
-        f"(Sharpe ratio {sharpe}, drawdown {turn.drawdown:.1%}, {turn.before.bad_days} bad and "
-        f"{turn.before.good_days} good days in a row before this one)"
-    )
+    known = "" if turn.sharpe is None else f", Sharpe ratio {turn.sharpe:.2f} in {turn.health.window_days} days"
+    days = f"{turn.before.bad_days + 1} bad" if turn.worse else f"{turn.before.good_days + 1} good"
+    cause = f"{days} days in a row"
+    if turn.worse and turn.drawdown >= turn.health.drawdown_reduce and turn.before.bad_days + 1 < turn.health.bad_days:
+        cause = "drawdown"
+    given = f"{turn.after.multiplier:.0%} of its capital"
+    return f"strategy {turn.name} is {turn.after.state}, {given}: {cause}{known}, drawdown {turn.drawdown:.1%}"
 
 
 def shared_out(cause: str, names: list[str], amounts: list[float], crossed: float) -> str:

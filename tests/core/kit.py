@@ -13,7 +13,7 @@ import pytest
 from agent.core.audit import ANSWERS
 from agent.core.book import Book
 from agent.core.covariance import DAY_NS, GRID_NS, Covariance, prior_of
-from agent.core.engine import Decision, Engine, Note, Policy
+from agent.core.engine import Decision, Engine, Memory, Note, Policy
 from agent.core.events import (
     Absent,
     Accepted,
@@ -180,13 +180,15 @@ class Stage:
         equity: float = 10_000.0,
         prices: dict[str, float] | None = None,
         schedule: Callable[[int], int | None] = lambda now: None,
+        blackout: Callable[[int], int | None] = lambda now: None,
+        memory: Memory | None = None,
         hedge: bool = False,
         resume: Iterable[Order] = (),
         quotes: bool = True,
         experienced: bool = False,
         offset_ns: int = 0,
     ) -> None:
-        self.symbols = list(policy.targets.weights)
+        self.symbols = policy.targets.symbols
         self.instruments = [instrument(i, symbol) for i, symbol in enumerate(self.symbols)]
         self.prices = dict(prices or PRICES)
         self.wallet = equity
@@ -217,7 +219,9 @@ class Stage:
             answers=frozenset(ANSWERS),
             streams=("market", "private"),
             schedule=schedule,
+            blackout=blackout,
             resume=resume,
+            memory=memory,
         )
         if experienced:
             warm(self.engine, [self.prices[symbol] for symbol in self.symbols], START)
@@ -290,13 +294,22 @@ class Stage:
         paid = self.prices[placed.symbol] if price is None else price
         held, entry = self.held.get((placed.instrument, placed.side), (0, None))
         now_held = held + signed
-        self.held[placed.instrument, placed.side] = (now_held, (entry or paid) if now_held else None)
+        closed = max(-abs(held), min(abs(held), signed)) if held * signed < 0 else 0
+        instrument = self.instruments[placed.instrument]
+        if closed and entry is not None:
+            self.wallet += instrument.profit(-closed, entry, paid)
+        if kept := held + closed:
+            entry = ((entry or paid) * kept + paid * (signed - closed)) / now_held
+        else:
+            entry = paid if now_held else None
+        self.held[placed.instrument, placed.side] = (now_held, entry)
         self.trades += 1
         total = placed.filled_lots + size
         fill = Filled(
             placed.id, placed.instrument, f"t{self.trades}", signed, paid, 0.0, "USDT", False, total, self.venue_now
         )
-        return [self.position(placed.instrument, placed.side), fill]
+        balance = Balance(asset="USDT", wallet=self.wallet, at=self.venue_now)
+        return [balance, self.position(placed.instrument, placed.side), fill]
 
     def finish(self, placed: Order, filled: int | None = None, how: str = "filled") -> list[Fact]:
         total = abs(placed.lots) if filled is None else filled
@@ -346,6 +359,12 @@ class Stage:
                 facts = self.marks() or facts
             placed += self.tell(*facts)
         return placed
+
+    def leap(self, ns: int) -> None:
+        """Much time passes at once, as on a machine that was asleep; what is due is asked and answered."""
+        self.now = self._refreshed = self.now + ns
+        self.tell(*self.marks())
+        self.tell(*self.marks(), after=0.01)
 
     def ready(self) -> Stage:
         """Streams up and everything asked and answered; orders that this leads to at once are in `requests`."""

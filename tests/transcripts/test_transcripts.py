@@ -6,19 +6,24 @@ is what was decided, with the seconds since the start. Lines that begin with # a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from agent.core.carry import CarryRules
 from agent.core.costs import Costs
 from agent.core.drift import Bands
+from agent.core.economy import Economy
 from agent.core.engine import Decision, Policy
-from agent.core.events import Balance, Command, Fact, Fault, Filled, Lost, Mode, Position, Refused, Side
+from agent.core.events import Balance, Command, Fact, Fault, Filled, Flow, Funding, Lost, Mode, Position, Refused, Side
+from agent.core.health import Health
 from agent.core.orders import Order, State
+from agent.core.pairs import Pair
 from agent.core.planner import Execution, Limits
-from agent.core.targets import Targets
+from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Ask, Cancel, What
 from agent.core.view import safety
@@ -34,6 +39,10 @@ class Scene:
     def __init__(self) -> None:
         self.weights: dict[str, Any] = {}
         self.leverage = 1.0
+        self.baskets: dict[str, dict[str, float]] = {}
+        self.strategies: dict[str, Strategy] = {}
+        self.pairs: list[Pair] = []
+        self.hedges: list[tuple[str, ...]] = []
         self.equity = 10_000.0
         self.held: dict[str, float] = {}
         self.prices = dict(PRICES)
@@ -43,12 +52,19 @@ class Scene:
             "triggers": {},
             "execution": {},
             "costs": {},
+            "economy": {},
+            "funding": {},
+            "targets": {},
         }
         self.schedule: list[int] = []
-        self.hedge = False
+        self.windows: list[tuple[int, int]] = []
+        self.two_sided = False
         self.experienced = False
+        self.rates: dict[int, float] = {}
+        self.settles: dict[int, int] = {}
         self.stage: Stage | None = None
         self.told = 0
+        self.day = 0
 
     # Before the start
 
@@ -57,8 +73,30 @@ class Scene:
         *pairs, at, leverage = words
         assert at == "at"
         self.leverage = float(leverage.removesuffix("x"))
-        for symbol, share in pairs_of(pairs):
-            self.weights[symbol] = "hold" if share == "hold" else round(float(share) / 100, 6)
+        self.weights = {name: "hold" if share == "hold" else part(share) for name, share in pairs_of(pairs)}
+
+    def basket(self, name: str, *words: str) -> None:
+        """basket alts SOL 60 DOGE -40"""
+        self.baskets[name] = {symbol: part(share) for symbol, share in pairs_of(words)}
+
+    def strategy(self, name: str, capital: str, leverage: str, *words: str) -> None:
+        """strategy trend 60 4x BTC 50 ETH 30 SOL 20: 60 % of capital at 4x; a final word: health, to watch it"""
+        health = Health() if words[-1] == "health" else None
+        weights = {symbol: part(share) for symbol, share in pairs_of(words[:-1] if health else words)}
+        multiple = float(leverage.removesuffix("x"))
+        self.strategies[name] = Strategy(capital=part(capital), leverage=multiple, weights=weights, health=health)
+
+    def pair(self, over: str, into: str, target: str) -> None:
+        """pair BTC ETH 60: the share of BTC in the margin of the two"""
+        self.pairs.append(Pair(over=f"{over}USDT", into=f"{into}USDT", target=part(target)))
+
+    def hedge(self, *symbols: str) -> None:
+        """hedge BTC ETH: they hedge each other"""
+        self.hedges.append(tuple(f"{symbol}USDT" for symbol in symbols))
+
+    def blackout(self, start: str, end: str) -> None:
+        """blackout 10 40: nothing but safety begins between these seconds after the start"""
+        self.windows.append((START + round(float(start) * S), START + round(float(end) * S)))
 
     def account(self, equity: str, *words: str) -> None:
         """account 10000 BTC 0.325 ETH 2"""
@@ -80,12 +118,12 @@ class Scene:
 
     def mode(self, word: str) -> None:
         """mode hedge, before or after the start"""
-        self.hedge = word == "hedge"
+        self.two_sided = word == "hedge"
         if self.stage is not None:
-            self.stage.mode = Mode(hedge=self.hedge, multi_asset=False, can_trade=True)
+            self.stage.mode = Mode(hedge=self.two_sided, multi_asset=False, can_trade=True)
             moved: dict[tuple[int, Side], tuple[int, float | None]] = {}
             for (index, _), (lots, entry) in self.stage.held.items():
-                side = Side.NET if not self.hedge else Side.LONG if lots >= 0 else Side.SHORT
+                side = Side.NET if not self.two_sided else Side.LONG if lots >= 0 else Side.SHORT
                 moved[index, side] = (lots, entry)
             self.stage.held = moved
             self.stage.tell(self.stage.mode)
@@ -95,21 +133,31 @@ class Scene:
         options = self.options
         policy = Policy(
             mode="live",
-            targets=Targets(weights=self.weights, leverage=self.leverage),
+            targets=Targets(
+                weights=self.weights,
+                leverage=self.leverage,
+                baskets=self.baskets,
+                strategies=self.strategies,
+                **options["targets"],
+            ),
             bands=Bands(**options["bands"]),
             limits=Limits(**options["limits"]),
             triggers=Triggers(**options["triggers"]),
             execution=Execution(**options["execution"]),
             costs=Costs(**options["costs"]),
+            economy=Economy(**options["economy"]),
+            funding=CarryRules(hedges=tuple(self.hedges), **options["funding"]),
+            pairs=tuple(self.pairs),
         )
         self.stage = Stage(
             policy,
             self.held,
             equity=self.equity,
             prices=self.prices,
-            hedge=self.hedge,
+            hedge=self.two_sided,
             experienced=self.experienced,
             schedule=lambda now: next((at for at in self.schedule if at > now), None),
+            blackout=lambda now: next((end for start, end in self.windows if start <= now < end), None),
         ).ready()
 
     # What happens
@@ -141,7 +189,50 @@ class Scene:
     def transfer(self, amount: str) -> None:
         """transfer -1600: so much leaves the account; without a minus it comes in"""
         self.on.wallet += float(amount)
-        self.on.tell(Balance("USDT", self.on.wallet, self.on.venue_now))
+        flow = Flow("USDT", float(amount), "transfer", self.on.venue_now)
+        self.on.tell(Balance("USDT", self.on.wallet, self.on.venue_now), flow)
+
+    def funding(self, symbol: str, rate: str, hours: str) -> None:
+        """funding BTC 0.10 8: that many per cent are expected at the next settlement, in so many hours"""
+        on, index = self.on, self.index(symbol)
+        self.rates[index] = float(rate) / 100
+        self.settles[index] = on.now + round(float(hours) * 3600 * S)
+        on.tell(Funding(index, self.rates[index], self.settles[index], on.venue_now))
+
+    def settle(self) -> None:
+        """settle: time goes on to the next funding settlement, is paid or received, and eight hours begin anew"""
+        on, at = self.on, min(self.settles.values())
+        on.leap(at - on.now + S)
+        facts: list[Fact] = []
+        for index, rate in self.rates.items():
+            lots, _ = on.held.get((index, Side.NET), (0, None))
+            amount = -on.instruments[index].notional(lots, on.prices[on.symbols[index]]) * rate
+            on.wallet += amount
+            self.settles[index] = at + 8 * 3600 * S
+            facts += [Flow("USDT", amount, "funding", on.venue_now)] if amount else []
+            facts.append(Funding(index, rate, self.settles[index], on.venue_now))
+        on.tell(*facts, Balance("USDT", on.wallet, on.venue_now))
+
+    def days(self, count: str, *words: str) -> None:
+        """days 30 BTC -0.2 ETH 0.1: so many days pass, each with such a change in per cent, a little more every other
+        day and a little less in between; every order fills at once"""
+        for _ in range(int(count)):
+            self.on.leap(24 * 3600 * S - 20 * S)
+            self.day += 1
+            for symbol, change in pairs_of(words):
+                self.on.prices[symbol] *= 1 + (float(change) + (0.5 if self.day % 2 else -0.5)) / 100
+            self.on.tell(*self.on.marks())
+            self.trade("20")
+
+    def given(self, *words: str) -> None:
+        """given 5 60 BTC 60 ETH 40 at 2x: a feed gives these targets, issued 5 s ago and valid for 60 s from then"""
+        age, life, *pairs, at, leverage = words
+        assert at == "at"
+        weights = {name: part(share) for name, share in pairs_of(pairs)}
+        issued_at = self.on.now - round(float(age) * S)
+        targets = Targets(weights=dict(weights), leverage=float(leverage.removesuffix("x")))
+        given = Given(targets, issued_at, issued_at + round(float(life) * S), "signal.json")
+        self.on.tell(Command("targets", msgspec.json.encode(given).decode()))
 
     def stall(self, symbol: str) -> None:
         """stall BTC: its price stream falls silent"""
@@ -220,6 +311,16 @@ class Scene:
             lines.append(f"{symbol.removesuffix('USDT')} weight {weight:+.3f} target {goal} drift {d:+.1%}")
         away = safety(self.on.engine).liquidation
         near = "" if away is None or away > 0.15 else f", liquidation {away:.1%} away"
+        sleeves, engine = self.on.engine.sleeves, self.on.engine
+        shares = (sleeves.shares(engine.book) or []) if sleeves else []
+        for name, share in zip(sleeves.names if sleeves else [], shares, strict=True):
+            owned = sleeves.ledger.strategies[name].lots if sleeves else []
+            held = ", ".join(
+                f"{instrument.quantity(lots) * (1 if lots > 0 else -1)} {instrument.base}"
+                for instrument, lots in zip(self.on.instruments, owned, strict=True)
+                if lots
+            )
+            lines.append(f"{name} has {share:.1%} of equity and owns {held or 'nothing'}")
         return [*lines, f"leverage {drift.leverage:.2f}x{near}, {self.on.engine.posture}"]
 
     # Small things
@@ -245,19 +346,25 @@ class Scene:
         return act(*rest) or []
 
 
-def pairs_of(items: tuple[str, ...] | list[str]) -> list[tuple[str, str]]:
-    return [(f"{symbol}USDT", value) for symbol, value in zip(items[::2], items[1::2], strict=True)]
+def pairs_of(items: Sequence[str]) -> list[tuple[str, str]]:
+    """Names with their values; what is in capitals is a coin, and stands for its contract."""
+    pairs = zip(items[::2], items[1::2], strict=True)
+    return [(f"{name}USDT" if name.isupper() else name, value) for name, value in pairs]
+
+
+def part(per_cent: str) -> float:
+    return round(float(per_cent) / 100, 6)
 
 
 def words(decision: Decision) -> list[str]:
     at = f"{(decision.at - START) / S:7.2f}s"
-    lines = [f"{at}  {note.kind:<8} {f'{note.symbol}: ' if note.symbol else ''}{note.text}" for note in decision.notes]
+    lines = [f"{at}  {note.kind:<10} {f'{note.symbol}: ' if note.symbol else ''}{note.text}" for note in decision.notes]
     for request in decision.requests:
         match request:
             case Ask(what=What.ORDER, order=order):
-                lines.append(f"{at}  ask      what became of order {order}?")
+                lines.append(f"{at}  ask        what became of order {order}?")
             case Cancel(order=order):
-                lines.append(f"{at}  cancel   order {order}")
+                lines.append(f"{at}  cancel     order {order}")
             case _:
                 pass
     return lines
