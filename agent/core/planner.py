@@ -177,9 +177,13 @@ def programme(
         if fixed is not None:
             aim, slack = fixed[index], 0.0
         lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
-    busy = [group for group in groups if any(stirred(drift, guide, index) or fixed for index in group)]
-    for index in (index for group in groups if group not in busy for index in group):
-        lows[index] = highs[index] = drift.weights[index]
+    busy: list[tuple[int, ...]] = []
+    for group in groups if fixed is None else ():
+        if any(stirred(drift, guide, index) for index in group):
+            busy.append(group)
+        else:
+            for index in group:
+                lows[index] = highs[index] = drift.weights[index]
     return Programme(
         penalty=guide.penalty,
         center=[w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)],
