@@ -10,6 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from agent.core.book import Row
+
 ROUNDING = 1e-12
 """Equality fires, so sums of decimal fractions may miss it by this much."""
 
@@ -26,29 +28,40 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     mode: Literal["points", "relative"] = "points"
     """points: the tolerance is a difference of shares; relative: it is a part of the target."""
 
+    def share(self, margin_over: float, margin_into: float) -> float | None:
+        """The share of ``over`` in the margin of the two; None while neither has any."""
+        both = margin_over + margin_into
+        return margin_over / both if both else None
+
+    def reach(self, margin_over: float, margin_into: float) -> float:
+        """How far the share is above its target, as a part of the tolerance: 1 is where the rule fires."""
+        share = self.share(margin_over, margin_into)
+        if share is None:
+            return 0.0
+        width = self.tolerance * (self.target if self.mode == "relative" else 1.0)
+        return (share - self.target + ROUNDING) / width
+
 
 class Shift(Struct, frozen=True):
-    """What a pair rule asks for, as values in the currency of the margin; both 0 while the share is near its target."""
+    """What a pair rule asks for, as values in the currency of the margin; both 0 while it does not fire."""
 
-    share: float
-    """Of the first instrument in the margin of the two, now."""
     close: float = 0.0
-    """Value to close of the first."""
+    """Of the first instrument."""
     open: float = 0.0
-    """Value to open of the second."""
+    """Of the second."""
 
 
-def shift(margin_a: float, margin_b: float, leverage_a: float, leverage_b: float, pair: Pair) -> Shift | None:
-    """What leads back to the target share, the margin of the two unchanged; None while neither has any margin.
+def shift(margin_over: float, margin_into: float, leverage_over: float, leverage_into: float, pair: Pair) -> Shift:
+    """What leads back to the target share and leaves the margin of the two unchanged. Margins are unsigned."""
+    if pair.reach(margin_over, margin_into) < 1:
+        return Shift()
+    excess = margin_over - pair.target * (margin_over + margin_into)
+    return Shift(close=excess * leverage_over, open=excess * leverage_into)
 
-    ``margin_a`` and ``leverage_a`` are those of ``pair.over``, b those of ``pair.into``; both margins are unsigned.
-    """
-    both = margin_a + margin_b
-    if not both:
+
+def margin_of(row: Row) -> float | None:
+    """Initial margin of what is held of an instrument, at mark; None while a needed number is missing."""
+    if not row.holdings or row.instrument is None or row.mark is None or not row.leverage:
         return None
-    share = margin_a / both
-    width = pair.tolerance * (pair.target if pair.mode == "relative" else 1.0)
-    if share < pair.target + width - ROUNDING:
-        return Shift(share=share)
-    moved = margin_a - pair.target * both
-    return Shift(share=share, close=moved * leverage_a, open=moved * leverage_b)
+    held = sum(abs(holding.lots) for holding in row.holdings.values())
+    return row.instrument.value(held, row.mark.price) / row.leverage
