@@ -149,7 +149,8 @@ class Turn(Struct, frozen=True):
 
     unit: tuple[int, ...]
     begun: bool
-    text: str
+    phi: float | None
+    """Its consumption at the settlement that turned it; None where it ceased because that is not known."""
 
 
 class Carry:
@@ -163,10 +164,6 @@ class Carry:
         self.symbols = list(symbols)
         self.rules = rules
         self.state = CarryState() if state is None else state
-        self.parts = [1.0] * len(self.symbols)
-        """What is left of each target: below 1 where it bleeds, as far as it has been heard since the start."""
-        self._bases: list[str] | None = None
-        """Base coins by instrument; None until every instrument is listed."""
         self._look_at = 0
 
     def mean(self, row: Row) -> float | None:
@@ -176,13 +173,14 @@ class Carry:
             return None
         return heard.paid / heard.hours * row.interval_hours
 
-    def units(self, goals: Goals) -> list[tuple[int, ...]]:
+    def units(self, book: Book, goals: Goals) -> list[tuple[int, ...]]:
         """What is judged and scaled together: hedge groups, and every other target alone.
 
-        Nothing is while an instrument is not listed yet; and a group with a member on hold is left alone, because it
-        could only be scaled on one side.
+        Nothing is while targets are not known or an instrument is not listed yet; and a group with a member on hold is
+        left alone, because it could only be scaled on one side.
         """
-        if self._bases is None:
+        bases = [row.instrument.base for row in book.rows if row.instrument is not None]
+        if not goals or len(bases) < len(book.rows):
             return []
         if self.rules.hedges:
             groups = [[self.symbols.index(symbol) for symbol in group] for group in self.rules.hedges]
@@ -190,16 +188,12 @@ class Carry:
             coins: dict[str, list[int]] = {}
             for i, goal in enumerate(goals):
                 if goal:
-                    coins.setdefault(self._bases[i], []).append(i)
+                    coins.setdefault(bases[i], []).append(i)
             groups = [group for group in coins.values() if len({(goals[i] or 0.0) > 0 for i in group}) == 2]
         grouped = [i for group in groups for i in group]
         groups += [[i] for i in range(len(goals)) if i not in grouped]
         free = [group for group in groups if all(goals[i] is not None for i in group)]
         return [tuple(group) for group in free if any(goals[i] for i in group)]
-
-    def groups(self, goals: Goals) -> list[tuple[int, ...]]:
-        """The instruments that hedge each other, group by group."""
-        return [unit for unit in self.units(goals) if len(unit) > 1]
 
     def charge(self, book: Book, unit: tuple[int, ...], goals: Goals, now: int) -> Charge | None:
         """What a unit pays at its targets by the rates that are expected now, as a part of equity.
@@ -208,36 +202,46 @@ class Carry:
         """
         return self._charge(book, unit, goals, [row.funding.rate if row.funding else None for row in book.rows], now)
 
-    def look(self, book: Book, goals: Goals, now: int) -> list[Turn]:
+    def scales(self, book: Book, goals: Goals) -> list[float]:
+        """The part of each target that is left: below 1 where it bleeds, as far as it was heard of since the start."""
+        scales = [1.0] * len(self.symbols)
+        if not any(bleed.on for bleed in self.state.bleeds.values()):
+            return scales
+        for unit in self.units(book, goals):
+            bleed = self.state.bleeds.get(self._name(unit, goals))
+            heard = all(book.rows[i].funding is not None for i in unit)
+            if bleed is not None and bleed.on and bleed.phi is not None and heard:
+                for i in unit:
+                    scales[i] = scale_of(bleed.phi, self.rules.cap)
+        return scales
+
+    def observe(self, book: Book, goals: Goals, now: int) -> list[Turn]:
         """Take note of the rates; where a settlement has passed, count it and judge the units that it concerns.
 
         A settlement is judged by the rate that was known just before it. After a time without news of an instrument the
         present rate stands in: it can end bleeding, and does not count toward its beginning.
         """
-        if now < self._look_at:
+        if now < self._look_at or any(row.instrument is None for row in book.rows):
             return []
-        bases = [row.instrument.base for row in book.rows if row.instrument is not None]
-        if len(bases) < len(book.rows):
-            return []
-        self._look_at, self._bases = now + LOOK_NS, bases
+        self._look_at = now + LOOK_NS
         rates = [row.funding.rate if row.funding else None for row in book.rows]
         passed, witnessed = self._hear(book, rates)
-        turns, units, before = [], self.units(goals), self.state.bleeds
+        if not passed:
+            return []
+        turns, before = [], self.state.bleeds
         self.state.bleeds = {}
-        self.parts = [1.0] * len(self.symbols)
-        for unit in units:
-            name = " ".join(("-" if (goals[i] or 0.0) < 0 else "+") + self.symbols[i] for i in unit)
-            bleed = self.state.bleeds[name] = before.get(name) or Bleed()
+        for unit in self.units(book, goals):
+            name = self._name(unit, goals)
+            bleed = self.state.bleeds[name] = before.get(name, Bleed())
             at = max(passed.get(i, 0) for i in unit)
-            if at > bleed.judged_at:
-                charge, was_on = self._charge(book, unit, goals, rates, now), bleed.on
-                bleed.judged_at = at
-                self._judge(bleed, charge, seen=any(i in witnessed for i in unit))
-                if bleed.on is not was_on:
-                    turns.append(Turn(unit=unit, begun=bleed.on, text=self._words(unit, bleed)))
-            if bleed.on and bleed.phi is not None and all(book.rows[i].funding is not None for i in unit):
-                for i in unit:
-                    self.parts[i] = scale_of(bleed.phi, self.rules.cap)
+            if at <= bleed.judged_at:
+                continue
+            charge = self._charge(book, unit, goals, rates, now)
+            was_on = bleed.on
+            bleed.judged_at = at
+            self._judge(bleed, None if charge is None else charge.phi, seen=any(i in witnessed for i in unit))
+            if bleed.on is not was_on:
+                turns.append(Turn(unit=unit, begun=bleed.on, phi=bleed.phi))
         return turns
 
     def _hear(self, book: Book, rates: list[float | None]) -> tuple[dict[int, int], dict[int, None]]:
@@ -264,21 +268,13 @@ class Carry:
             heard.rate, heard.next_at = told.rate, told.next_at
         return passed, witnessed
 
-    def _judge(self, bleed: Bleed, charge: Charge | None, *, seen: bool) -> None:
-        bleed.phi = phi = None if charge is None else charge.phi
+    def _judge(self, bleed: Bleed, phi: float | None, *, seen: bool) -> None:
+        bleed.phi = phi
         bleed.high = bleed.high + 1 if phi is not None and phi >= self.rules.enter and seen else 0
         if phi is None or phi <= self.rules.exit:
             bleed.on = False
         elif bleed.high >= CONFIRM:
             bleed.on = True
-
-    def _words(self, unit: tuple[int, ...], bleed: Bleed) -> str:
-        names = " and ".join(self.symbols[i] for i in unit)
-        if bleed.phi is None:
-            return f"funding of {names} is not known any more, so the whole target counts again"
-        pays = f"funding of {names} takes {bleed.phi:.1%} of the margin in {self.rules.horizon_days:g} days"
-        left = scale_of(bleed.phi, self.rules.cap)
-        return f"{pays}; {left:.1%} of the target is left" if bleed.on else f"{pays}; the whole target counts again"
 
     def _charge(
         self, book: Book, unit: tuple[int, ...], goals: Goals, rates: Sequence[float | None], now: int
@@ -295,3 +291,6 @@ class Carry:
             resting += goal * count * resting_rate(row.interval_hours)
             initial += abs(goal) / row.leverage
         return Charge(paid=paid, resting=resting, initial=initial) if initial else None
+
+    def _name(self, unit: tuple[int, ...], goals: Goals) -> str:
+        return " ".join(("-" if (goals[i] or 0.0) < 0 else "+") + self.symbols[i] for i in unit)

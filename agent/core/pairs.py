@@ -10,8 +10,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from agent.core.book import Row
-
 ROUNDING = 1e-12
 """Equality fires, so sums of decimal fractions may miss it by this much."""
 
@@ -28,40 +26,34 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
     mode: Literal["points", "relative"] = "points"
     """points: the tolerance is a difference of shares; relative: it is a part of the target."""
 
-    def share(self, margin_over: float, margin_into: float) -> float | None:
-        """The share of ``over`` in the margin of the two; None while neither has any."""
-        both = margin_over + margin_into
-        return margin_over / both if both else None
-
-    def reach(self, margin_over: float, margin_into: float) -> float:
-        """How far the share is above its target, as a part of the tolerance: 1 is where the rule fires."""
-        share = self.share(margin_over, margin_into)
-        if share is None:
-            return 0.0
+    def reach(self, margin_a: float, margin_b: float) -> float:
+        """How far the share of ``over`` is above its target, as a part of the tolerance: it is too large from 1 on."""
+        both = margin_a + margin_b
         width = self.tolerance * (self.target if self.mode == "relative" else 1.0)
-        return (share - self.target + ROUNDING) / width
+        return (margin_a / both - self.target + ROUNDING) / width if both else 0.0
 
 
 class Shift(Struct, frozen=True):
-    """What a pair rule asks for, as values in the currency of the margin; both 0 while it does not fire."""
+    """What a pair rule asks for, as values in the currency of the margin; both 0 while the share is near its target."""
 
+    share: float
+    """Of the first instrument in the margin of the two, now."""
     close: float = 0.0
-    """Of the first instrument."""
+    """Value to close of the first."""
     open: float = 0.0
-    """Of the second."""
+    """Value to open of the second."""
 
 
-def shift(margin_over: float, margin_into: float, leverage_over: float, leverage_into: float, pair: Pair) -> Shift:
-    """What leads back to the target share and leaves the margin of the two unchanged. Margins are unsigned."""
-    if pair.reach(margin_over, margin_into) < 1:
-        return Shift()
-    excess = margin_over - pair.target * (margin_over + margin_into)
-    return Shift(close=excess * leverage_over, open=excess * leverage_into)
+def shift(margin_a: float, margin_b: float, leverage_a: float, leverage_b: float, pair: Pair) -> Shift | None:
+    """What leads back to the target share, the margin of the two unchanged; None while neither has any margin.
 
-
-def margin_of(row: Row) -> float | None:
-    """Initial margin of what is held of an instrument, at mark; None while a needed number is missing."""
-    if not row.holdings or row.instrument is None or row.mark is None or not row.leverage:
+    ``margin_a`` and ``leverage_a`` are those of ``pair.over``, b those of ``pair.into``; both margins are unsigned.
+    """
+    both = margin_a + margin_b
+    if not both:
         return None
-    held = sum(abs(holding.lots) for holding in row.holdings.values())
-    return row.instrument.value(held, row.mark.price) / row.leverage
+    share = margin_a / both
+    if pair.reach(margin_a, margin_b) < 1:
+        return Shift(share=share)
+    excess = margin_a - pair.target * both
+    return Shift(share=share, close=excess * leverage_a, open=excess * leverage_b)

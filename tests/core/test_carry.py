@@ -16,6 +16,7 @@ from agent.core.carry import (
     HOUR_NS,
     LOOK_NS,
     PRIOR_HOURS,
+    Bleed,
     Carry,
     CarryRules,
     CarryState,
@@ -158,13 +159,17 @@ class Scene:
             self.book.apply(Interval(i, hours), START)
             self.book.apply(Leverage(i, 5), START)
 
+    @property
+    def parts(self) -> list[float]:
+        return self.carry.scales(self.book, self.goals)
+
     def tell(self, *rates: float | None) -> list[Turn]:
         """These rates are expected at the next settlement."""
         self.now += LOOK_NS
         for i, rate in enumerate(rates):
             if rate is not None:
                 self.book.apply(Funding(i, rate, self.next_at, self.now), self.now)
-        return self.carry.look(self.book, self.goals, self.now)
+        return self.carry.observe(self.book, self.goals, self.now)
 
     def settle(self, *rates: float | None, periods: float = 1) -> list[Turn]:
         """The settlement passes (or several do unheard), and then these rates are expected at the one after it."""
@@ -218,7 +223,7 @@ def test_an_answer_from_a_cache_does_not_let_a_settlement_count_twice() -> None:
     once = msgspec.json.encode(scene.carry.state.heard["BTCUSDT"].paid)
     scene.book.apply(Funding(0, HIGH, passed, scene.now), scene.now)
     scene.now += LOOK_NS
-    scene.carry.look(scene.book, scene.goals, scene.now)
+    scene.carry.observe(scene.book, scene.goals, scene.now)
     scene.tell(0.0001)
     assert msgspec.json.encode(scene.carry.state.heard["BTCUSDT"].paid) == once
 
@@ -235,13 +240,13 @@ def test_it_looks_once_a_second_and_not_before_all_is_listed() -> None:
     scene = Scene({"BTCUSDT": 1.0, "ETHUSDT": 0.5})
     listed, scene.book.rows[1].instrument = scene.book.rows[1].instrument, None
     scene.tell(HIGH, HIGH)
-    assert scene.carry.units(scene.goals) == []
+    assert scene.carry.units(scene.book, scene.goals) == []
     assert scene.carry.state.heard == {}
     scene.book.rows[1].instrument = listed
     scene.tell(HIGH, HIGH)
     assert list(scene.carry.state.heard) == ["BTCUSDT", "ETHUSDT"]
     scene.book.apply(Funding(0, 0.0, scene.next_at, scene.now), scene.now)
-    scene.carry.look(scene.book, scene.goals, scene.now + LOOK_NS - 1)
+    scene.carry.observe(scene.book, scene.goals, scene.now + LOOK_NS - 1)
     assert scene.carry.state.heard["BTCUSDT"].rate == HIGH
 
 
@@ -250,13 +255,13 @@ def test_it_looks_once_a_second_and_not_before_all_is_listed() -> None:
 
 def test_a_long_that_pays_far_more_than_usual_bleeds_from_the_second_settlement_on() -> None:
     scene = dear({"BTCUSDT": 1.0})
-    assert scene.carry.parts == [1.0]
+    assert scene.parts == [1.0]
     assert scene.settle(HIGH) == []
-    assert scene.carry.parts == [1.0]
+    assert scene.parts == [1.0]
     (turn,) = scene.settle(HIGH)
     assert (turn.unit, turn.begun) == ((0,), True)
-    assert turn.text == "funding of BTCUSDT takes 10.5% of the margin in 7 days; 90.5% of the target is left"
-    assert scene.carry.parts == pytest.approx([1 / 1.105])
+    assert turn.phi == pytest.approx(0.105)
+    assert scene.parts == pytest.approx([1 / 1.105])
     assert scene.settle(HIGH) == []
 
 
@@ -265,10 +270,20 @@ def test_between_settlements_nothing_turns() -> None:
     scene.settle(HIGH)
     for _ in range(5):
         assert scene.tell(0.0001) == scene.tell(HIGH) == []
-    assert scene.carry.parts == [1.0]
+    assert scene.parts == [1.0]
     scene.settle(HIGH)
     scene.tell(0.0001)
-    assert scene.carry.parts == pytest.approx([1 / 1.105])
+    assert scene.parts == pytest.approx([1 / 1.105])
+
+
+def test_a_settlement_is_judged_by_the_rate_that_was_known_just_before_it() -> None:
+    scene = dear({"BTCUSDT": 1.0})
+    heard = scene.carry.state.heard["BTCUSDT"]
+    scene.settle(0.0001)
+    assert scene.carry.state.bleeds["+BTCUSDT"].phi == pytest.approx(0.105, rel=0.01)
+    heard.paid = 0.0001 / 8 * heard.hours
+    scene.settle(HIGH)
+    assert scene.carry.state.bleeds["+BTCUSDT"].phi == pytest.approx(0.0, abs=1e-9)
 
 
 def test_it_ends_at_the_exit_and_not_in_between() -> None:
@@ -279,12 +294,12 @@ def test_it_ends_at_the_exit_and_not_in_between() -> None:
     heard.paid = 0.0006 / 8 * heard.hours
     assert scene.settle(0.0002) == []
     assert 0.02 < (scene.carry.state.bleeds["+BTCUSDT"].phi or 0.0) < 0.06
-    assert scene.carry.parts[0] < 1.0
+    assert scene.parts[0] < 1.0
     heard.paid = 0.0002 / 8 * heard.hours
     (turn,) = scene.settle(0.0002)
     assert not turn.begun
-    assert turn.text == "funding of BTCUSDT takes 1.1% of the margin in 7 days; the whole target counts again"
-    assert scene.carry.parts == [1.0]
+    assert turn.phi == pytest.approx(0.0105)
+    assert scene.parts == [1.0]
 
 
 def test_the_confirmation_begins_anew_with_a_settlement_that_is_not_dear() -> None:
@@ -309,7 +324,7 @@ def test_who_receives_or_pays_no_more_than_usual_never_bleeds(goal: float, rate:
     scene.tell(rate)
     for _ in range(60):
         assert scene.settle(rate) == []
-    assert scene.carry.parts == [1.0]
+    assert scene.parts == [1.0]
 
 
 def test_a_short_bleeds_where_shorts_pay() -> None:
@@ -332,11 +347,9 @@ def test_a_lower_leverage_setting_allots_more_margin_and_bleeds_less() -> None:
 
 
 @pytest.mark.parametrize("missing", ["funding", "interval_hours", "leverage", "mean"])
-def test_where_a_number_is_missing_nothing_is_known_and_nothing_is_scaled(missing: str) -> None:
+def test_while_a_number_is_missing_nobody_knows_what_is_paid(missing: str) -> None:
     scene = dear({"BTCUSDT": 1.0})
-    scene.settle(HIGH)
-    scene.settle(HIGH)
-    assert scene.carry.parts[0] < 1.0
+    assert scene.carry.charge(scene.book, (0,), scene.goals, scene.now) is not None
     if missing == "mean":
         scene.carry.state.heard.clear()
     else:
@@ -350,15 +363,14 @@ def test_bleeding_ends_when_its_measure_is_lost() -> None:
     scene.settle(HIGH)
     scene.book.rows[0].leverage = None
     (turn,) = scene.settle(HIGH)
-    assert turn.text == "funding of BTCUSDT is not known any more, so the whole target counts again"
-    assert not turn.begun
-    assert scene.carry.parts == [1.0]
+    assert (turn.begun, turn.phi) == (False, None)
+    assert scene.parts == [1.0]
 
 
 def test_what_is_on_hold_or_not_wanted_is_nobodys_unit() -> None:
     scene = Scene({"BTCUSDT": None, "ETHUSDT": 0.0, "SOLUSDT": 0.5})
     scene.tell(HIGH, HIGH, HIGH)
-    assert scene.carry.units(scene.goals) == [(2,)]
+    assert scene.carry.units(scene.book, scene.goals) == [(2,)]
 
 
 def test_another_sign_of_the_target_is_another_unit() -> None:
@@ -367,7 +379,14 @@ def test_another_sign_of_the_target_is_another_unit() -> None:
     scene.settle(HIGH)
     scene.goals = [-1.0]
     scene.tell(HIGH)
-    assert scene.carry.parts == [1.0]
+    assert scene.parts == [1.0]
+
+
+def test_without_targets_there_is_nothing_to_judge() -> None:
+    scene = dear({"BTCUSDT": 0.5, "ETHUSDT": -0.5}, rules=CarryRules(hedges=(("BTCUSDT", "ETHUSDT"),)))
+    scene.carry.state.bleeds["+BTCUSDT -ETHUSDT"] = Bleed(phi=0.1, on=True)
+    assert scene.parts == pytest.approx([1 / 1.1] * 2)
+    assert scene.carry.scales(scene.book, []) == [1.0, 1.0]
 
 
 # Hedges
@@ -378,26 +397,25 @@ SPREAD = {"BTCUSDT": 0.5, "BTCUSDC": -0.5, "ETHUSDT": 0.4}
 def test_opposite_targets_in_one_coin_hedge_each_other_unless_groups_are_named() -> None:
     scene = Scene(dict(SPREAD))
     scene.tell()
-    assert scene.carry.units(scene.goals) == [(0, 1), (2,)]
-    assert scene.carry.groups(scene.goals) == [(0, 1)]
-    assert scene.carry.units([0.5, 0.5, 0.4]) == [(0,), (1,), (2,)]
+    assert scene.carry.units(scene.book, scene.goals) == [(0, 1), (2,)]
+    assert scene.carry.units(scene.book, [0.5, 0.5, 0.4]) == [(0,), (1,), (2,)]
     named = Scene(dict(SPREAD), CarryRules(hedges=(("BTCUSDC", "ETHUSDT"),)))
     named.tell()
-    assert named.carry.units(named.goals) == [(1, 2), (0,)]
-    assert named.carry.units([0.5, None, 0.4]) == [(0,)], "half a hedge is not scaled"
+    assert named.carry.units(named.book, named.goals) == [(1, 2), (0,)]
+    assert named.carry.units(named.book, [0.5, None, 0.4]) == [(0,)], "half a hedge is not scaled"
 
 
 def test_a_hedge_is_judged_on_what_it_pays_net_and_scaled_on_both_legs() -> None:
     scene = dear(dict(SPREAD))
     scene.settle(HIGH, HIGH, 0.0001)
     scene.settle(HIGH, HIGH, 0.0001)
-    assert scene.carry.parts[:2] == [1.0, 1.0], "equal rates cancel"
+    assert scene.parts[:2] == [1.0, 1.0], "equal rates cancel"
     heard = scene.carry.state.heard["BTCUSDC"]
     heard.paid = 0.0
     scene.tell(HIGH, 0.0, 0.0001)
     scene.settle(HIGH, 0.0, 0.0001)
     scene.settle(HIGH, 0.0, 0.0001)
-    first, second, other = scene.carry.parts
+    first, second, other = scene.parts
     assert first == second < 1.0
     phi = scene.carry.state.bleeds["+BTCUSDT -BTCUSDC"].phi
     assert phi is not None
@@ -442,9 +460,9 @@ def test_a_restart_forgets_neither_the_mean_nor_the_bleeding() -> None:
     scene.settle(HIGH)
     other = again(scene)
     other.tell()
-    assert other.carry.parts == [1.0], "nothing is scaled before its funding is heard of"
+    assert other.parts == [1.0], "nothing is scaled before its funding is heard of"
     other.tell(HIGH)
-    assert other.carry.parts == scene.carry.parts
+    assert other.parts == scene.parts
     assert other.settle(HIGH) == scene.settle(HIGH) == []
     assert other.carry.state == scene.carry.state
 
@@ -474,7 +492,7 @@ def test_after_a_silence_the_present_rate_may_end_bleeding() -> None:
     scene.settle(HIGH)
     scene.settle(HIGH)
     assert scene.settle(HIGH, periods=4) == []
-    assert scene.carry.parts[0] < 1.0
+    assert scene.parts[0] < 1.0
     heard = scene.carry.state.heard["BTCUSDT"]
     heard.paid = 0.0001 / 8 * heard.hours
     (turn,) = scene.settle(0.0001, periods=4)
@@ -493,7 +511,7 @@ def test_a_target_is_scaled_only_after_two_dear_settlements_and_never_below_the_
         phi = scene.carry.state.bleeds[("+" if goal > 0 else "-") + "BTCUSDT"].phi
         assert phi is not None
         high = high + 1 if phi >= 0.05 else 0
-        part = scene.carry.parts[0]
+        part = scene.parts[0]
         assert part == 1.0 or part == pytest.approx(1 / (1 + min(phi, 0.25)))
         assert part >= 0.8
         if high >= 2:

@@ -148,6 +148,7 @@ def test_weights_move_as_the_value_of_each_position_over_that_of_all_and_cash(ro
 
 def test_shares_of_margin_at_unequal_leverage_settings_become_weights() -> None:
     weights = from_margin_shares([0.6, -0.4], [3, 10], 0.5)
+    assert weights is not None
     assert weights == pytest.approx([0.9, -2.0])
     assert [abs(w) / setting / 0.5 for w, setting in zip(weights, [3, 10], strict=True)] == pytest.approx([0.6, 0.4])
 
@@ -156,6 +157,7 @@ def test_shares_of_margin_at_unequal_leverage_settings_become_weights() -> None:
 def test_shares_of_margin_become_the_weights_of_the_vectors(case: Any) -> None:
     given_, want = case["input"], case["expected"]
     weights = from_margin_shares(given_["margin_share"], given_["leverage"], given_["utilisation"])
+    assert weights is not None
     gross = sum(map(abs, weights))
     assert weights == pytest.approx(want["weight"])
     assert gross == pytest.approx(want["gross"])

@@ -475,7 +475,9 @@ def test_a_flat_row_that_is_isolated_would_set_aside_its_initial_margin() -> Non
 def test_an_account_with_nothing_but_isolated_positions_is_in_no_common_danger() -> None:
     one = Exposure(18_000.0, 0.0, flat(0.004), 20, isolated_long=10_000.0 + 1e-9)
     assert danger(10_000.0, [one], 0.11, 0.5) is None
-    assert distances(10_000.0, [one]).joint == one.own_distance()
+    found = distances(10_000.0, [one])
+    assert found.joint == found.down == found.alone[0] == one.own_distance()
+    assert found.up is None
 
 
 def test_the_common_pool_is_in_danger_for_what_it_has_alone() -> None:
@@ -510,6 +512,9 @@ def test_relief_counts_what_is_set_free() -> None:
     assert scale == pytest.approx(10_000 / (50_000 * (0.132 * 0.996 + 0.004) + 4_500))
     untouched = relief(10_000.0, [cross, own], [1.0, None], 0.11, 0.5)
     assert untouched == pytest.approx(5_500 / (50_000 * (0.132 * 0.996 + 0.004)))
+    heavy = Exposure(9_000.0, 0.0, flat(0.3), 20)
+    by_margin = relief(10_000.0, [heavy, own], [1.0, None], 0.05, 0.3)
+    assert by_margin == pytest.approx(0.3 / 1.2 * 5_500 / 2_700)
 
 
 # Danger and relief

@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.book import Book
-from agent.core.events import Position, Side
-from agent.core.pairs import Pair, Shift, margin_of, shift
-from tests.core.kit import START, book_of, vectors
+from agent.core.pairs import Pair, Shift, shift
+from tests.core.kit import vectors
+
+
+def moved_by(rule: Pair, over: float, into: float, leverage_over: float, leverage_into: float) -> Shift:
+    found = shift(over, into, leverage_over, leverage_into, rule)
+    assert found is not None
+    assert found.share == pytest.approx(over / (over + into))
+    assert (found.close > 0) is (found.open > 0) is (rule.reach(over, into) >= 1)
+    return found
 
 
 def pair(target: float, tolerance: float = 0.05, mode: Literal["points", "relative"] = "points") -> Pair:
@@ -34,14 +40,14 @@ def pair(target: float, tolerance: float = 0.05, mode: Literal["points", "relati
 def test_what_is_over_goes_into_the_other_at_the_leverage_of_each(
     margins: tuple[float, float], leverages: tuple[float, float], rule: Pair, close: float, opened: float
 ) -> None:
-    moved = shift(*margins, *leverages, rule)
+    moved = moved_by(rule, *margins, *leverages)
     assert (moved.close, moved.open) == pytest.approx((close, opened))
 
 
 @pytest.mark.parametrize("target", [step / 20 for step in range(1, 19)])
 def test_equality_fires(target: float) -> None:
     over = 1_000 * (target + 0.05)
-    assert shift(over, 1_000 - over, 1, 1, pair(target)) != Shift()
+    assert moved_by(pair(target), over, 1_000 - over, 1, 1).close == pytest.approx(50)
     assert pair(target).reach(over - 1, 1_001 - over) < 1
 
 
@@ -50,9 +56,9 @@ def test_shifts_are_as_in_the_vectors(case: Any) -> None:
     given_, want = case["input"], case["expected"]
     rule = pair(given_["target_A"], given_["tol"], given_["mode"])
     margins = given_["margin_A"], given_["margin_B"]
-    moved = shift(*margins, given_["lev_A"], given_["lev_B"], rule)
-    assert (moved != Shift()) is (rule.reach(*margins) >= 1) is want["fire"]
-    assert rule.share(*margins) == pytest.approx(want["share"])
+    moved = moved_by(rule, *margins, given_["lev_A"], given_["lev_B"])
+    assert (rule.reach(*margins) >= 1) is want["fire"]
+    assert moved.share == pytest.approx(want["share"])
     assert (moved.close, moved.open) == pytest.approx((want["close_A"], want["open_B"]))
     if want["fire"]:
         assert moved.close / given_["lev_A"] == pytest.approx(want["dM"])
@@ -70,31 +76,14 @@ def test_afterwards_the_share_is_on_target_and_the_margin_of_both_what_it_was(
     over: float, into: float, leverage_over: int, leverage_into: int, target: float, mode: Any
 ) -> None:
     rule = pair(target, mode=mode)
-    moved = shift(over, into, leverage_over, leverage_into, rule)
+    moved = moved_by(rule, over, into, leverage_over, leverage_into)
     after = over - moved.close / leverage_over, into + moved.open / leverage_into
     assert sum(after) == pytest.approx(over + into)
     assert rule.reach(*after) < 1
-    if moved != Shift():
-        assert rule.share(*after) == pytest.approx(target)
+    if moved.close:
+        assert after[0] / sum(after) == pytest.approx(target)
 
 
 def test_two_instruments_without_margin_have_no_share_and_nothing_to_move() -> None:
-    assert pair(0.5).share(0, 0) is None
     assert pair(0.5).reach(0, 0) == 0
-    assert shift(0, 0, 10, 10, pair(0.5)) == Shift()
-
-
-def test_margin_is_value_at_mark_over_the_leverage_setting_of_both_rows() -> None:
-    book = book_of({"BTCUSDT": 0.3}, hedge=True)
-    assert margin_of(book.rows[0]) == pytest.approx(18_000 / 20)
-    book.apply(Position(0, Side.SHORT, -200, 60_000.0, START), START)
-    assert margin_of(book.rows[0]) == pytest.approx(30_000 / 20)
-    assert margin_of(book_of({"BTCUSDT": 0.0}).rows[0]) == 0.0
-
-
-@pytest.mark.parametrize("missing", ["mark", "instrument", "leverage"])
-def test_margin_is_unknown_while_a_number_is_missing(missing: str) -> None:
-    row = book_of({"BTCUSDT": 0.3}).rows[0]
-    setattr(row, missing, None)
-    assert margin_of(row) is None
-    assert margin_of(Book(["BTCUSDT"]).rows[0]) is None
+    assert shift(0, 0, 10, 10, pair(0.5)) is None
