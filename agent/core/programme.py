@@ -36,10 +36,15 @@ CLOSE = 1e-9
 """What breaks a bound or a box by less than this part is rounding, and no break."""
 GAIN = 1e-12
 """An exchange of lots that improves the objective by less is no improvement."""
-COARSE = 30
+FEW = 4
+REFUSED = 4
+STRIDES = (1, 2, 3)
+COARSE = 12
 """So many instruments, those of the coarsest lots, lead the exchanges of two."""
 TINY = 1e-15
 FURTHEST = 1_000_000
+RIDGE = 1e-12
+"""Makes a penalty of twins, whose correlation is believed to be exactly 1, definite."""
 STEPS, CLIMBS, SEARCHES, ROUNDS = 200, 40, 60, 60
 """No search takes more steps than this: Newton steps, steps of the multipliers, along one of them; rounds of lots."""
 
@@ -120,7 +125,6 @@ def whole(programme: Programme, grids: Sequence[Grid]) -> list[int]:
     tables = _Tables(programme)
     lots = _Lots(programme, tables, grids)
     lots.begin(_solution(programme, tables))
-    lots.descend()
     if lots.breaks():  # no way back by single steps: what is held breaks nothing more than it does
         lots.set(lots.held.copy())
         lots.descend()
@@ -136,7 +140,8 @@ class _Tables:
 
     def __init__(self, programme: Programme) -> None:
         size = len(programme.center)
-        self.penalty = np.asarray(programme.penalty, float).reshape(size, size)
+        self.penalty = np.array(programme.penalty, float).reshape(size, size)
+        self.penalty[np.diag_indices(size)] *= 1 + RIDGE
         self.center, self.held = np.array(programme.center, float), np.array(programme.held, float)
         self.bend = self.penalty.diagonal()
         self.prices = np.array(programme.prices, float)
@@ -164,8 +169,9 @@ class _Tables:
         size, up = np.abs(weights), weights >= 0
         takes: Vector = np.zeros((len(self.lines), *weights.shape))
         for take, lines in zip(takes, self.lines, strict=True):
-            for (a, d), (b, e) in lines[..., at]:
-                np.maximum(take, np.where(up, a, b) * size - np.where(up, d, e), out=take)
+            count = lines.shape[-2]
+            a, d, b, e = lines[..., at].reshape(4, count, *[1] * (weights.ndim - 1), -1)
+            (np.where(up, a, b) * size - np.where(up, d, e)).max(axis=0, out=take, initial=0.0)
         return takes
 
     def values(self, weights: Vector) -> Vector:
@@ -175,11 +181,11 @@ class _Tables:
 
 
 def _lines(curves: Sequence[Curve]) -> Vector:
-    """Slopes and depths of the long and the short side, (lines, sides, 2, instruments), filled up with lines of 0."""
+    """Slopes and depths of the long and the short side, (sides, 2, lines, instruments), filled up with lines of 0."""
     width = max((len(side) for curve in curves for side in (curve.long, curve.short)), default=0)
     none = ((0.0, 0.0),)
     padded = [[side + none * (width - len(side)) for side in (curve.long, curve.short)] for curve in curves]
-    return np.array(padded, float).reshape(len(curves), 2, width, 2).transpose(2, 1, 3, 0)
+    return np.array(padded, float).reshape(len(curves), 2, width, 2).transpose(1, 3, 2, 0)
 
 
 # Real weights
@@ -273,6 +279,7 @@ class _Pieces:
         self.caps = np.array([TURNOVER * tables.scale if j == bounds else inf for j in engaged])
         self.most = np.array([programme.turnover if j == bounds else tables.most[j] for j in engaged], float)
         self.kinks, self.slopes = self._laid_out(programme, tables, bounds)
+        self.edges = np.pad(self.kinks, ((0, 0), (1, 1)), constant_values=(-inf, inf))
 
     def _laid_out(self, programme: Programme, tables: _Tables, bounds: int) -> tuple[Vector, Vector]:
         """Kinks (variables, kinks), ascending and filled up with infinity, and the slopes of each term between them."""
@@ -409,15 +416,13 @@ class _Pieces:
     def settle(self, v: Vector, y: Vector) -> Vector:
         """The minimum with the multipliers ``y``, from a ``v`` nearby."""
         totals = self._totals(y)
-        rows = np.arange(self.count)
-        padded = np.concatenate([np.full((self.count, 1), -inf), self.kinks, np.full((self.count, 1), inf)], axis=1)
         for _ in range(STEPS):
             slope, free, piece = self._stance(v, totals)
             at = np.flatnonzero(free)
             enough = 1e-12 * (self.tables.scale + np.abs(totals[at, piece[at]]))
             if not (np.abs(slope[at]) > enough).any():
                 break
-            low, high = padded[rows, piece][at], padded[rows, piece + 1][at]
+            low, high = self.edges[at, piece[at]], self.edges[at, piece[at] + 1]
             block, slope = self.matrix[np.ix_(at, at)], slope[at]
             move = np.clip(v[at] - np.linalg.solve(block, slope), low, high) - v[at]
             part = _part(block, slope, move)
@@ -460,9 +465,14 @@ class _Lots:
         self.held = np.array([grid.held for grid in grids], np.int64)
         self.low, self.high = _gaps(self.held, grids)
         self.groups = [list(group) for group in programme.groups if tables.free[group[0]]]
+        self.legs = np.array([i for group in self.groups for i in group], int)
+        self.group = np.repeat(np.arange(len(self.groups)), [len(group) for group in self.groups])
+        self.firsts = np.flatnonzero(np.diff(self.group, prepend=-1))
+        self.ratio = tables.shape / self.lot
+        """Lots of each leg at scale 1; the leg of the coarsest lots leads its group."""
+        self.leads = np.array([min(group, key=lambda i: abs(self.ratio[i]) or inf) for group in self.groups], int)
         single = tables.free.copy()
-        for group in self.groups:
-            single[group] = False
+        single[self.legs] = False
         self.single = np.flatnonzero(single)
         self.coarse = self.single[np.argsort(-((self.lot**2 * tables.bend)[self.single]), kind="stable")][:COARSE]
         slack = CLOSE * np.maximum(1.0, np.abs([tables.low, tables.high]))
@@ -508,6 +518,11 @@ class _Lots:
                 cost += dear * np.maximum(over, 0.0) + BOUND * dear * np.maximum(total - allowed, 0.0)
         return cost
 
+    def cost(self) -> float:
+        """What there is to make small."""
+        x = self.lot * self.lots - self.tables.center
+        return float(x @ self.slope / 2 + self.alone(self.lots).sum() + self.charge(self.totals))
+
     def breaks(self) -> bool:
         """Whether a bound is broken, more than it was."""
         return bool((self.totals > self.allowed).any())
@@ -532,19 +547,29 @@ class _Lots:
         lots = np.rint(weights / self.lot).astype(np.int64)
         inside = (self.low < lots[:, None]) & (lots[:, None] < self.high)
         nearer = np.where(2 * lots[:, None] <= self.low + self.high, self.low, self.high)
-        lots = np.where(inside.any(axis=1), np.where(inside, nearer, 0).sum(axis=1), lots)
+        self._start(np.where(inside.any(axis=1), np.where(inside, nearer, 0).sum(axis=1), lots))
+        outside = bool(self.charge(self.totals) > 0)
+        self.descend()
+        if outside and len(self.single) <= COARSE:
+            first, cost = self.lots, self.cost()
+            less = np.trunc(weights / self.lot * (1 + CLOSE)).astype(np.int64)
+            self._start(np.where(weights > 0, self.step(less, -1), self.step(less, 1)))
+            self.descend()
+            if self.cost() > cost - GAIN:
+                self.set(first)
+
+    def _start(self, lots: Lots) -> None:
         begun = self.held.copy()
         begun[self.single] = lots[self.single]
-        for group in self.groups:
-            lead = self._lead(group)
-            for i, many in (self._follow(group, int(np.rint(weights[lead] / self.lot[lead]))) or {}).items():
-                begun[i] = many
+        if self.groups:
+            there, fits = self._follow(lots[self.leads])
+            begun[self.legs] = np.where(fits, there, self.held[self.legs])
         self.set(begun)
 
     def descend(self) -> None:
         """Make exchanges until none is an improvement."""
         for _ in range(ROUNDS):
-            if not (self._singles() or self._in_groups() or self._pairs()):
+            if not (self._singles() or self._in_groups() or self._pairs() or self._few()):
                 break
 
     def step(self, lots: Lots, way: int, at: NDArray[np.intp] | slice = slice(None)) -> Lots:
@@ -572,12 +597,13 @@ class _Lots:
         edge = np.floor(self.box_high[at] / self.lot[at]) if way > 0 else np.ceil(self.box_low[at] / self.lot[at])
         many = np.minimum(many, np.maximum(way * (edge - lots), 1.0))
         each = (self.takes(near, at) - self.taken[:, at]) / np.abs(near - lots)
-        for take, room in zip(each, self.most.reshape(-1, *[1] * (spent.ndim - 1)) - spent, strict=True):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                limit = room[..., None] / take
-            many = np.where(take > 0, np.minimum(many, np.floor(limit)), many)
-            many = np.where((take < 0) & (room[..., None] < 0), np.maximum(many, np.ceil(limit)), many)
-        far = lots + way * np.clip(np.rint(many), 1, FURTHEST).astype(np.int64)
+        rooms = self.most.reshape(-1, *[1] * (spent.ndim - 1)) - spent
+        for take, room in zip(each, rooms, strict=True):  # as far as there is room
+            many = np.where(take > 0, np.minimum(many, room[..., None] / np.where(take > 0, take, 1.0)), many)
+        many = np.floor(np.maximum(many, 1.0))
+        for take, room in zip(each, rooms, strict=True):  # and as far as there must be
+            many = np.where(take < 0, np.maximum(many, np.ceil(room[..., None] / np.where(take < 0, take, 1.0))), many)
+        far = lots + way * np.clip(many, 1, FURTHEST).astype(np.int64)
         return self.step(far, way, at)
 
     def _singles(self) -> bool:
@@ -591,19 +617,15 @@ class _Lots:
         rise += self.charge(totals[:, None, None] + takes) - self.charge(totals)
         best = rise.argmin(axis=0)
         fall = rise[best, np.arange(len(at))]
-        done = False
-        for one in np.argsort(fall, kind="stable").tolist():
-            if fall[one] >= -GAIN:
-                break
-            done |= self.change({int(at[one]): int(choices[best[one], one])})
-        return done
+        better = [one for one in np.argsort(fall, kind="stable").tolist() if fall[one] < -GAIN]
+        return self._first([{int(at[one]): int(choices[best[one], one])} for one in better])
 
     def _pairs(self) -> bool:
         """One instrument makes a step, or leaves its trade out; another answers."""
-        at, first = self.single, np.tile(self.coarse, 4)
-        lots = self.lots[self.coarse]
-        steps = [self.step(lots + 1, 1, self.coarse), self.step(lots - 1, -1, self.coarse)]
+        at, lots = self.single, self.lots[self.coarse]
+        steps = [self.step(lots + way * many, way, self.coarse) for many in STRIDES for way in (1, -1)]
         begun = np.concatenate([*steps, self.held[self.coarse], np.zeros_like(lots)])
+        first = np.tile(self.coarse, len(begun) // max(len(lots), 1))
         keep = begun != self.lots[first]
         first, begun = first[keep], begun[keep]
         move, rise, takes = self._rise(begun, first)
@@ -619,35 +641,74 @@ class _Lots:
             a, b = np.nonzero(table < -GAIN)
             found += list(zip(table[a, b].tolist(), first[a].tolist(), begun[a].tolist(), at[b].tolist(),
                               answers[a, b].tolist(), strict=True))  # fmt: skip
-        done, moved = False, np.zeros(len(self.lots), bool)
-        for _, i, many, j, others in sorted(found):
-            if not (moved[i] or moved[j]) and self.change({i: many, j: others}):
-                moved[i] = moved[j] = done = True
+        return self._first([{i: many, j: others} for _, i, many, j, others in sorted(found)])
+
+    def _first(self, offers: list[dict[int, int]]) -> bool:
+        """Make those exchanges that are still an improvement after the ones before; whether any was made."""
+        done, refused, moved = False, 0, np.zeros(len(self.lots), bool)
+        for offer in offers:
+            at = list(offer)
+            if moved[at].any():
+                continue
+            if self.change(offer):
+                moved[at] = done = True
+                refused = 0
+            elif (refused := refused + 1) == REFUSED:
+                break
         return done
 
-    def _lead(self, group: list[int]) -> int:
-        """The leg whose lots are the coarsest part of its own weight."""
-        return min(group, key=lambda i: abs(self.tables.shape[i] / self.lot[i]) or inf)
+    def _few(self) -> bool:
+        """All combinations of near lots of the few coarsest instruments."""
+        at = self.coarse[:FEW]
+        if not len(at):
+            return False
+        lots = self.lots[at]
+        near = [self.step(lots + way * many, way, at) for many in (1, 2) for way in (1, -1)]
+        choices = np.stack([lots, *near, self.held[at], np.zeros_like(at)])
+        move, rise, takes = self._rise(choices, at)
+        total, spent = np.zeros([len(choices)] * len(at)), self.totals.reshape(-1, *[1] * len(at))
+        for i in range(len(at)):
+            total = total + _along(rise[:, i], i, len(at))
+            spent = spent + np.stack([_along(take[:, i], i, len(at)) for take in takes]) if len(takes) else spent
+            for j in range(i):
+                both = self.tables.penalty[at[i], at[j]] * _along(move[:, i], i, len(at))
+                total = total + both * _along(move[:, j], j, len(at))
+        total = total + self.charge(spent) if len(takes) else total
+        best = np.unravel_index(int(total.argmin()), total.shape)
+        return self.change({int(k): int(choices[c, i]) for i, (k, c) in enumerate(zip(at, best, strict=True))})
 
-    def _follow(self, group: list[int], many: int) -> dict[int, int] | None:
-        """The lots of a group whose lead holds ``many``; None if a leg's order would not be taken."""
-        ratio, lead = self.tables.shape / self.lot, self._lead(group)
-        scale = many / ratio[lead] if ratio[lead] else 0.0
-        found = {i: int(np.rint(scale * ratio[i])) for i in group}
-        if scale < 0 or any(((self.low[i] < k) & (k < self.high[i])).any() for i, k in found.items()):
-            return None
-        return found
+    def _follow(self, many: Lots) -> tuple[Lots, NDArray[np.bool_]]:
+        """The lots of all legs if the leads hold ``many``, and of each leg whether its group can stand so."""
+        scale = many / self.ratio[self.leads]
+        lots = np.rint(scale[self.group] * self.ratio[self.legs]).astype(np.int64)
+        refused = ((self.low[self.legs] < lots[:, None]) & (lots[:, None] < self.high[self.legs])).any(axis=1)
+        wrong = np.bincount(self.group, refused, len(many)) + (scale < 0)
+        return lots, (wrong == 0)[self.group]
 
     def _in_groups(self) -> bool:
-        done = False
-        for group in self.groups:
-            lead = np.array([self._lead(group)])
-            lots = self.lots[lead]
-            steps = [int(self.step(lots + way, way, lead)[0]) for way in (1, -1)]
-            choices = [self._follow(group, many) for many in (*steps, int(lots[0]))]
-            choices += [{i: int(self.held[i]) for i in group}, dict.fromkeys(group, 0)]
-            done |= any([self.change(choice) for choice in choices if choice is not None])
-        return done
+        """A group one step of its lead up or down, at the proportions again, not traded, or closed."""
+        if not self.groups:
+            return False
+        at, lots = self.legs, self.lots[self.leads]
+        steps = [self.step(lots + way, way, self.leads) for way in (1, -1)]
+        choices = [np.where(fits, there, self.lots[at]) for there, fits in map(self._follow, (*steps, lots))]
+        table = np.stack([*choices, self.held[at], np.zeros_like(at)])
+        move, rise, takes = self._rise(table, at)
+        same = self.group[:, None] == self.group
+        rise += move * (move @ np.where(same, self.tables.penalty[np.ix_(at, at)], 0.0)) / 2
+        rise -= self.tables.bend[at] * move**2 / 2  # which was in it already
+        rise = np.add.reduceat(rise, self.firsts, axis=-1)
+        takes = np.add.reduceat(takes, self.firsts, axis=-1)
+        rise += self.charge(self.totals[:, None, None] + takes) - self.charge(self.totals)
+        best = rise.argmin(axis=0)
+        fall = rise[best, np.arange(len(best))]
+        better = [one for one in np.argsort(fall, kind="stable").tolist() if fall[one] < -GAIN]
+        return self._first([dict(zip(self.groups[g], table[best[g], self.group == g].tolist(), strict=True)) for g in better])
+
+
+def _along(values: Vector, axis: int, axes: int) -> Vector:
+    """A vector laid along one of so many axes."""
+    return values.reshape([-1 if a == axis else 1 for a in range(axes)])
 
 
 def _gaps(held: Lots, grids: Sequence[Grid]) -> tuple[Lots, Lots]:

@@ -93,3 +93,13 @@ def problem(seed: int, size: int, *, bounds: int | None = None, grouped: bool = 
         ),
         grids,
     )  # fmt: skip
+
+
+def most_of(p: Programme) -> list[float]:
+    """What each bound can be asked for: itself, or what instruments that are never traded take of it."""
+    frozen = [a == b == c for a, b, c in zip(p.low, p.high, p.held, strict=True)]
+    for group in p.groups:
+        for i in group:
+            frozen[i] = frozen[i] or any(frozen[j] for j in group)
+    least = [h if f else 0.0 for h, f in zip(p.held, frozen, strict=True)]
+    return [max(bound.most, level(bound, least)) for bound in p.bounds]
