@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.core.programme import BOX, TURNOVER, Curve, Programme, _Tables
+from agent.core.programme import BOX, TURNOVER, Curve, Programme, Arrays
 from tests.core.problems import level, most_of
 
 NEAR = 1e-9
@@ -42,7 +42,7 @@ def worst_slope(p: Programme, weights: Sequence[float]) -> float:
     """
     w = np.array(weights)
     slope = np.array(p.penalty) @ (w - np.array(p.center))
-    scale = _Tables(p).scale
+    scale = Arrays(p).scale
     frozen = [a == b == c for a, b, c in zip(p.low, p.high, p.held, strict=True)]
     grouped = [i for group in p.groups for i in group]
     ways = [{i: 1.0} for i in range(len(w)) if not frozen[i] and i not in grouped]

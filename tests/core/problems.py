@@ -6,7 +6,8 @@ import random
 
 import numpy as np
 
-from agent.core.programme import Bound, Curve, Grid, Programme
+from agent.core.lots import Grid
+from agent.core.programme import Bound, Curve, Programme
 
 
 def tiers(dice: random.Random, count: int) -> tuple[tuple[float, float], ...]:
