@@ -15,12 +15,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Flags, Index, Programme, Vector, solution
+from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Index, Programme, Vector, solution
 
 Counts = NDArray[np.int64]
 
 BOUND, WORSE = 1e8, 1e16
-"""What a unit beyond a bound costs, in largest slopes of the objective, and one beyond what is held, if that is more."""
+"""What a unit beyond a bound costs, in largest slopes of the objective, and one beyond what is held if that is more."""
 GAIN = 1e-12
 """An exchange that improves the objective by less is none."""
 STRIDES = (1, 2, 3)
@@ -231,7 +231,9 @@ class _Choice:
             total = rise[:, None] + more + both * answer + self.charge(spent[..., None] + taken)
             total = np.where(first[:, None] == at, 0.0, total - self.charge(self.totals))
             one, two = np.nonzero(total < -GAIN)
-            offers = zip(first[one].tolist(), lots[one].tolist(), at[two].tolist(), answers[one, two].tolist(), strict=True)
+            offers = zip(
+                first[one].tolist(), lots[one].tolist(), at[two].tolist(), answers[one, two].tolist(), strict=True
+            )
             found += list(zip(total[one, two].tolist(), offers, strict=True))
         return self._make([{i: many, j: others} for _, (i, many, j, others) in sorted(found)])
 
@@ -300,7 +302,7 @@ class _Choice:
         return self._next(lots + way * np.minimum(many, FURTHEST).astype(np.int64), way, at)
 
     def _follow(self, lead: Counts, otherwise: Counts) -> Counts:
-        """The lots of all legs if the leads of their groups hold ``lead``; ``otherwise`` where an order were refused."""
+        """The lots of all legs if the leads of their groups hold ``lead``; ``otherwise`` where one is refused."""
         scale = lead / self.ratio[self.leads]
         lots = np.rint(scale[self.group] * self.ratio[self.legs]).astype(np.int64)
         refused = ((self.low[self.legs] < lots[:, None]) & (lots[:, None] < self.high[self.legs])).any(axis=1)

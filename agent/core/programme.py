@@ -1,4 +1,4 @@
-"""The planner's programme: the weights to hold when risk, costs, boxes and the bounds of the account are weighed at once.
+"""The planner's programme: the weights to hold when risk, costs, boxes and the account's bounds are weighed at once.
 
 Find the weights w that minimise (w-c)'Q(w-c)/2 + sum k|w-h|: how far they are from the targets c, measured by the risk
 Q, against what it takes to come from the held weights h. Every instrument has a box; convex bounds (leverage, margin
@@ -257,7 +257,7 @@ class _Pieces:
     def weights(self, v: Vector) -> Vector:
         """Of all instruments."""
         weights: Vector = self.base.copy()
-        weights[self.legs] = self.factor * v[self.owner]
+        weights[self.legs] = self.factor * v[self.owner] + 0.0  # never -0.0
         return weights
 
     def climb(self) -> Vector:
