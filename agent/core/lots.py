@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Index, Programme, Vector, solution
+from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Index, Programme, Vector, rounding, solution
 
 Counts = NDArray[np.int64]
 
@@ -98,7 +98,7 @@ class _Choice:
         self.box_high = arrays.high + CLOSE * np.maximum(1.0, np.abs(arrays.high))
         budget = [] if arrays.programme.turnover is None else [arrays.programme.turnover]
         self.most = np.append(arrays.most, budget)
-        self.most += CLOSE * np.maximum(1.0, self.most)
+        self.most += rounding(self.most)
         self.dear = arrays.scale * np.append(np.full(len(arrays.most), BOUND), [TURNOVER] * len(budget))
         self.hold(self.held)
         self.allowed = np.maximum(self.most, self.totals)

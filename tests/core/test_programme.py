@@ -60,27 +60,24 @@ def test_what_is_never_traded_does_not_move_and_the_other_makes_up_for_it() -> N
 
 
 def test_a_leverage_bound_is_shared_and_met_exactly() -> None:
-    """Both slopes are even at the bound: (w1 - 1) + 0.1 + y = 0 for a sale, (w2 - 1) - 0.1 + y = 0 for a purchase."""
-    assert solve(programme(bounds=(leverage(1.9),))) == pytest.approx([1.0, 0.9], abs=1e-9)
-    assert solve(programme(bounds=(leverage(1.7),))) == pytest.approx([0.9, 0.8], abs=1e-9)
+    """At the price y of leverage a sale goes on to 1.1 - y, a purchase to 0.9 - y; what is held is sold from 0.3 on."""
+    assert solve(programme(bounds=(leverage(1.9),))) == pytest.approx([1.05, 0.85], abs=1e-8)
+    assert solve(programme(bounds=(leverage(1.7),))) == pytest.approx([0.9, 0.8], abs=1e-8)
 
 
 def test_a_margin_bound_takes_first_from_the_higher_tier() -> None:
-    """Above 1 the first instrument takes ten times as much: it comes down to there before the other moves."""
-    steep = Curve(long=((0.01, 0.0), (0.1, 0.09)), short=())
-    flat = Curve(long=((0.01, 0.0),), short=())
-    it = programme(bounds=(Bound(name="margin", curves=(steep, flat), most=0.019),))
-    assert solve(it) == pytest.approx([1.0, 0.9], abs=1e-9)
+    """Above 1 the first takes ten times as much: it comes to 1.1 - 0.1 y and rests at 1, the other to 0.9 - 0.01 y."""
+    steep = Curve(long=((0.01, 0.0), (0.1, 0.09)))
+    flat = Curve(long=((0.01, 0.0),))
+    it = programme(bounds=(Bound(name="margin", curves=(steep, flat), most=0.0185),))
+    assert solve(it) == pytest.approx([1.0, 0.85], abs=1e-8)
 
 
-def test_shorts_have_lines_of_their_own() -> None:
-    it = programme(
-        held=[-1.2, -0.8], center=[-1.0, -1.0], bounds=(Bound("short", (Curve(short=((1.0, 0.0),)), ONE), 1.9),)
-    )
-    assert solve(it) == pytest.approx([-1.0, -0.9], abs=1e-9)
-    assert solve(replace(it, bounds=(Bound("long", (Curve(long=((1.0, 0.0),)),) * 2, 0.1),))) == pytest.approx(
-        [-1.1, -0.9]
-    )
+def test_longs_and_shorts_have_lines_of_their_own() -> None:
+    longs, shorts = Curve(long=((1.0, 0.0),)), Curve(short=((1.0, 0.0),))
+    it = programme(held=[-1.2, -0.8], center=[-1.0, -1.0], bounds=(Bound("shorts", (shorts, shorts), 1.9),))
+    assert solve(it) == pytest.approx([-1.05, -0.85], abs=1e-8)
+    assert solve(replace(it, bounds=(Bound("longs", (longs, longs), 0.1),))) == pytest.approx([-1.1, -0.9], abs=1e-9)
 
 
 def test_the_turnover_goes_where_it_saves_most() -> None:
