@@ -21,15 +21,15 @@ Counts = NDArray[np.int64]
 
 BOUND, WORSE = 1e8, 1e16
 """What a unit beyond a bound costs, in largest slopes of the objective, and one beyond what is held if that is more."""
-GAIN = 1e-12
+GAIN = 1e-10
 """An exchange that improves the objective by less is none."""
-STRIDES = (1, 2, 3)
-"""So many lots steps the first of two."""
-LEADERS, FEW = 12, 4
+STRIDES, GROUP_STRIDES = (1, 2, 3), (1, 4, 16, 64)
+"""So many lots steps the first of two, and the lead of a hedge group."""
+LEADERS, FEW = 8, 4
 """Of how many instruments, those of the coarsest lots, one is the first of two; how many are tried together."""
 REFUSED = 4
 """After so many offers in a row that have become worthless, new ones are made."""
-ROUNDS = 60
+ROUNDS = 30
 """The most rounds of offers. A few are usual."""
 FURTHEST = 10**12
 """No single step is longer, in lots."""
@@ -258,11 +258,11 @@ class _Choice:
         return self._make([{int(i): int(table[row, one]) for one, (i, row) in enumerate(zip(at, best, strict=True))}])
 
     def _in_groups(self) -> bool:
-        """A hedge group one step of its lead up or down, in proportion again, back to what is held, or closed."""
+        """A hedge group a step of its lead up or down, in proportion again, back to what is held, or closed."""
         if not self.groups:
             return False
         at, lots, now = self.legs, self.lots[self.leads], self.lots[self.legs]
-        leads = [self._next(lots + 1, 1, self.leads), self._next(lots - 1, -1, self.leads), lots]
+        leads = [self._next(lots + way * many, way, self.leads) for many in GROUP_STRIDES for way in (1, -1)] + [lots]
         table = np.stack([*(self._follow(lead, now) for lead in leads), self.held[at], np.zeros_like(at)])
         move, rise, takes = self._rise(table, at)
         others = (self.group[:, None] == self.group) & ~np.eye(len(at), dtype=bool)

@@ -60,7 +60,7 @@ def problem(
     counts = [round(c * (1 + dice.gauss(0, drift)) / lot) for c, lot in zip(center, lots, strict=True)]
     counts = [0 if dice.random() < 0.05 else -k if dice.random() < 0.03 else k for k in counts]
     held = [k * lot for k, lot in zip(counts, lots, strict=True)]
-    prices = [dice.uniform(0.02, 0.2) * gross / size * q for q in penalty.sum(axis=1).__abs__()]
+    prices = [dice.uniform(0.02, 0.2) * gross / size * q for q in np.abs(penalty.sum(axis=1))]
     half = dice.choice([0.07, 0.07, 1.0, 9.0]) * gross
     low, high = [c - half for c in center], [c + half for c in center]
     for i in range(size):
