@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
 
 from agent.core.book import Book, Row
@@ -20,8 +21,9 @@ from agent.core.covariance import Matrix
 from agent.core.drift import Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
+from agent.core.lots import Grid, whole
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Grid, Programme, solve, whole
+from agent.core.programme import Programme, solve
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -113,8 +115,7 @@ def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
     least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
-    identity = [[float(i == j) for j in range(n)] for i in range(n)]
-    return Guide(penalty=identity, prices=[0.0 if to_target else DEAR] * n, least=least)
+    return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
 def plan(
@@ -199,7 +200,7 @@ def programme(
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
-    risk = sum(q * x for q, x in zip(guide.penalty[index], drift.away, strict=True))
+    risk = float(guide.penalty[index] @ drift.away)
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 

@@ -34,7 +34,7 @@ from agent.core.events import (
 )
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Blotter, Order, S, Style
-from agent.core.planner import Guide, Leg, Limits, plan, plain
+from agent.core.planner import Guide, Leg, Limits, plain, plan
 from agent.core.risk import Situation, judge
 from agent.core.targets import Targets
 
