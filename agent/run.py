@@ -23,7 +23,7 @@ from agent.config import Portfolio, render
 from agent.core.desk import Input, Step, Tick, Told
 from agent.core.engine import Decision
 from agent.core.orders import S
-from agent.core.venue import Batch, Call, Dialect, Place
+from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
 from agent.journal import Journal, JournalFailed
 from agent.replay import desk_of
@@ -50,6 +50,11 @@ class Unlisted(Exception):
     def __init__(self, venue: str, symbols: list[str]) -> None:
         super().__init__(f"{venue} does not list {', '.join(symbols)}")
         self.symbols = symbols
+
+
+def _changes(decision: Decision) -> bool:
+    """Whether something in it changes the account, and must be on disk before it leaves."""
+    return any(isinstance(request, Change) for request in decision.requests)
 
 
 class Agent:
@@ -154,10 +159,10 @@ class Agent:
             record = self._encode(decision)
             if self.tape is not None:
                 self.tape.decision(record)
-            if decision.notes or decision.orders:
+            if decision.notes or decision.orders or _changes(decision):
                 self._write(decision, record)
         for act in step.acts:
-            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Place | Batch)):
+            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Change)):
                 self.transport.do(act)  # what is not on disk does not leave; cancels and questions still do
         self._set_timer(step.wake_at, now)
         for decision in step.decisions:
@@ -171,9 +176,8 @@ class Agent:
             self._watch(now, step)
 
     def _write(self, decision: Decision, record: bytes) -> None:
-        urgent = any(isinstance(request, Place) for request in decision.requests)
         with self._journaling():
-            self.journal.append(decision.at, decision.seq, record, decision.orders, urgent)
+            self.journal.append(decision.at, decision.seq, record, decision.orders, urgent=_changes(decision))
 
     @contextlib.contextmanager
     def _journaling(self) -> Iterator[None]:

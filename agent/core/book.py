@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
+from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +30,7 @@ from agent.core.events import (
     Side,
     Tiers,
     Up,
+    Volume,
 )
 from agent.core.instruments import Instrument, Tier
 
@@ -40,11 +42,15 @@ KEEP_TRADES = 10_000
 
 
 class Holding(Struct):
-    """A position row: signed lots, the average entry, and the venue's time up to which it is known."""
+    """A position row: signed lots, the average entry, and the venue's time up to which it is known.
+
+    ``isolated`` is the wallet of its own that a position of isolated margin has; None: cross margin, or flat.
+    """
 
     lots: int = 0
     entry: float | None = None
     known_at: int = 0
+    isolated: float | None = None
 
 
 class Row:
@@ -52,7 +58,7 @@ class Row:
 
     __slots__ = (
         "depth", "fees", "funding", "holdings", "instrument", "interval_hours", "leverage", "mark", "mark_seen", "owed",
-        "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard",
+        "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard", "volume",
     )  # fmt: skip
 
     def __init__(self, symbol: str) -> None:
@@ -68,6 +74,8 @@ class Row:
         self.tiers: tuple[Tier, ...] = ()
         self.fees: Fees | None = None
         self.leverage: int | None = None
+        self.volume: float | None = None
+        """Traded in the last 24 hours, in the quote currency."""
         self.holdings: dict[Side, Holding] = {}
         self.owed = 0
         """Lots of the trades heard of less those by which the position has moved: 0 when the two agree."""
@@ -187,14 +195,8 @@ class Book:
                 for instrument in instruments:
                     self.rows[instrument.index].instrument = instrument
                     self.settle = instrument.settle
-            case Tiers(instrument=i):
-                self.rows[i].tiers = fact.tiers
-            case Fees(instrument=i):
-                self.rows[i].fees = fact
-            case Interval(instrument=i):
-                self.rows[i].interval_hours = fact.hours
-            case Leverage(instrument=i):
-                self.rows[i].leverage = fact.leverage
+            case Tiers() | Fees() | Interval() | Leverage() | Volume():
+                self._apply_terms(self.rows[fact.instrument], fact)
             case Mode():
                 self.mode = fact
             case Margin():
@@ -208,6 +210,21 @@ class Book:
             case _:
                 pass
 
+    def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
+        match fact:
+            case Tiers(tiers=tiers):
+                row.tiers = tiers
+            case Fees():
+                row.fees = fact
+            case Interval(hours=hours):
+                row.interval_hours = hours
+            case Leverage(leverage=leverage):
+                row.leverage = leverage
+            case Volume(quote=quote):
+                row.volume = quote
+            case _:
+                assert_never(fact)
+
     def _hold(self, fact: Position, now: int) -> None:
         row = self.rows[fact.instrument]
         holding = row.holdings.setdefault(fact.side, Holding())
@@ -215,6 +232,7 @@ class Book:
             row.owed -= fact.lots - holding.lots
             row.unheard = row.unheard or fact.lots != holding.lots
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
+            holding.isolated = fact.isolated
             self.disputed.pop((fact.instrument, fact.side), None)
             self._reckon(fact.instrument, now)
 
@@ -272,7 +290,10 @@ class Book:
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
-            row.holdings[side] = Holding(lots=claim, entry=row_told.entry if row_told else None, known_at=at)
+            holding = Holding(lots=claim, known_at=at)
+            if row_told is not None:
+                holding.entry, holding.isolated = row_told.entry, row_told.isolated
+            row.holdings[side] = holding
         if agreed:
             row.owed, row.snapshot_at = 0, asked_at
         self._reckon(index, now)

@@ -38,6 +38,7 @@ from agent.core.events import (
     Unknown,
     Up,
     Used,
+    Volume,
 )
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Credentials, Open, Place, Reply, Request, Say, Secret, What
@@ -123,13 +124,14 @@ def test_every_question_has_an_answer(talk: Talk) -> None:
         What.ORDERS: {Orders},
         What.ORDER: {Absent},
         What.TRADES: set(),
+        What.VOLUMES: {Volume},
         What.KEY: set(),
     }
     for what in What:
         facts = talk.ask(Ask(what, 0, "never-sent"))
         assert expected[what] <= {type(fact) for fact in facts}, what
         assert not any(isinstance(fact, Unknown | Unanswered) for fact in facts), facts
-        if what in (What.PRICES, What.TIERS, What.LEVERAGE, What.INTERVALS):
+        if what in (What.PRICES, What.TIERS, What.LEVERAGE, What.INTERVALS, What.VOLUMES):
             assert sum(isinstance(fact, next(iter(expected[what]))) for fact in facts) == 2
 
 

@@ -27,6 +27,7 @@ from agent.core.events import (
     Quote,
     Side,
     Up,
+    Volume,
 )
 from tests.core import kit
 from tests.core.kit import S, book_of, instrument
@@ -101,6 +102,27 @@ def test_an_older_balance_does_not_replace_a_newer_one() -> None:
     book = known()
     book.apply(Balance(asset="USDT", wallet=1.0, at=T - 1), T)
     assert book.wallets["USDT"].wallet == 10_000.0
+
+
+def test_the_volume_of_a_day_is_kept() -> None:
+    book = known()
+    assert book.rows[0].volume is None
+    book.apply(Volume(instrument=0, quote=13e9), T)
+    assert book.rows[0].volume == 13e9
+
+
+def test_the_wallet_of_an_isolated_position_is_kept_from_stream_and_snapshot() -> None:
+    book = known(100)
+    assert book.rows[0].holdings[Side.NET].isolated is None
+    book.apply(Position(0, Side.NET, 100, 60_000.0, T + S, isolated=250.0), T + S)
+    assert book.rows[0].holdings[Side.NET].isolated == 250.0
+    told = Position(0, Side.NET, 100, 60_000.0, T + S, isolated=300.0)
+    book.apply(snapshot(told, asked_at=T), T + S)
+    assert book.rows[0].holdings[Side.NET].isolated == 250.0, "the question is older than the stream"
+    book.apply(snapshot(told, asked_at=T + 2 * S), T + 2 * S)
+    assert book.rows[0].holdings[Side.NET].isolated == 300.0
+    book.apply(Position(0, Side.NET, 100, 60_000.0, T + 3 * S), T + 3 * S)
+    assert book.rows[0].holdings[Side.NET].isolated is None, "it is cross again"
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0, nan, inf])
