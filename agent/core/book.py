@@ -120,6 +120,8 @@ class Book:
         self.mode: Mode | None = None
         self.margin: Margin | None = None
         self.wallets: dict[str, Balance] = {}
+        self._then: float | None = None
+        """The wallet of the settlement asset in the answer that `margin` came with."""
         self.clock: Clock | None = None
         self.streams: dict[str, int] = {}
         """Streams that are up, and since when."""
@@ -137,13 +139,15 @@ class Book:
     def equity(self) -> float | None:
         """Wallet plus unrealised profit in the settlement currency; None while any part is missing.
 
-        With several collateral assets the venue's own total stands for the wallet (Binance: totalWalletBalance).
+        With several collateral assets the venue's own total stands for the wallet (Binance: totalWalletBalance), and
+        what the stream has told of the settlement asset since is added to it: a profit that was just realised is in
+        the wallet and no longer in the position. The settlement asset counts at par with the valuation currency.
         """
+        balance = self.wallets.get(self.settle) if self.settle else None
+        wallet = balance.wallet if balance else None
         if self.mode is not None and self.mode.multi_asset:
-            wallet = self.margin.wallet if self.margin else None
-        else:
-            balance = self.wallets.get(self.settle) if self.settle else None
-            wallet = balance.wallet if balance else None
+            since = wallet - self._then if wallet is not None and self._then is not None else 0.0
+            wallet = self.margin.wallet + since if self.margin else None
         if wallet is None:
             return None
         profits = [row.profit for row in self.rows]
@@ -180,6 +184,8 @@ class Book:
             case Positions():
                 self._snapshot(fact, now)
             case Balance(asset=asset):
+                if self.margin is not None and asset == self.settle and fact.at == self.margin.asked_at:
+                    self._then = fact.wallet
                 known = self.wallets.get(asset)
                 if known is None or fact.at >= known.at:
                     self.wallets[asset] = fact
@@ -200,7 +206,7 @@ class Book:
             case Mode():
                 self.mode = fact
             case Margin():
-                self.margin = fact
+                self.margin, self._then = fact, None
             case Clock():
                 self.clock = fact
             case Up(stream=stream):

@@ -98,6 +98,25 @@ def test_with_many_collateral_assets_the_wallet_is_the_venues_own_total() -> Non
     assert book.equity == 12_000.0
 
 
+def test_with_many_collateral_assets_a_realised_profit_is_not_missing_until_the_next_answer() -> None:
+    book = known(100)
+    book.apply(Mode(hedge=False, multi_asset=True, can_trade=True), T)
+    book.apply(Mark(instrument=0, price=70_000.0, index=None, at=T), T)
+    for fact in (Margin(12_000.0, 13_000.0, 0.0, 0.0, 12_000.0, T + S), Balance("USDT", 9_000.0, T + S)):
+        book.apply(fact, T + S)
+    assert book.equity == pytest.approx(13_000.0)
+    book.apply(position(0, T + 2 * S), T + 2 * S)
+    book.apply(Balance("USDT", 9_997.0, T + 2 * S), T + 2 * S)
+    assert book.equity == pytest.approx(12_997.0), "the profit has moved to the wallet, less the fee"
+    late = (Margin(12_000.0, 13_000.0, 0.0, 0.0, 12_000.0, T + S + 1), Balance("USDT", 9_000.0, T + S + 1))
+    for fact in late:
+        book.apply(fact, T + 3 * S)
+    assert book.equity == pytest.approx(12_997.0), "an answer older than the stream changes nothing"
+    for fact in (Margin(12_997.0, 12_997.0, 0.0, 0.0, 1.0, T + 4 * S), Balance("USDT", 9_997.0, T + 4 * S)):
+        book.apply(fact, T + 4 * S)
+    assert book.equity == pytest.approx(12_997.0)
+
+
 def test_an_older_balance_does_not_replace_a_newer_one() -> None:
     book = known()
     book.apply(Balance(asset="USDT", wallet=1.0, at=T - 1), T)
