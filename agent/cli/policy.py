@@ -135,8 +135,14 @@ def table(found: dict[str, dict[str, float]]) -> Table:
 
 def best_trade(band: Band, x: list[float], boxes: list[float]) -> list[float]:
     """The change of weights that leads back just into the band."""
-    after = solve(Programme(
-        penalty=band.penalty, center=[0.0] * len(x), held=x, prices=[0.86 * w for w in band.widths],
-        low=[-b for b in boxes], high=boxes,
-    ))
+    after = solve(
+        Programme(
+            penalty=band.penalty,
+            center=[0.0] * len(x),
+            held=x,
+            prices=[0.86 * w for w in band.widths],
+            low=[-b for b in boxes],
+            high=boxes,
+        )
+    )
     return [b - a for a, b in zip(x, after, strict=True)]
