@@ -21,7 +21,7 @@ from agent.core.drift import Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Grid, Programme, solve, whole
+from agent.core.programme import Bound, Curve, Grid, Programme, solve, whole
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -134,7 +134,7 @@ def plan(
 
     ``part`` of each band's half width is left at most: 0 to go all the way. With ``fixed`` only those instruments are
     traded, to those weights. ``groups`` are instruments that hedge each other and keep their proportions; ``budget`` is
-    what may be traded at most, over equity.
+    what may be added to positions at most, over equity.
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     goals = solve(problem)
@@ -149,7 +149,7 @@ def plan(
         lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge):
             legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker))
-        elif abs(drift.drifts[index]) > drift.bands[index]:
+        elif abs(drift.drifts[index]) > drift.bands[index] and (fixed is None or index in fixed):
             skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits, lots)))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
     return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
@@ -187,10 +187,18 @@ def programme(
         prices=guide.prices,
         low=lows,
         high=highs,
-        bounds=bounds_of(book, drift.equity, limits.leverage, limits.maintenance, limits.liquidation_distance),
-        turnover=budget,
+        bounds=(
+            *bounds_of(book, drift.equity, limits.leverage, limits.maintenance, limits.liquidation_distance),
+            *(() if budget is None else (increases(drift.weights, budget),)),
+        ),
         groups=tuple(busy),
     )
+
+
+def increases(held: Sequence[float], most: float) -> Bound:
+    """What may be added to the ``held`` weights, those on the other side of nothing included; reductions are free."""
+    curves = tuple(Curve(long=((1.0, max(weight, 0.0)),), short=((1.0, max(-weight, 0.0)),)) for weight in held)
+    return Bound(name="increases", curves=curves, most=most)
 
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
