@@ -277,8 +277,9 @@ def why(
     last: Annotated[int, typer.Option(help="How many decisions.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Explain the last decisions, and the reasons for not acting: oldest first."""
-    records = Journal.read(_folder(state) / "journal.db")
+    """Explain the last decisions, and why nothing else is done at this moment: oldest first."""
+    folder = _folder(state)
+    records = Journal.read(folder / "journal.db")
     made = _decisions(records, symbol, last)
     if as_json:
         for decision in made:
@@ -286,10 +287,20 @@ def why(
         return
     if not made:
         out.print(f"no decision names {symbol}" if symbol else "no decision is on record yet")
-        return
     for decision in made:
         out.print(screen.told((decision.at, note) for note in decision.notes), soft_wrap=True)
-    out.print(f"It looked again at {screen.clock(made[-1].wake_at)} UTC, or when something was heard.", style="dim")
+    if (view := _status(folder)) is not None:
+        if symbol is not None and symbol not in {leg.symbol for leg in view.legs}:
+            _fail(f"{symbol} is not in the portfolio: it has {', '.join(leg.symbol for leg in view.legs)}", FAILED)
+        out.print(screen.stance(view, symbol), soft_wrap=True)
+
+
+def _status(folder: Path) -> View | None:
+    """The status that the agent in this folder wrote last; None if there is none."""
+    try:
+        return msgspec.json.decode((folder / "status.json").read_bytes(), type=View)
+    except FileNotFoundError:
+        return None
 
 
 def _decisions(records: Records, symbol: str | None, count: int) -> list[Decision]:

@@ -15,7 +15,7 @@ from agent.core.economy import Verdict
 from agent.core.engine import Note
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
-from agent.core.view import Leg, Safety, View
+from agent.core.view import Leg, Outlook, Safety, View
 
 OVER, UNDER = "dark_orange", "dodger_blue1"
 """Colours of too much and too little: not red and green, so that drift is not read as loss."""
@@ -172,10 +172,91 @@ def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str |
     parts: list[RenderableType] = [
         header(view, label),
         legs(view),
+        *([strategies(view)] if view.strategies else []),
         Panel(orders(view), title="orders", title_align="left", border_style="dim"),
         Panel(told(notes), title="decisions", title_align="left", border_style="dim"),
     ]
     return Panel(Group(*parts), title=title, title_align="left", subtitle=end, subtitle_align="right")
+
+
+def stance(view: View, symbol: str | None) -> RenderableType:
+    """Where things stand at this moment and why nothing is done, or what: drifts, triggers, what a correction would be
+    and what stands against it."""
+    unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
+    head = Text.assemble((f"As of {clock(view.at)} UTC: ", "dim"), (view.state, "bold"))
+    stands = [Text(_stands(leg, unit)) for leg in view.legs if symbol in (None, leg.symbol)]
+    lines = [] if view.outlook is None else _ahead(view.outlook, symbol)
+    if view.declined:
+        lines.append(f"Left as it is: {view.declined}.")
+    if view.blackout_until is not None:
+        lines.append(f"Blackout: nothing but safety begins before {clock(view.blackout_until)} UTC.")
+    ahead = Text(f"It looks again at {clock(view.wakes_at)} UTC, or when something is heard.", style="dim")
+    return Group(head, *stands, triggers(view), *map(Text, lines), ahead)
+
+
+def _stands(leg: Leg, unit: float) -> str:
+    if leg.hold:
+        return f"{leg.symbol}: on hold, never traded"
+    share = percent(None if leg.weight is None else leg.weight / unit)
+    aim, target = (percent(None if w is None else w / unit) for w in (leg.aim, leg.target))
+    aware = "" if leg.reach_aware is None else f"; its risk is {percent(leg.reach_aware, 0)} of its cost-aware band"
+    trimmed = "" if leg.aim == leg.target else f", trimmed from {target} while its funding bleeds"
+    eaten = f"; funding takes {percent(leg.consumption)} of its margin" if (leg.consumption or 0.0) >= 0.001 else ""
+    drift = f"drift {percent(leg.drift, signed=True)} of ±{percent(leg.band)}"
+    return f"{leg.symbol}: share {share}, wanted {aim}{trimmed}; {drift}{aware}{eaten}"
+
+
+def _ahead(ahead: Outlook, symbol: str | None) -> list[str]:
+    """What a correction would be now, in sentences."""
+    if not ahead.trades:
+        lines = ["A correction now would trade nothing."]
+    else:
+        lines = [f"A correction now: {', '.join(ahead.trades)}."]
+        if ahead.benefit is not None and ahead.cost is not None and ahead.days is not None:
+            lines.append(verdict(Verdict(benefit=ahead.benefit, cost=ahead.cost, days=ahead.days)))
+    return lines + [f"Against it: {stop}." for stop in ahead.obstacles if symbol is None or stop.startswith(symbol)]
+
+
+def triggers(view: View) -> Table:
+    """How near each trigger is to firing."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("trigger", "reach", "next"):
+        table.add_column(name, justify="right" if name == "reach" else "left", no_wrap=True)
+    for one in view.triggers:
+        if one.reach < 1:
+            ahead = "fires at 100%"
+        elif one.due_at is not None:
+            ahead = f"fires at {clock(one.due_at)} UTC if it lasts"
+        else:
+            ahead = "has fired; armed again when it has come back"
+        if one.rests_until is not None:
+            ahead += f"; rests until {clock(one.rests_until)}"
+        table.add_row(one.name, percent(one.reach, 0), ahead)
+    if view.next_schedule_at is not None:
+        table.add_row("schedule", "", f"next at {date(view.next_schedule_at)} UTC")
+    return table
+
+
+def strategies(view: View) -> RenderableType:
+    """One row for each strategy; nothing where there are none."""
+    if not view.strategies:
+        return Text()
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    for name in ("strategy", "state", "capital", "has", "equity", "earned", "Sharpe", "drawdown"):
+        table.add_column(name, justify="left" if name in ("strategy", "state") else "right", no_wrap=True)
+    for one in view.strategies:
+        error = "" if one.sharpe_error is None else f" ±{one.sharpe_error:.1f}"
+        ratio = "–" if one.sharpe is None else f"{one.sharpe:.2f}{error}"
+        table.add_row(
+            one.name, one.state, percent(one.capital), percent(one.share), money(one.equity), money(one.pnl), ratio,
+            percent(one.drawdown),
+        )  # fmt: skip
+    return table
+
+
+def date(at: int) -> str:
+    """The day and the time of day in UTC."""
+    return datetime.fromtimestamp(at / 1e9, UTC).strftime("%a %Y-%m-%d %H:%M")
 
 
 def verdict(found: Verdict) -> str:

@@ -244,6 +244,7 @@ CHECKS: Final[dict[str, Check]] = {
     "bands.portfolio": Number(0, 1, above=True, share=True),
     "bands.tracking": Number(0, 10, above=True, share=True),
     "bands.leverage": Number(0, 10, above=True, share=True),
+    "bands.hedge": Number(0, 10, above=True, share=True),
     "bands.strategy": Number(0, 1, above=True, share=True),
     "bands.landing": Number(0, 1, above=True, share=True),
     "triggers.confirm_s": Number(0, 86_400),

@@ -176,20 +176,20 @@ class Carry:
     def units(self, book: Book, goals: Goals) -> list[tuple[int, ...]]:
         """What is judged and scaled together: hedge groups, and every other target alone.
 
-        Nothing is while an instrument is not listed yet; and a group with a member on hold is left alone, because it
-        could only be scaled on one side.
+        Nothing is while targets are not known or an instrument is not listed yet; and a group with a member on hold is
+        left alone, because it could only be scaled on one side.
         """
         bases = [row.instrument.base for row in book.rows if row.instrument is not None]
-        if len(bases) < len(book.rows):
+        if not goals or len(bases) < len(book.rows):
             return []
-        groups: list[list[int]] = []
         if self.rules.hedges:
             groups = [[self.symbols.index(symbol) for symbol in group] for group in self.rules.hedges]
         else:
-            for base in dict.fromkeys(bases):
-                group = [i for i, goal in enumerate(goals) if bases[i] == base and goal]
-                if len({(goals[i] or 0.0) > 0 for i in group}) == 2:
-                    groups.append(group)
+            coins: dict[str, list[int]] = {}
+            for i, goal in enumerate(goals):
+                if goal:
+                    coins.setdefault(bases[i], []).append(i)
+            groups = [group for group in coins.values() if len({(goals[i] or 0.0) > 0 for i in group}) == 2]
         grouped = [i for group in groups for i in group]
         groups += [[i] for i in range(len(goals)) if i not in grouped]
         free = [group for group in groups if all(goals[i] is not None for i in group)]
@@ -203,13 +203,14 @@ class Carry:
         return self._charge(book, unit, goals, [row.funding.rate if row.funding else None for row in book.rows], now)
 
     def scales(self, book: Book, goals: Goals) -> list[float]:
-        """The part of each target that is left: below 1 where it bleeds."""
+        """The part of each target that is left: below 1 where it bleeds, as far as it was heard of since the start."""
         scales = [1.0] * len(self.symbols)
         if not any(bleed.on for bleed in self.state.bleeds.values()):
             return scales
         for unit in self.units(book, goals):
             bleed = self.state.bleeds.get(self._name(unit, goals))
-            if bleed is not None and bleed.on and bleed.phi is not None:
+            heard = all(book.rows[i].funding is not None for i in unit)
+            if bleed is not None and bleed.on and bleed.phi is not None and heard:
                 for i in unit:
                     scales[i] = scale_of(bleed.phi, self.rules.cap)
         return scales
@@ -269,10 +270,7 @@ class Carry:
 
     def _judge(self, bleed: Bleed, phi: float | None, *, seen: bool) -> None:
         bleed.phi = phi
-        if phi is None or phi < self.rules.enter or not seen:
-            bleed.high = 0
-        else:
-            bleed.high += 1
+        bleed.high = bleed.high + 1 if phi is not None and phi >= self.rules.enter and seen else 0
         if phi is None or phi <= self.rules.exit:
             bleed.on = False
         elif bleed.high >= CONFIRM:

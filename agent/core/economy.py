@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -75,9 +76,9 @@ class Economist:
         covariance is warm, and only where trades may be voluntary; empty otherwise."""
         self._learned = learned
         self._look_at = 0
-        self._penalty: Matrix = []
+        self._penalty: Matrix = np.zeros((0, 0))
         self._noise: list[float] = []
-        self._basis: tuple[int, bool, float] = (0, False, 0.0)
+        self._basis: object = None
 
     @property
     def state(self) -> CovarianceState | None:
@@ -139,14 +140,12 @@ class Economist:
         costs = [max(LEAST_COST, rate) for rate in rates if rate is not None]
         if len(costs) < len(rates):
             return None
-        basis = (covariance.taken, covariance.warm, round(drift.gross_target, 1))
-        if not self._noise or basis != self._basis:
+        goals = [w if t is None else t for w, t in zip(drift.weights, drift.targets, strict=True)]
+        basis = (covariance.taken, covariance.warm, [round(goal, 2) for goal in goals])
+        if basis != self._basis:
             self._basis = basis
             self._penalty = penalty_of(covariance.matrix, self.economy.correlation_trust)
-            self._noise = noises(
-                self._penalty,
-                [w if t is None else t for w, t in zip(drift.weights, drift.targets, strict=True)],
-            )
+            self._noise = noises(self._penalty, goals)
         return band_of(self._penalty, self._noise, costs, self.economy.risk_aversion)
 
     def guide(self, drift: Drift, *, breach: bool, to_target: bool = False) -> Guide:

@@ -186,7 +186,8 @@ class Engine:
         self.state = "starting"
         self.seq = 0
         self._number = 0
-        self._wake_at = 0
+        self.wake_at = 0
+        """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
         self._urgent_rest_until = 0
         self._urgent_vain = 0
@@ -216,7 +217,7 @@ class Engine:
         if not self._changes_nothing(facts, now):
             requests += self._questions(now)
             requests += [Place(order=order) for order in self._work(now)]
-            self._wake_at = self._due_at(now)
+            self.wake_at = self._due_at(now)
         self.seq += 1
         notes, self._notes = self._notes, []
         remember, self._remember = self._remember, False
@@ -226,7 +227,7 @@ class Engine:
             requests=tuple(requests),
             notes=tuple(notes),
             orders=self.blotter.drain(),
-            wake_at=self._wake_at,
+            wake_at=self.wake_at,
             remember=remember,
         )
 
@@ -244,7 +245,7 @@ class Engine:
     def _changes_nothing(self, facts: Sequence[Fact], now: int) -> bool:
         """Quotes alone move no weight: unless a correction waits for one, or something is due, they are only noted."""
         only_quotes = bool(facts) and all(isinstance(fact, Quote | Depth) for fact in facts)
-        return only_quotes and self.correction is None and now < self._wake_at
+        return only_quotes and self.correction is None and now < self.wake_at
 
     # What was told
 

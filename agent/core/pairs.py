@@ -28,8 +28,9 @@ class Pair(Struct, frozen=True, forbid_unknown_fields=True):
 
     def reach(self, margin_a: float, margin_b: float) -> float:
         """How far the share of ``over`` is above its target, as a part of the tolerance: it is too large from 1 on."""
+        both = margin_a + margin_b
         width = self.tolerance * (self.target if self.mode == "relative" else 1.0)
-        return (margin_a / (margin_a + margin_b) - self.target + ROUNDING) / width
+        return (margin_a / both - self.target + ROUNDING) / width if both else 0.0
 
 
 class Shift(Struct, frozen=True):
@@ -52,8 +53,7 @@ def shift(margin_a: float, margin_b: float, leverage_a: float, leverage_b: float
     if not both:
         return None
     share = margin_a / both
-    width = pair.tolerance * (pair.target if pair.mode == "relative" else 1.0)
-    if share < pair.target + width - ROUNDING:
+    if pair.reach(margin_a, margin_b) < 1:
         return Shift(share=share)
-    moved = margin_a - pair.target * both
-    return Shift(share=share, close=moved * leverage_a, open=moved * leverage_b)
+    excess = margin_a - pair.target * both
+    return Shift(share=share, close=excess * leverage_a, open=excess * leverage_b)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
 
 from agent.core.book import Book, Row
@@ -20,8 +21,9 @@ from agent.core.covariance import Matrix
 from agent.core.drift import Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
+from agent.core.lots import Grid, whole
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Bound, Curve, Grid, Programme, solve, whole
+from agent.core.programme import Bound, Curve, Programme, solve
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -113,8 +115,7 @@ def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
     least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
-    identity = [[float(i == j) for j in range(n)] for i in range(n)]
-    return Guide(penalty=identity, prices=[0.0 if to_target else DEAR] * n, least=least)
+    return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
 def plan(
@@ -177,9 +178,13 @@ def programme(
         if fixed is not None:
             aim, slack = fixed[index], 0.0
         lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
-    busy = [group for group in groups if any(stirred(drift, guide, index) or fixed for index in group)]
-    for index in (index for group in groups if group not in busy for index in group):
-        lows[index] = highs[index] = drift.weights[index]
+    busy: list[tuple[int, ...]] = []
+    for group in groups if fixed is None else ():
+        if any(stirred(drift, guide, index) for index in group):
+            busy.append(group)
+        else:
+            for index in group:
+                lows[index] = highs[index] = drift.weights[index]
     return Programme(
         penalty=guide.penalty,
         center=[w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)],
@@ -203,7 +208,7 @@ def increases(held: Sequence[float], most: float) -> Bound:
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
-    risk = sum(q * x for q, x in zip(guide.penalty[index], drift.away, strict=True))
+    risk = float(guide.penalty[index] @ drift.away)
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 

@@ -187,7 +187,7 @@ class Reasons:
         return Reason(cause=f"{name} is {self.reaches[name]:.0%} of its band", goals=goals)
 
     def _hedge(self, group: tuple[int, ...], drift: Drift) -> Reason:
-        """The legs of a hedge have come apart: all are reduced to the smallest of them, for nothing is to stand alone."""
+        """The legs of a hedge have come apart: all are reduced to the smallest, for none is to stand alone."""
         parts = apart(drift, group)
         assert parts is not None, "a group without aims does not fire"
         low, high = parts

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from agent.core import words
 from agent.core.engine import Engine
 from agent.core.health import sharpe, sharpe_error
 from agent.core.margin import distances, exposures
@@ -31,6 +32,8 @@ class Leg(Struct, frozen=True):
     band: float | None
     aware: float | None
     """Half width of its cost-aware band, in the same unit, while all others stand on their targets."""
+    reach_aware: float | None
+    """Its marginal risk as a part of that band, with all others where they are: a voluntary trade begins at 1."""
     quantity: str | None
     notional: float | None
     mark: float | None
@@ -79,6 +82,19 @@ class Strategy(Struct, frozen=True):
     drawdown: float
 
 
+class Outlook(Struct, frozen=True):
+    """What a correction would be, if one began at this moment."""
+
+    trades: tuple[str, ...]
+    """In words; none where nothing is to be traded."""
+    obstacles: tuple[str, ...]
+    """What stands against a trade, by instrument: a gate, the smallest order, a tier."""
+    benefit: float | None
+    """What it would earn within ``days``, in the settlement currency; None while that is not known."""
+    cost: float | None
+    days: float | None
+
+
 class View(Struct, frozen=True):
     """The whole agent at one moment."""
 
@@ -123,6 +139,10 @@ class View(Struct, frozen=True):
     blackout_until: int | None
     declined: str | None
     """Why what is outside a band is left there."""
+    outlook: Outlook | None
+    """None while not ready, and while a correction is under way."""
+    wakes_at: int
+    """When it looks again if nothing is heard."""
     triggers: tuple[Standing, ...]
     strategies: tuple[Strategy, ...]
     unassigned: float | None
@@ -168,11 +188,31 @@ def look(engine: Engine, now: int) -> View:
         next_schedule_at=engine.reasons.schedule_at,
         blackout_until=engine.reasons.blackout_until,
         declined=engine.declined,
+        outlook=outlook(engine, now) if engine.correction is None else None,
+        wakes_at=engine.wake_at,
         triggers=engine.reasons.standings(now) + engine.strategy_watch.standings(now),
         strategies=_strategies(engine),
         unassigned=engine.sleeves.unassigned(engine.book) if engine.sleeves else None,
         targets_from=engine.given.source if engine.given else "file",
         targets_until=engine.given.valid_until if engine.given else None,
+    )
+
+
+def outlook(engine: Engine, now: int) -> Outlook | None:
+    """What a correction would be now; None while not ready."""
+    found = engine.preview(now)
+    if found is None:
+        return None
+    todo, refusals = found
+    verdict = engine.verdict(todo) if todo.legs else None
+    stops = [f"{engine.symbols[index]}: {one.gate}: {one.reason}" for index, one in refusals.items()]
+    stops += [f"{engine.symbols[skip.instrument]}: {skip.reason}" for skip in todo.skips]
+    return Outlook(
+        trades=tuple(words.leg(engine.book, leg) for leg in todo.legs),
+        obstacles=tuple(stops),
+        benefit=verdict.benefit if verdict else None,
+        cost=verdict.cost if verdict else None,
+        days=verdict.days if verdict else None,
     )
 
 
@@ -190,6 +230,7 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         drift=drift.drifts[index] if drift else None,
         band=drift.bands[index] if drift else None,
         aware=engine.economist.alone(index, drift) if drift else None,
+        reach_aware=engine.economist.reaches[index] if engine.economist.reaches else None,
         quantity=f"{sign}{row.instrument.quantity(row.lots)}" if row.instrument and row.holdings else None,
         notional=row.notional,
         mark=row.mark.price if row.mark else None,

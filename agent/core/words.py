@@ -21,23 +21,26 @@ def size(row: Row, lots: int, *, buying: bool) -> str:
     return f"{verb} {row.instrument.quantity(lots)} {row.instrument.base}"
 
 
-def order(row: Row, one: Order, leg: Leg) -> str:
+def order(row: Row, one: Order, of: Leg) -> str:
     """An order about to be sent: what, at which worst price, at what cost."""
     assert row.instrument is not None, "an order is never made without a grid"
     verb = "reduce:" if one.reduce else "add:"
     quote = row.instrument.quote
     price = "" if one.ticks is None else f", limit {row.instrument.price(one.ticks)}"
-    cost = f", cost about {leg.cost.total:,.2f} {quote}" if leg.cost else ""
+    cost = f", cost about {of.cost.total:,.2f} {quote}" if of.cost else ""
     what = size(row, one.lots, buying=one.lots > 0)
-    return f"{verb} {what} ({leg.notional:,.0f} {quote}){price}{cost}, order {one.id}"
+    return f"{verb} {what} ({of.notional:,.0f} {quote}){price}{cost}, order {one.id}"
+
+
+def leg(book: Book, one: Leg) -> str:
+    """``sell 0.380 BTC (22,800)``."""
+    return f"{size(book.rows[one.instrument], one.lots, buying=one.lots > 0)} ({one.notional:,.0f})"
 
 
 def plan(book: Book, todo: Plan, verdict: Verdict | None) -> str:
     """All legs of a plan, their cost, and what they earn if that is known."""
-    legs = [
-        f"{size(book.rows[leg.instrument], leg.lots, buying=leg.lots > 0)} ({leg.notional:,.0f})" for leg in todo.legs
-    ]
-    cost = sum(leg.cost.total for leg in todo.legs if leg.cost)
+    legs = [leg(book, one) for one in todo.legs]
+    cost = sum(one.cost.total for one in todo.legs if one.cost)
     worth = f", benefit {verdict.benefit:,.2f} in {verdict.days:.2g} days" if verdict else ""
     return f"{', '.join(legs)}; cost about {cost:,.2f}{worth}"
 

@@ -27,6 +27,7 @@ from agent.core.events import (
     Quote,
     Side,
     Up,
+    Volume,
 )
 from tests.core import kit
 from tests.core.kit import S, book_of, instrument
@@ -152,10 +153,11 @@ def test_every_fact_about_an_instrument_is_found_in_its_row() -> None:
     book = known()
     depth = Depth(0, ((1.0, 1.0),), ((2.0, 1.0),), T)
     funding = Funding(0, 0.0001, T + S, T)
-    facts: list[Fact] = [depth, funding, Interval(0, 4.0), Fees(0, 0.0, 0.001), Command("pause")]
+    facts: list[Fact] = [depth, funding, Interval(0, 4.0), Fees(0, 0.0, 0.001), Volume(0, 2e9, T), Command("pause")]
     for fact in facts:
         book.apply(fact, T)
     row = book.rows[0]
+    assert row.volume == 2e9
     assert (row.depth, row.funding, row.interval_hours, row.leverage, row.tiers) == (
         depth,
         funding,
@@ -164,6 +166,19 @@ def test_every_fact_about_an_instrument_is_found_in_its_row() -> None:
         kit.TIERS,
     )
     assert row.fees == Fees(0, 0.0, 0.001)
+
+
+def test_the_wallet_of_an_isolated_position_is_kept_whoever_tells_of_it() -> None:
+    book = known()
+    assert book.rows[0].holdings[Side.NET].isolated is None
+    lots = book.rows[0].lots
+    book.apply(Position(0, Side.NET, lots, 60_000.0, T + S, isolated=31.0), T + S)
+    assert book.rows[0].holdings[Side.NET].isolated == 31.0
+    told = Position(0, Side.NET, lots, 60_000.0, T + S, isolated=32.0)
+    book.apply(Positions(rows=(told,), strangers=(), asked_at=T + 9 * S), T + 9 * S)
+    assert book.rows[0].holdings[Side.NET].isolated == 32.0
+    book.apply(Position(0, Side.NET, lots, 60_000.0, T + 10 * S), T + 10 * S)
+    assert book.rows[0].holdings[Side.NET].isolated is None
 
 
 def test_streams_are_up_since_they_were_first_said_to_be() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from math import sqrt
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.book import Row
-from agent.core.costs import Costs, cost_of, fee_rate, levels, walk
+from agent.core.costs import SMALL, Cost, Costs, cost_of, fee_rate, impact, levels, visible, walk
 from agent.core.events import Depth, Fees, Quote
 from tests.core.kit import START, book_of, vectors
 
@@ -116,6 +117,96 @@ def test_without_depth_or_with_an_empty_side_the_best_price_stands_for_the_whole
 def test_an_empty_walk_is_priced_at_the_first_level() -> None:
     assert walk(ASKS, 0.0) == (0.0, 60_000.0)
     assert walk(((60_000.0, 0.0),), 1.0) == (0.0, 60_000.0)
+
+
+# The square root
+
+
+def priced(lots: int, *, volume: float | None = 2e9, sigma_day: float | None = 0.03, depth: bool = True) -> Cost:
+    """The cost of taking from the book above; 1 000 lots are a coin."""
+    held = row(depth=depth)
+    held.volume = volume
+    cost = cost_of(held, lots, Costs(), maker=False, sigma_day=sigma_day)
+    assert cost is not None
+    return cost
+
+
+def test_four_times_the_size_moves_the_price_twice_as_far() -> None:
+    end, average = impact(1e6, 0.04, 4e8)
+    assert end == pytest.approx(0.002)
+    assert average == pytest.approx(end * 2 / 3)
+    assert impact(4e6, 0.04, 4e8)[0] == pytest.approx(2 * end)
+    assert impact(1e6, 0.04, 4e8, y=0.5)[0] == pytest.approx(end / 2)
+
+
+def test_the_average_of_the_square_root_is_what_many_small_parts_pay() -> None:
+    parts = [impact((k + 0.5) * 1e3, 0.03, 2e9)[0] for k in range(1_000)]
+    assert impact(1e6, 0.03, 2e9)[1] == pytest.approx(sum(parts) / 1_000, rel=1e-4)
+
+
+@pytest.mark.parametrize("case", vectors("costs", "sqrt_impact"))
+def test_the_square_root_is_as_in_the_vectors(case: Any) -> None:
+    given_, want = case["input"], case["expected"]
+    end, average = impact(given_["Q"], given_["sigma_day"], given_["V"], given_["Y"])
+    assert (1e4 * end, 1e4 * average) == pytest.approx((want["end_bps"], want["average_bps"]), rel=1e-9)
+
+
+def test_an_order_that_is_small_against_the_visible_book_costs_what_the_book_says() -> None:
+    small = int(SMALL * 3.5 * 1_000)
+    assert priced(small, volume=1e6).impact == pytest.approx(0.0, abs=1e-9)
+    assert priced(small + 1, volume=1e6).impact > 0.001
+    assert priced(-int(SMALL * 4.6 * 1_000), volume=1e6).impact == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_larger_one_costs_the_larger_of_the_book_and_the_square_root() -> None:
+    walked = 2 * 7.5
+    assert priced(2_000, volume=1e15).impact == pytest.approx(walked)
+    root = 2 / 3 * 0.03 * sqrt(2 * 59_995 / 1e8) * 2 * 59_995
+    assert root > walked
+    assert priced(2_000, volume=1e8).impact == pytest.approx(root)
+
+
+def test_what_lies_beyond_the_visible_book_is_priced_by_the_square_root_and_no_better_than_its_end() -> None:
+    """Seven coins where 3.5 are offered: the rest at the last visible price, or where the square root is by then."""
+    cheap = priced(7_000, volume=1e15)
+    assert cheap.filled == 1.0
+    assert cheap.fee == pytest.approx(7 * 59_995 * 0.0005)
+    assert cheap.impact == pytest.approx(3.5 * 12.857142857 + 3.5 * 20.0)
+    steep = priced(7_000, volume=2.18e9)
+    sizes = [(k + 0.5) * 7e-4 for k in range(10_000)]
+    path = [0.03 * sqrt(size * 59_995 / 2.18e9) * 59_995 for size in sizes]
+    rest = sum(path[5_000:]) / 5_000
+    assert rest > 20.0
+    assert 3.5 * 12.857142857 + 3.5 * rest > 7 * sum(path) / 10_000
+    assert steep.impact == pytest.approx(3.5 * 12.857142857 + 3.5 * rest, rel=1e-4)
+
+
+@pytest.mark.parametrize(("volume", "sigma_day"), [(None, 0.03), (2e9, None), (0.0, 0.03)])
+def test_without_volume_or_volatility_the_visible_depth_is_the_only_source(
+    volume: float | None, sigma_day: float | None
+) -> None:
+    assert priced(7_000, volume=volume, sigma_day=sigma_day) == cost_of(row(), 7_000, Costs(), maker=False)
+
+
+def test_without_depth_the_size_of_the_quote_is_what_is_visible() -> None:
+    held = row(depth=False)
+    assert (visible(held, buying=True), visible(held, buying=False)) == (0.5, 0.4)
+    assert priced(5, depth=False).impact == 0.0
+    assert priced(6, depth=False).impact == pytest.approx(6e-3 * 59_995 * impact(6e-3 * 59_995, 0.03, 2e9)[1])
+    assert visible(row(), buying=True) == pytest.approx(3.5)
+    held.depth = Depth(0, (), ASKS, START)
+    assert visible(held, buying=False) == 0.4
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000), st.floats(1e7, 1e12), st.floats(0.001, 0.2))
+def test_a_bigger_order_never_costs_less_and_volume_known_never_makes_it_cheaper(
+    lots: int, more: int, volume: float, sigma_day: float
+) -> None:
+    one = priced(lots, volume=volume, sigma_day=sigma_day)
+    other = priced(lots + more, volume=volume, sigma_day=sigma_day)
+    assert other.total > one.total
+    assert one.total >= priced(lots, volume=None).total - 1e-9
+    assert one.filled == 1.0
 
 
 @given(

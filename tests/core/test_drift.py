@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.band import band_of, penalty_of
 from agent.core.book import Book
-from agent.core.drift import Bands, Drift, half_width, measure
-from agent.core.events import Balance, Mark
-from agent.core.targets import Targets
+from agent.core.drift import Bands, Drift, coin_weight, half_width, measure, moved
+from agent.core.events import Balance, Leverage, Mark
+from agent.core.margin import exposures
+from agent.core.targets import Targets, from_margin_shares
 from tests.core.kit import MISSION, START, THIRDS, book_of, vectors
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
@@ -52,6 +54,50 @@ def test_weights_are_as_in_the_vectors(case: Any) -> None:
     assert drift.leverage == pytest.approx(case["expected"]["gross"])
 
 
+@pytest.mark.parametrize("case", vectors("weights", "weights"))
+def test_shares_and_margin_are_views_of_the_same_weights_as_in_the_vectors(case: Any) -> None:
+    given_, want = case["input"], case["expected"]
+    prices = dict(zip(MISSION, given_["price"], strict=False))
+    book = book_of(dict(zip(prices, given_["qty"], strict=True)), equity=given_["equity"], prices=prices)
+    for i, setting in enumerate(given_["leverage"]):
+        book.apply(Leverage(i, setting), START)
+    drift = measured(book, Targets(weights=dict.fromkeys(prices, 1 / len(prices))))
+    margins = [one.initial for one in exposures(book) or []]
+    assert [row.notional for row in book.rows] == pytest.approx(want["notional"])
+    assert sum(drift.weights) == pytest.approx(want["net"])
+    assert [w / drift.leverage for w in drift.weights] == pytest.approx(want["share_gross"])
+    assert margins == pytest.approx(want["initial_margin"])
+    assert [margin / sum(margins) for margin in margins] == pytest.approx(want["share_margin"])
+    assert sum(margins) / drift.equity == pytest.approx(want["utilisation"])
+
+
+@pytest.mark.parametrize("case", vectors("weights", "drift"))
+def test_drift_and_its_sums_are_as_in_the_vectors(case: Any) -> None:
+    given_, want = case["input"], case["expected"]["drift"]
+    prices = {"BTCUSDT": 60_000.0, "ETHUSDT": 3_000.0, "SOLUSDT": 150.0}
+    sizes = [w * given_["equity"] / price for w, price in zip(given_["weight"], prices.values(), strict=True)]
+    shares: dict[str, Any] = dict(zip(prices, given_["target_share"], strict=True))
+    targets = Targets(weights=shares, leverage=given_["target_leverage"])
+    drift = measured(book_of(dict(zip(prices, sizes, strict=True)), equity=given_["equity"]), targets)
+    goals = [goal for goal in drift.targets if goal is not None]
+    away = [d * drift.gross_target for d in drift.drifts]
+    assert goals == pytest.approx(case["expected"]["target_weight"])
+    assert away == pytest.approx(want["abs"])
+    assert [100 * d for d in drift.drifts] == pytest.approx(want["abs_pct_of_target_gross"])
+    relative = [x / abs(goal) * (1 if goal > 0 else -1) for x, goal in zip(away, goals, strict=True)]
+    assert relative == pytest.approx(want["rel"])
+    assert 2 * drift.total * drift.gross_target == pytest.approx(want["L1"])
+    assert drift.total * drift.gross_target == pytest.approx(want["half_L1"])
+    assert drift.worst * drift.gross_target == pytest.approx(want["linf"])
+    assert drift.leverage == pytest.approx(want["leverage"])
+    assert drift.leverage - drift.gross_target == pytest.approx(want["leverage_drift"], abs=1e-12)
+    band = band_of(penalty_of(given_["Sigma"], 1.0), [0.0] * 3, [0.0] * 3, 2.0)
+    variance = band.benefit(away, [-x for x in away], [0.0] * 3, 1.0)
+    assert variance**0.5 == pytest.approx(want["TE"])
+    shifts = [-x * drift.equity for x in away]
+    assert shifts == pytest.approx(case["expected"]["notional_shift"], rel=1e-9)
+
+
 @pytest.mark.parametrize(
     ("weight", "change", "after"),
     [
@@ -68,6 +114,7 @@ def test_a_leveraged_weight_drifts_as_equity_moves_with_it(weight: float, change
     book.apply(Mark(instrument=0, price=60_000 * (1 + change), index=None, at=START + 1), START)
     drift = measured(book, Targets(weights={"BTCUSDT": 1.0}))
     assert drift.weights[0] == pytest.approx(after, rel=1e-6)
+    assert moved([weight], [change]) == pytest.approx([after], rel=1e-6)
 
 
 @pytest.mark.parametrize("case", vectors("weights", "move"))
@@ -80,7 +127,57 @@ def test_weights_move_as_in_the_vectors(case: Any) -> None:
     for i, change in enumerate(returns):
         book.apply(Mark(instrument=i, price=1_000 * (1 + change), index=None, at=START + 1), START)
     drift = measured(book, Targets(weights=dict.fromkeys(positions, 1 / len(positions))))
-    assert drift.weights == pytest.approx(case["expected"]["weight"])
+    want = case["expected"]
+    assert drift.weights == pytest.approx(want["weight"])
+    assert moved(weights, returns) == pytest.approx(want["weight"], rel=1e-9)
+    assert drift.equity / 1e8 == pytest.approx(want["equity_growth"])
+    if "gross" in want:
+        assert drift.leverage == pytest.approx(want["gross"])
+        assert [w / drift.leverage for w in drift.weights] == pytest.approx(want["share_gross"])
+        trades = [w - now for w, now in zip(weights, drift.weights, strict=True)]
+        assert trades == pytest.approx(want["trade_to_target_frac_of_new_equity"])
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(-0.05, 0.05)), min_size=1, max_size=5))
+def test_weights_move_as_the_value_of_each_position_over_that_of_all_and_cash(rows: list[tuple[float, float]]) -> None:
+    weights, returns = [w for w, _ in rows], [r for _, r in rows]
+    values = [1_000 * w * (1 + r) for w, r in rows]
+    equity = 1_000 + sum(value - 1_000 * w for value, w in zip(values, weights, strict=True))
+    assert moved(weights, returns) == pytest.approx([value / equity for value in values])
+
+
+def test_shares_of_margin_at_unequal_leverage_settings_become_weights() -> None:
+    weights = from_margin_shares([0.6, -0.4], [3, 10], 0.5)
+    assert weights is not None
+    assert weights == pytest.approx([0.9, -2.0])
+    assert [abs(w) / setting / 0.5 for w, setting in zip(weights, [3, 10], strict=True)] == pytest.approx([0.6, 0.4])
+
+
+@pytest.mark.parametrize("case", vectors("weights", "margin_share_to_weight"))
+def test_shares_of_margin_become_the_weights_of_the_vectors(case: Any) -> None:
+    given_, want = case["input"], case["expected"]
+    weights = from_margin_shares(given_["margin_share"], given_["leverage"], given_["utilisation"])
+    assert weights is not None
+    gross = sum(map(abs, weights))
+    assert weights == pytest.approx(want["weight"])
+    assert gross == pytest.approx(want["gross"])
+    assert [w / gross for w in weights] == pytest.approx(want["share_gross"])
+
+
+def test_where_the_coin_is_the_collateral_its_own_weight_counts() -> None:
+    assert coin_weight(-30_000, 2.0, 15_000) == 0.0, "sold once, the account is worth the same at any price"
+    assert coin_weight(15_000, 2.0, 15_000) == 1.5
+    for price in (12_000.0, 18_000.0):
+        coins = 2.0 - 30_000 * (1 / 15_000 - 1 / price)
+        assert coins * price == pytest.approx(30_000)
+
+
+@pytest.mark.parametrize("case", vectors("weights", "inverse_weight"))
+def test_the_weight_of_a_coin_that_is_the_collateral_is_as_in_the_vectors(case: Any) -> None:
+    given_, want = case["input"], case["expected"]
+    found = coin_weight(given_["contracts_usd"], given_["coin_equity"], given_["price"])
+    assert found == pytest.approx(want["weight_effective_usd"])
+    assert found - 1 == pytest.approx(want["weight_contracts"])
 
 
 def test_drift_is_counted_in_points_of_target_gross_so_it_means_the_same_at_any_leverage() -> None:

@@ -85,3 +85,24 @@ def test_an_instrument_trades_unless_it_is_said_not_to() -> None:
     plain: Instrument = instrument()
     assert plain.trading
     assert plain.price_up is None
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_an_average_entry_has_the_profit_of_its_parts(inverse: bool) -> None:
+    one = instrument(inverse=inverse)
+    average = one.entry(300, 8_000.0, 100, 12_000.0)
+    assert average == pytest.approx(9_000.0 if not inverse else 400 / (300 / 8_000 + 100 / 12_000))
+    for price in (7_000.0, 15_000.0):
+        parts = one.profit(300, 8_000.0, price) + one.profit(100, 12_000.0, price)
+        assert one.profit(400, average, price) == pytest.approx(parts)
+    assert one.entry(-300, 8_000.0, -100, 12_000.0) == average
+    assert one.entry(0, 1.0, 5, 12_000.0) == pytest.approx(12_000.0)
+
+
+@pytest.mark.parametrize("case", vectors("margin", "inv_avg_entry"))
+def test_the_average_entry_of_an_inverse_contract_is_as_in_the_vectors(case: Any) -> None:
+    (lots, entry), *more = case["input"]
+    for size, price in more:
+        entry = instrument(inverse=True).entry(lots, entry, size, price)
+        lots += size
+    assert entry == pytest.approx(case["expected"], rel=1e-9)

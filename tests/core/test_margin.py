@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from agent.core.book import Book
 from agent.core.events import Position, Side
 from agent.core.instruments import Tier
 from agent.core.margin import (
     EXIT,
     Exposure,
+    common_distance,
     danger,
     distance,
     distances,
@@ -24,6 +27,7 @@ from agent.core.margin import (
     most_lots,
     most_value,
     relief,
+    sigma_distance,
     tier_of,
 )
 from tests.core.kit import MISSION, START, TIERS, book_of, instrument, vectors
@@ -172,6 +176,24 @@ def test_distances_are_as_in_the_vectors(case: Any) -> None:
     seen = [*found.alone, found.down, found.up, found.joint]
     assert [away is None for away in seen] == [away is None for away in wanted]
     assert [away or 0.0 for away in seen] == pytest.approx([away or 0.0 for away in wanted], rel=1e-9)
+    sds, pairs = {"BTC": 0.6, "ETH": 0.8, "SOL": 1.0}, {"BTCETH": 0.82, "BTCSOL": 0.72, "ETHSOL": 0.76}
+    coins = [name.removesuffix("USDT") for name in given_["tiers"]]
+    covariance = [
+        [sds[a] * sds[b] * (1.0 if a == b else pairs.get(a + b, pairs.get(b + a, 0.0))) for b in coins] for a in coins
+    ]
+    assert sum(one.maintenance for one in portfolio) / given_["equity"] == pytest.approx(expected["margin_ratio"])
+    assert sigma_distance(given_["equity"], portfolio, covariance) == pytest.approx(expected["sigma_distance_1d"])
+
+
+def test_the_distance_in_standard_deviations_knows_what_a_hedge_is_worth() -> None:
+    covariance = [[0.36, 0.36 * 0.5], [0.36 * 0.5, 0.36]]
+    long = sigma_distance(10_000.0, held([10_000.0, 10_000.0], [flat(0.004)] * 2), covariance)
+    hedged = sigma_distance(10_000.0, held([10_000.0, -10_000.0], [flat(0.004)] * 2), covariance)
+    assert long == pytest.approx(0.992 / (0.6 * (3 / 365) ** 0.5))
+    assert hedged == pytest.approx(0.992 / (0.6 * (1 / 365) ** 0.5))
+    month = sigma_distance(10_000.0, held([10_000.0, 10_000.0], [flat(0.004)] * 2), covariance, days=30.0)
+    assert month == pytest.approx((long or 0.0) / 30**0.5)
+    assert sigma_distance(10_000.0, held([0.0, 0.0], [TIERS] * 2), covariance) is None
 
 
 @pytest.mark.parametrize("case", vectors("margin", "liq_exact"))
@@ -287,6 +309,212 @@ def test_at_the_distance_equity_just_covers_maintenance_margin(weights: list[flo
     if away:
         assert sum(one.against(away) for one in portfolio) == pytest.approx(10_000)
         assert sum(one.against(away * 0.999) for one in portfolio) < 10_000
+
+
+# Inverse contracts, and what venues have published
+
+
+@pytest.mark.parametrize("case", vectors("margin", "arith"))
+def test_the_published_deduction_makes_the_coin_table_continuous(case: Any) -> None:
+    """Binance COIN-M BTCUSD: 2.5 % less 0.56 BTC up to 50 BTC, then 5 % less what makes the two meet."""
+    tiers = (Tier(0, 50, 0.025, 0.56, 25), Tier(50, 100, 0.05, case["expected"], 10))
+    below, above = (tier.rate * 50 - tier.deduction for tier in tiers)
+    assert below == pytest.approx(above)
+    assert maintenance(tiers, 60.0) == pytest.approx(60 * 0.05 - case["published"])
+
+
+@pytest.mark.parametrize("case", vectors("margin", "bybit_rates"))
+def test_account_rates_are_as_in_the_vectors(case: Any) -> None:
+    """Bybit adds the estimated fee of closing at the bankruptcy price to initial margin; the product leaves it out."""
+    g, want = case["input"], case["expected"]
+    one = Exposure(g["position_value"], 0.0, flat(g["mm"] / g["position_value"]), g["leverage"])
+    fee = g["taker"] * g["position_value"] * (1 - 1 / g["leverage"])
+    assert one.initial + fee == pytest.approx(want["im"])
+    assert (one.initial + fee) / g["margin_balance"] == pytest.approx(want["im_rate"])
+    assert one.maintenance / g["margin_balance"] == pytest.approx(want["mm_rate"])
+
+
+def price_at(entry: float, one: Exposure, equity: float) -> float:
+    """The price at which a pool of this equity is used up by the position that was opened at ``entry``."""
+    away = joint(equity, [[one]])
+    assert away is not None
+    return entry * (1 - away if one.falls else 1 + away)
+
+
+@pytest.mark.parametrize("case", vectors("margin", "inv_cross"))
+def test_the_old_published_example_of_an_inverse_cross_position(case: Any) -> None:
+    """Bankruptcy leaves the closing fee; maintenance margin was that of the entry, and a fee at bankruptcy."""
+    g, want = case["input"], case["expected"]
+    value = g["qty"] / g["entry"]
+    bankruptcy = price_at(g["entry"], Exposure(value, 0.0, flat(g["fee"]), 20, inverse=True), g["balance"])
+    assert bankruptcy == pytest.approx(want["bankruptcy"], rel=1e-9)
+    left = g["balance"] - value * g["mmr"] - g["qty"] / bankruptcy * g["fee"]
+    price = price_at(g["entry"], Exposure(value, 0.0, flat(0.0), 20, inverse=True), left)
+    assert price == pytest.approx(want["liquidation_unrounded"], rel=1e-9)
+    half_ticks = instrument(tick=Decimal("0.5")).ticks_within(price, buying=False)
+    assert half_ticks * 0.5 == want["liquidation_tick"]
+
+
+@pytest.mark.parametrize("case", vectors("margin", "inv_isolated"))
+def test_the_published_example_of_an_isolated_inverse_position(case: Any) -> None:
+    """Maintenance margin is that of the entry."""
+    g, want = case["input"], case["expected"]
+    value = g["qty"] / g["entry"]
+    one = Exposure(value, 0.0, flat(g["mmr"]), g["lev"], inverse=True)
+    assert (value, one.initial, one.maintenance) == pytest.approx(
+        (want["position_value"], want["im"], want["mm"]), rel=1e-9
+    )
+    long = Exposure(value, 0.0, flat(0.0), g["lev"], True, isolated_long=one.initial - one.maintenance)
+    short = Exposure(0.0, value, flat(0.0), g["lev"], True, isolated_short=one.initial - one.maintenance)
+    down, up = joint(9.0, [[long]]), joint(9.0, [[short]])
+    assert g["entry"] * (1 - (down or 0.0)) == pytest.approx(want["liq_long"], rel=1e-9)
+    assert g["entry"] * (1 + (up or 0.0)) == pytest.approx(want["liq_short"], rel=1e-9)
+
+
+def test_an_inverse_long_is_liquidated_where_coins_no_longer_cover_its_growing_value() -> None:
+    """100 000 USD long at 50 000 with one coin: p = q (1 + m) / (C + q / entry); short 40 000: at no price."""
+    long = Exposure(2.0, 0.0, flat(0.01), 20, inverse=True)
+    assert price_at(50_000.0, long, 1.0) == pytest.approx(100_000 * 1.01 / 3)
+    assert joint(1.0, [[Exposure(0.0, 0.8, flat(0.01), 20, inverse=True)]]) is None
+
+
+# Isolated positions
+
+
+def isolated(wallet: float = 900.0, size: float = 0.3, *, entry: float = 60_000.0, **options: Any) -> Book:
+    """A BTC position with a wallet of its own beside 2 ETH that the account covers; equity 10 000 with all."""
+    book = book_of({"BTCUSDT": size, "ETHUSDT": 2.0}, **options)
+    side = Side.NET if not options.get("hedge") else Side.LONG if size > 0 else Side.SHORT
+    book.apply(Position(0, side, round(size * 1_000), entry, START, isolated=wallet), START)
+    return book
+
+
+def test_an_isolated_position_is_a_pool_of_its_own_with_its_own_distance() -> None:
+    book = isolated()
+    btc, eth = exposures(book) or []
+    assert (btc.isolated_long, btc.isolated_short, btc.locked, eth.locked) == (900.0, None, 900.0, 0.0)
+    found = distances(10_000.0, [btc, eth])
+    own = (900 - 18_000 * 0.004) / (18_000 * 0.996)
+    assert found.alone[0] == pytest.approx(own)
+    assert found.joint == found.down == found.alone[0]
+    assert found.up is None
+    assert found.nearest == (0, found.alone[0])
+    assert found.alone[1] is None, "its 6 000 are covered by 9 100"
+    assert common_distance(10_000.0, [[btc], [eth]]) is None
+
+
+def test_its_wallet_is_no_equity_of_the_others() -> None:
+    cross, own = held([50_000.0], [flat(0.004)])[0], Exposure(1.0, 0.0, flat(0.0), 1, isolated_long=4_000)
+    found = distances(10_000.0, [cross, own])
+    assert found.alone[0] == pytest.approx((6_000 - 200) / (50_000 * 0.996))
+    assert found.joint == found.alone[0]
+
+
+def test_its_profit_belongs_to_its_pool() -> None:
+    (btc, _) = exposures(isolated(entry=59_000.0)) or []
+    assert btc.isolated_long == pytest.approx(900 + 300)
+    (short, _) = exposures(isolated(size=-0.3, entry=59_000.0)) or []
+    assert short.isolated_short == pytest.approx(900 - 300)
+    assert short.own_distance() == pytest.approx((600 - 72) / (18_000 * 1.004))
+    assert distances(10_000.0, [short]).up == short.own_distance()
+    assert distances(10_000.0, [short]).down is None
+
+
+def test_without_its_entry_the_equity_of_an_isolated_position_is_unknown() -> None:
+    book = isolated()
+    book.rows[0].holdings[Side.NET].entry = None
+    assert exposure(book.rows[0]) is None
+    assert exposure(book.rows[0], {Side.NET: 0}) == Exposure()
+
+
+def test_rows_of_a_hedged_instrument_are_liquidated_apart() -> None:
+    book = isolated(wallet=3_000.0, hedge=True)
+    book.apply(Position(0, Side.SHORT, -300, 60_000.0, START, isolated=600.0), START)
+    (btc, _) = exposures(book) or []
+    assert (btc.isolated_long, btc.isolated_short) == (3_000.0, 600.0)
+    found = distances(10_000.0, [btc])
+    assert found.up == pytest.approx((600 - 72) / (18_000 * 1.004))
+    assert found.down == pytest.approx((3_000 - 72) / (18_000 * 0.996))
+    assert found.joint == found.up
+
+
+def test_one_row_may_be_isolated_while_the_other_is_covered_in_common() -> None:
+    one = Exposure(30_000.0, 20_000.0, flat(0.004), 20, isolated_long=5_000.0)
+    assert one.shared == (0.0, 20_000.0)
+    assert not one.falls
+    assert one.maintenance == pytest.approx(80)
+    assert one.initial == pytest.approx(5_000 + 1_000)
+    assert common_distance(25_000.0, [[one]]) == pytest.approx((20_000 - 80) / (20_000 * 1.004))
+
+
+@pytest.mark.parametrize(
+    ("lots", "locked"),
+    [(300, 900.0), (100, 300.0), (500, 900.0 + 0.2 * 60_000 / 20), (0, 0.0), (-100, 0.1 * 60_000 / 20)],
+    ids=["as it is", "a part closed", "more opened", "all closed", "turned over"],
+)
+def test_what_would_be_set_aside_follows_what_would_be_held(lots: int, locked: float) -> None:
+    one = exposure(isolated().rows[0], {Side.NET: lots})
+    assert one is not None
+    assert one.locked == pytest.approx(locked)
+    assert one.initial == pytest.approx(locked)
+
+
+def test_a_flat_row_that_is_isolated_would_set_aside_its_initial_margin() -> None:
+    book = isolated()
+    book.apply(Position(0, Side.NET, 0, None, START + 1, isolated=0.0), START)
+    assert exposure(book.rows[0]) == Exposure()
+    one = exposure(book.rows[0], {Side.NET: 10})
+    assert one is not None
+    assert one.locked == pytest.approx(600 / 20)
+    book.rows[0].leverage = None
+    unset = exposure(book.rows[0], {Side.NET: 10})
+    assert unset is not None
+    assert (unset.locked, unset.initial) == (0.0, float("inf"))
+
+
+def test_an_account_with_nothing_but_isolated_positions_is_in_no_common_danger() -> None:
+    one = Exposure(18_000.0, 0.0, flat(0.004), 20, isolated_long=10_000.0 + 1e-9)
+    assert danger(10_000.0, [one], 0.11, 0.5) is None
+    found = distances(10_000.0, [one])
+    assert found.joint == found.down == found.alone[0] == one.own_distance()
+    assert found.up is None
+
+
+def test_the_common_pool_is_in_danger_for_what_it_has_alone() -> None:
+    cross, own = held([50_000.0], [flat(0.004)])[0], Exposure(9_000.0, 0.0, flat(0.004), 20, isolated_long=4_500.0)
+    assert danger(10_000.0, [cross], 0.11, 0.5) is None
+    assert danger(10_000.0, [cross, own], 0.11, 0.5) == "liquidation is 10.6% away; the floor is 11.0%"
+    heavy = Exposure(9_000.0, 0.0, flat(0.3), 20)
+    assert danger(10_000.0, [heavy], 0.05, 0.3) is None
+    assert danger(10_000.0, [heavy, own], 0.05, 0.3) == "maintenance margin is 49.1% of equity; the limit is 30.0%"
+
+
+def test_an_isolated_pool_near_its_end_is_no_reason_to_reduce_the_others() -> None:
+    near = Exposure(18_000.0, 0.0, flat(0.004), 20, isolated_long=500.0)
+    assert distances(10_000.0, [near, *held([20_000.0], [flat(0.004)])]).joint == near.own_distance()
+    assert (near.own_distance() or 1.0) < 0.03
+    assert danger(10_000.0, [near, *held([20_000.0], [flat(0.004)])], 0.11, 0.5) is None
+
+
+def test_closing_a_part_sets_as_large_a_part_of_its_wallet_free_and_its_distance_stays() -> None:
+    one = Exposure(18_000.0, 0.0, flat(0.004), 20, isolated_long=900.0)
+    half = one.scaled(0.5)
+    assert (half.long, half.isolated_long) == (9_000.0, 450.0)
+    assert half.own_distance() == pytest.approx(one.own_distance() or 0.0)
+    assert one.scaled(0.0).locked == 0.0
+    short = Exposure(0.0, 18_000.0, flat(0.004), 20, isolated_short=900.0).scaled(0.25)
+    assert (short.short, short.isolated_short) == (4_500.0, 225.0)
+
+
+def test_relief_counts_what_is_set_free() -> None:
+    cross, own = held([50_000.0], [flat(0.004)])[0], Exposure(9_000.0, 0.0, flat(0.004), 20, isolated_long=4_500.0)
+    scale = relief(10_000.0, [cross, own], [1.0, 1.0], 0.11, 0.5)
+    assert scale == pytest.approx(10_000 / (50_000 * (0.132 * 0.996 + 0.004) + 4_500))
+    untouched = relief(10_000.0, [cross, own], [1.0, None], 0.11, 0.5)
+    assert untouched == pytest.approx(5_500 / (50_000 * (0.132 * 0.996 + 0.004)))
+    heavy = Exposure(9_000.0, 0.0, flat(0.3), 20)
+    by_margin = relief(10_000.0, [heavy, own], [1.0, None], 0.05, 0.3)
+    assert by_margin == pytest.approx(0.3 / 1.2 * 5_500 / 2_700)
 
 
 # Danger and relief

@@ -35,7 +35,7 @@ from agent.core.events import (
 from agent.core.orders import Order, Style
 from agent.core.paper import Paper, PaperAccount
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Dialect, Lane, Open, Place, Reply, Request, Say, What
-from tests.core.kit import MS, START, Parrot, S, instrument, order
+from tests.core.kit import MS, START, Parrot, S, instrument, order, vectors
 
 T = START
 
@@ -324,6 +324,25 @@ def test_shorts_receive_a_positive_funding_rate_and_the_flat_pay_nothing() -> No
     asleep = Desk()
     asleep.see(Funding(0, 0.001, T, T))
     assert of(Flow, asleep.see(Funding(0, 0.001, T + S, T))) == []
+
+
+@pytest.mark.parametrize("case", vectors("funding", "funding_cash"))
+def test_what_a_settlement_pays_is_as_in_the_vectors(case: Any) -> None:
+    given_ = case["input"]
+    desk = Desk(PaperAccount(equity=50_000.0, positions={"BTCUSDT": given_["notional"] / 50_000})).ready()
+    desk.market(50_000.0)
+    desk.see(Funding(0, given_["rate"], T, T))
+    (flow,) = of(Flow, desk.see(Funding(0, 0.5, T + S, T)))
+    assert flow.amount == pytest.approx(case["expected"])
+
+
+def test_a_second_buy_of_an_inverse_contract_averages_reciprocals() -> None:
+    desk = Desk(inverse=True).ready()
+    desk.place(lots=100, ticks=700_000)
+    desk.market(30_000.0)
+    desk.place(id="o2", lots=100, ticks=700_000)
+    (row,) = desk.paper.book.rows[0].holdings.values()
+    assert row.entry == pytest.approx(2 / (1 / 60_001 + 1 / 30_001))
 
 
 def test_funding_of_a_position_without_a_grid_is_in_no_asset() -> None:

@@ -326,6 +326,30 @@ def test_liquidation_is_judged_on_the_worst_of_what_is_under_way() -> None:
     assert liquidation_limit(leg(1, 10_000), s) is not None
 
 
+def with_isolated(wallet: float) -> Situation:
+    """0.3 BTC with a wallet of their own."""
+    book = book_of({"BTCUSDT": 0.3, "ETHUSDT": 2.0, "SOLUSDT": 30.0})
+    book.apply(Position(0, Side.NET, 300, 60_000.0, START, isolated=wallet), START)
+    return situation(book)
+
+
+def test_an_isolated_position_grows_only_where_its_own_pool_stays_far_enough_from_liquidation() -> None:
+    assert judge(leg(0, 10), with_isolated(3_000.0)) is None
+    refusal = refused(leg(0, 10), with_isolated(900.0))
+    assert refusal.gate == "liquidation limit"
+    assert refusal.reason == "liquidation could come within 4.6% of the present prices; the floor is 11.0%"
+    assert judge(leg(1, 10), with_isolated(900.0)) is None, "what is set aside is no concern of the others"
+
+
+def test_what_is_set_aside_covers_no_margin_of_the_others() -> None:
+    reason = refused(leg(1, 10), with_isolated(9_990.0)).reason
+    assert reason == "initial margin could reach 105% of equity"
+    kept = with_isolated(9_400.0)
+    kept.limits = replace(kept.limits, maintenance=0.05)
+    reason = refused(leg(1, 10), kept).reason
+    assert reason == "maintenance margin could reach 7.0% of equity; the limit is 5.0%"
+
+
 @given(
     st.tuples(st.integers(-900, 900), st.integers(-9_000, 9_000), st.integers(-150, 150)),
     st.lists(st.tuples(st.integers(0, 2), st.integers(-400, 400).filter(bool)), max_size=3),

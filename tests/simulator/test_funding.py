@@ -1,10 +1,13 @@
 """Funding: who pays whom, when, and what is said about it."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from adapters.simulator import Account, Binance, Client, Exchange, SeededMarket, StillMarket
+from adapters.simulator import INSTRUMENTS, Account, Binance, Client, Exchange, SeededMarket, StillMarket
+from tests.core.kit import vectors
 
 HOUR_MS = 3_600_000
 
@@ -26,6 +29,17 @@ def test_the_rate_follows_from_the_premium(premium: str, rate: str) -> None:
     market = Premium({"SOLUSDT": 100})
     market.value = Decimal(premium)
     assert Exchange(market).funding_rate("SOLUSDT") == Decimal(rate)
+
+
+@pytest.mark.parametrize("case", vectors("funding", "funding_rate"))
+def test_rates_are_as_in_the_vectors(case: Any) -> None:
+    given = case["input"]
+    cap = Decimal(str(given["cap"])) if given["cap"] else Decimal(1)
+    market = Premium({"SOLUSDT": 100})
+    market.value = Decimal(str(given["premium"]))
+    listed = replace(INSTRUMENTS["SOLUSDT"], funding_hours=given["hours"], funding_cap=cap)
+    rate = Exchange(market, instruments=[listed]).funding_rate("SOLUSDT")
+    assert float(rate) == pytest.approx(case["expected"], rel=1e-9)
 
 
 def test_a_shorter_interval_has_a_smaller_rate() -> None:
