@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +15,7 @@ from agent.core.costs import Costs, rate_of
 from agent.core.covariance import Covariance, CovarianceState, Matrix, prior_of
 from agent.core.drift import Bands, Drift
 from agent.core.planner import Guide, Plan, plain
+from agent.core.programme import Programme, solve
 from agent.core.triggers import S
 
 LOOK_NS = S
@@ -185,3 +188,21 @@ class Economist:
         ]
         benefit = self.band.benefit(drift.astray, trade, funding, years) * drift.equity
         return Verdict(benefit=benefit, cost=cost, days=years * 365)
+
+
+def best_trade(band: Band, x: Sequence[float], boxes: Sequence[float]) -> list[float]:
+    """The change of weights that leads from drift ``x`` to just inside the band, none further out than its box.
+
+    A box below 0 marks an instrument that is not traded.
+    """
+    after = solve(
+        Programme(
+            penalty=band.penalty,
+            center=[0.0] * len(x),
+            held=x,
+            prices=[LANDING * width for width in band.widths],
+            low=[a if box < 0 else -box for a, box in zip(x, boxes, strict=True)],
+            high=[a if box < 0 else box for a, box in zip(x, boxes, strict=True)],
+        )
+    )
+    return [b - a for a, b in zip(x, after, strict=True)]

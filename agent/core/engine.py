@@ -606,21 +606,24 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        reason = self.reasons.due(
-            self.book, drift, self.economist, self._hedges(drift), now, busy=self.correction is not None
-        )
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+            self._start(urgent, now)
+        busy = self.correction is not None
+        reason = self.reasons.due(self.book, drift, self.economist, self._hedges(drift), now, busy=busy)
         if not self.reasons.outside:
             self.declined = None
-        if now >= self._urgent_rest_until:
-            under_way = self.correction.reason if self.correction else None
-            if danger := self._danger(drift):
-                if under_way is None or under_way.relief is None:
-                    return self._start(Reason(cause=danger, urgent=True, relief=self._lots), now)
-            elif drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
-                cause = f"leverage {drift.leverage:.2f}x is over the limit"
-                return self._start(Reason(cause=cause, urgent=True), now)
         if reason is not None:
             self._consider(reason, drift, now)
+
+    def _urgent(self, drift: Drift) -> Reason | None:
+        """What safety asks for beyond what is under way for its sake already."""
+        under_way = self.correction.reason if self.correction else None
+        if danger := self._danger(drift):
+            urgent = Reason(cause=danger, urgent=True, relief=self._lots)
+            return urgent if under_way is None or under_way.relief is None else None
+        if drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
+            return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
+        return None
 
     def _consider(self, reason: Reason, drift: Drift, now: int) -> None:
         """Start a correction, if it earns more than its orders cost; else look again after the cool-down.

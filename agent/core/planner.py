@@ -23,7 +23,7 @@ from agent.core.events import Side
 from agent.core.instruments import Instrument
 from agent.core.lots import Grid, whole
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Programme, solve
+from agent.core.programme import Bound, Curve, Programme, solve
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -135,12 +135,12 @@ def plan(
 
     ``part`` of each band's half width is left at most: 0 to go all the way. With ``fixed`` only those instruments are
     traded, to those weights. ``groups`` are instruments that hedge each other and keep their proportions; ``budget`` is
-    what may be traded at most, over equity.
+    what may be added to positions at most, over equity.
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     goals = solve(problem)
-    aims = whole(problem, [grid_of(row, drift, index, guide) for index, row in enumerate(book.rows)])
     hedge = book.mode is not None and book.mode.hedge
+    aims = whole(problem, [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)])
     legs, skips = [], []
     for index, row in enumerate(book.rows):
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
@@ -150,8 +150,8 @@ def plan(
         lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge):
             legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker))
-        elif abs(drift.drifts[index]) > drift.bands[index]:
-            skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits, lots)))
+        elif abs(drift.drifts[index]) > drift.bands[index] and (fixed is None or index in fixed):
+            skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits)))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
     return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
 
@@ -192,10 +192,18 @@ def programme(
         prices=guide.prices,
         low=lows,
         high=highs,
-        bounds=bounds_of(book, drift.equity, limits.leverage, limits.maintenance, limits.liquidation_distance),
-        turnover=budget,
+        bounds=(
+            *bounds_of(book, drift.equity, limits.leverage, limits.maintenance, limits.liquidation_distance),
+            *(() if budget is None else (increases(drift.weights, budget),)),
+        ),
         groups=tuple(busy),
     )
+
+
+def increases(held: Sequence[float], most: float) -> Bound:
+    """What may be added to the ``held`` weights, those on the other side of nothing included; reductions are free."""
+    curves = tuple(Curve(long=((1.0, max(weight, 0.0)),), short=((1.0, max(-weight, 0.0)),)) for weight in held)
+    return Bound(name="increases", curves=curves, most=most)
 
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
@@ -204,20 +212,19 @@ def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 
-def grid_of(row: Row, drift: Drift, index: int, guide: Guide) -> Grid:
-    """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending."""
+def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) -> Grid:
+    """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
+
+    In hedge mode a reduction is not exempt from the smallest value.
+    """
     if row.instrument is None or row.mark is None or drift.aims[index] is None:
         return Grid(lot=1.0, held=0, smallest=1, smallest_less=1)
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
     worth = ceil(guide.least[index] / lot - 1e-9) if inside else 1
-    least = row.instrument.min_lots
-    return Grid(
-        lot=lot,
-        held=row.lots,
-        smallest=max(smallest_lots(row.instrument, price), worth),
-        smallest_less=max(least, worth),
-    )
+    smallest = smallest_lots(row.instrument, price)
+    least = smallest if hedge else row.instrument.min_lots
+    return Grid(lot=lot, held=row.lots, smallest=max(smallest, worth), smallest_less=max(least, worth))
 
 
 def leg_of(row: Row, index: int, side: Side, lots: int, costs: Costs, *, reduce: bool, maker: bool) -> Leg:
@@ -229,18 +236,18 @@ def leg_of(row: Row, index: int, side: Side, lots: int, costs: Costs, *, reduce:
     return Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost)
 
 
-def why_not(row: Row, drift: Drift, index: int, wanted: int, fits: int, lots: int) -> str:
+def why_not(row: Row, drift: Drift, index: int, wanted: int, fits: int) -> str:
     """Why drift outside the band is not traded away, and what would change that."""
     assert row.instrument is not None, "without a grid nothing is planned"
     assert row.mark is not None, "without a price nothing is planned"
     price, outside = row.mark.price, f"drift {drift.drifts[index]:+.1%} is outside the band"
     if abs(fits) < abs(wanted):
         return beyond_tier(row, drift, index)
-    if lots or wanted:
-        return f"{outside}, but the largest order is too small"
-    gap = abs(drift.drifts[index]) * drift.gross_target * drift.equity
+    gap = abs(drift.drifts[index]) * (drift.gross_target or 1.0) * drift.equity
     if gap < row.instrument.notional(smallest_lots(row.instrument, price), price):
         return unreachable(row.instrument, price, drift, index)
+    if wanted:
+        return f"{outside}, but the largest order is too small"
     return f"{outside}, and the limits allow no more"
 
 
@@ -326,7 +333,7 @@ def too_small(instrument: Instrument, lots: int, price: float, *, exempt: bool) 
 def unreachable(instrument: Instrument, price: float, drift: Drift, index: int) -> str:
     """Why drift outside the band cannot be traded, and the equity at which it could be."""
     smallest = instrument.notional(smallest_lots(instrument, price), price)
-    gap = abs(drift.drifts[index]) * drift.gross_target
+    gap = abs(drift.drifts[index]) * (drift.gross_target or 1.0)
     cure = smallest / gap if gap else float("inf")
     return (
         f"drift {drift.drifts[index]:+.1%} is outside the band but worth less than the smallest order "

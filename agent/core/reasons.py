@@ -85,28 +85,37 @@ class Reasons:
         *,
         busy: bool,
     ) -> Reason | None:
-        """The most urgent reason that there is now; the others are taken to be cured with it.
+        """The most urgent reason that there is now; what concerns all instruments is taken to be cured with another
+        that does, the rest fires or is granted later.
 
         ``groups`` are instruments that hedge each other. ``busy``: a correction is under way, so nothing may begin:
         wishes and the schedule wait for its end.
         """
         self.hedges = {f"hedge {'/'.join(self.symbols[i] for i in group)}": group for group in groups}
         self.reaches = self.measure(book, drift, economist)
+        self.blackout_until = self._closed(book, drift, now)
+        if self.blackout_until is not None:
+            self.watch.hold_back(self.blackout_until)
         fired = self.watch.observe(self.reaches, now)
         if self.schedule_at is None:
             self.schedule_at = self._schedule(now)
-        self.blackout_until = self._closed(book, drift, now)
         if busy or self.blackout_until is not None:
             return None
         found = [self._reason(name, book, drift, economist) for name in fired]
-        if self.schedule_at is not None and now >= self.schedule_at:
-            self.schedule_at = self._schedule(now)
+        scheduled = self.schedule_at is not None and now >= self.schedule_at
+        if scheduled:
             found.append(Reason(cause="the schedule", breach=self.breached))
         if self.wishes:
-            wish = self.wishes.pop(0)
-            limited = wish.scope is not None or bool(wish.goals)
-            found.append(wish if limited else replace(wish, breach=self.breached))
-        return min(found, key=_urgency, default=None)
+            wish = self.wishes[0]
+            found.append(wish if _limited(wish) else replace(wish, breach=self.breached))
+        if not found:
+            return None
+        chosen = min(found, key=_urgency)
+        if self.wishes and (chosen is self.wishes[0] or not (_limited(chosen) or _limited(self.wishes[0]))):
+            del self.wishes[0]
+        if scheduled and not _limited(chosen):
+            self.schedule_at = self._schedule(now)
+        return chosen
 
     def wish(self, reason: Reason) -> None:
         """Correct for this reason as soon as that may be. The same cause counts once."""
@@ -206,7 +215,11 @@ class Reasons:
         return Reason(cause=cause, goals=tuple(goals))
 
 
+def _limited(reason: Reason) -> bool:
+    """Whether it concerns a few instruments, and leads to weights of its own."""
+    return reason.scope is not None or bool(reason.goals)
+
+
 def _urgency(reason: Reason) -> int:
     """What has left a band comes first, then what concerns a few instruments, then the rest."""
-    limited = reason.scope is not None or bool(reason.goals)
-    return 1 if limited else 0 if reason.breach else 2
+    return 1 if _limited(reason) else 0 if reason.breach else 2

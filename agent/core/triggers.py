@@ -112,6 +112,12 @@ class Watch:
         self._reaches = dict(reaches)
         return [name for name, reach in reaches.items() if self._thresholds[name].observe(reach, now)]
 
+    def hold_back(self, until: int) -> None:
+        """Let none fire before then; what is exceeded meanwhile is confirmed meanwhile."""
+        self._rest_until = max(self._rest_until, until)
+        for threshold in self._thresholds.values():
+            threshold.rest_until = max(threshold.rest_until, until)
+
     def absorb(self, now: int) -> None:
         """One of them has led to a correction: let the others rest as if they had fired too."""
         self._rest(now)

@@ -156,7 +156,7 @@ def test_from_the_first_tick_to_the_first_order() -> None:
         floor.tell(*floor.stage.marks(), after=S)
         placed += [call for call in floor.calls() if isinstance(call.request, Place)]
         floor.settle()
-    assert [call.request.order.lots for call in placed if isinstance(call.request, Place)] == [-48]
+    assert [call.request.order.lots for call in placed if isinstance(call.request, Place)] == [-49]
 
 
 # What comes in

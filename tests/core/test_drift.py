@@ -239,7 +239,7 @@ def test_the_tighter_of_tolerance_and_relative_band_counts(
 
 
 def test_an_empty_portfolio_stands_nowhere() -> None:
-    nothing = Drift(1.0, 0.0, 0.0, 0.0, [], [], [], [])
+    nothing = Drift(1.0, 0.0, 0.0, 0.0, [], [], [], [], [])
     assert (nothing.worst, nothing.total, nothing.reach) == (0.0, 0.0, 0.0)
 
 

@@ -38,11 +38,11 @@ def write(folder: Path, text: str, mode: int = 0o600) -> Path:
     [
         (GOOD.replace("leverage = 3", "levrage = 3"), ":6", "leverage"),
         (GOOD.replace("20%", "30%"), "targets.weights", "100"),
-        (GOOD.replace("SOLUSDT", "sol-usdt"), "sol-usdt", "such as BTCUSDT"),
+        (GOOD.replace("SOLUSDT", "sol-usdt"), "targets.weights.sol-usdt", "neither a symbol nor a basket"),
         (GOOD.replace("leverage = 3", "leverage = nan"), ":6", "leverage"),
         (GOOD.replace("[targets]", "[bands]\ntolerance = 7\n[targets]"), ":6", "tolerance"),
         (GOOD.replace("leverage = 3", "leverage = 30"), "leverage", "limits.leverage"),
-        (GOOD + "[triggers]\nschedule = ['every sunday']\n", "schedule", "SUN"),
+        (GOOD + "[triggers]\nschedule = ['every blue moon']\n", "schedule", "SUN"),
         (GOOD.replace('"file:KEYFILE"', '"a-very-secret-value"'), "account", "file:"),
     ],
 )
@@ -88,7 +88,7 @@ weights = {{ BTCUSDT = 0.5, DOGGUSDT = 0.5 }}
         path = write(tmp_path, text)
         ended = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
     assert ended.returncode == 78
-    assert "targets.weights.DOGGUSDT" in ended.stderr
+    assert "targets: DOGGUSDT: binance does not list DOGGUSDT" in ended.stderr
     assert not exchange.ledger.orders
 
 
