@@ -270,6 +270,7 @@ CHECKS: Final[dict[str, Check]] = {
     "execution.slippage": Number(0, 0.1, above=True, share=True),
     "execution.patience_s": Number(0, 3600, above=True),
     "execution.request_life_s": Number(0.1, 5),
+    "execution.leverage": Number(1, 125, whole=True),
     "funding.horizon_days": Number(0, 365, above=True),
     "funding.enter": Number(0, 10, above=True, share=True),
     "funding.exit": Number(0, 10, share=True),

@@ -46,6 +46,7 @@ from agent.core.events import (
     Side,
     Throttled,
     Unknown,
+    Unset,
     Up,
     Warned,
 )
@@ -55,6 +56,7 @@ from agent.core.pairs import Pair
 from agent.core.planner import Execution, Leg, Limits, Plan, plan, relieved
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
+from agent.core.settings import Settings
 from agent.core.sleeves import EXACT, FLOWS, Sleeves, SleevesState
 from agent.core.tally import Tally
 from agent.core.targets import Given, Rows, Targets, matrix_of, netted
@@ -161,6 +163,7 @@ class Engine:
         if self.given is not None and set(self.given.targets.symbols) <= set(self.symbols):
             self.targets = self.given.targets
         self.carry = Carry(self.symbols, policy.funding, memory.carry)
+        self.settings = Settings(policy.execution.leverage)
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.carry, learned)
         self.reasons = Reasons(
             self.symbols, policy.bands, policy.triggers, policy.pairs, schedule, blackout, memory.schedule_at
@@ -216,6 +219,7 @@ class Engine:
         requests: list[Request] = []
         if not self._changes_nothing(facts, now):
             requests += self._questions(now)
+            requests += self._settings(now)
             requests += [Place(order=order) for order in self._work(now)]
             self.wake_at = self._due_at(now)
         self.seq += 1
@@ -282,6 +286,10 @@ class Engine:
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
                 self.blotter.cancel_resting(now, increases_only=True)
+            case Unset(instrument=index, leverage=leverage, reason=reason):
+                self.settings.refused(fact, now)
+                text = f"the leverage setting can't be changed to {leverage}x: {reason}"
+                self._note("warning", text, self.symbols[index])
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
@@ -457,6 +465,18 @@ class Engine:
         requests += [Cancel(order=name, instrument=index) for name, index in self._cancels.items()]
         self._cancels.clear()
         return requests
+
+    def _settings(self, now: int) -> list[Request]:
+        """A leverage setting to change, where the user wants that."""
+        idle = self.policy.mode == "observe" or self.stopping or self.paused or self.halted or self.killed
+        if idle or self.drift is None or self.unready():
+            return []
+        change = self.settings.due(self.book, self.drift, self.blotter, now)
+        if change is None:
+            return []
+        row = self.book.rows[change.instrument]
+        self._note("state", f"changing the leverage setting from {row.leverage}x to {change.leverage}x", row.symbol)
+        return [change]
 
     # What to do
 

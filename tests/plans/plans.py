@@ -21,6 +21,7 @@ from agent.core.covariance import prior_of
 from agent.core.drift import Bands, Drift, measure
 from agent.core.events import (
     Balance,
+    Fact,
     Fees,
     Leverage,
     Listed,
@@ -99,7 +100,8 @@ def case_of(seed: int) -> Case:
     limit = leverage * dice.choice((0.8, 1.0, 1.05, 1.5))
     hedge = dice.random() < 0.15
     book = Book(symbols)
-    listed, facts = [], []
+    listed: list[Instrument] = []
+    facts: list[Fact] = []
     for index, symbol in enumerate(symbols):
         price = 10 ** dice.uniform(-1, 5)
         step = Decimal(10) ** dice.randint(-3, 0)
