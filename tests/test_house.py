@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = [
-    "instruments", "events", "book", "targets", "drift", "costs", "covariance", "band", "triggers", "orders", "margin",
-    "planner", "economy", "risk", "tally", "venue", "limits", "audit", "paper", "words", "correction", "engine", "view",
-    "desk",
+    "instruments", "events", "book", "targets", "drift", "costs", "covariance", "band", "programme", "lots", "triggers",
+    "orders", "margin", "planner", "economy", "risk", "tally", "venue", "limits", "audit", "paper", "words",
+    "correction", "engine", "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 

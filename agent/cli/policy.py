@@ -11,14 +11,14 @@ import random
 from collections.abc import Callable
 from math import exp, sqrt
 
+import numpy as np
 from msgspec import Struct
 from rich.table import Table
 
 from agent.core.band import TRIGGER, Band, band_of, dot, noises, penalty_of
-from agent.core.covariance import Matrix
-from agent.core.economy import Economy
+from agent.core.economy import Economy, best_trade
 
-COVARIANCE: Matrix = [[0.36, 0.3936, 0.432], [0.3936, 0.64, 0.608], [0.432, 0.608, 1.0]]
+COVARIANCE = [[0.36, 0.3936, 0.432], [0.3936, 0.64, 0.608], [0.432, 0.608, 1.0]]
 """A year: volatilities of 60, 80 and 100 %, correlations of 0.82, 0.72 and 0.76."""
 COSTS = [0.0006, 0.0006, 0.0008]
 THRESHOLD = 0.05
@@ -57,14 +57,14 @@ def contest(part: float = 1.0, seed: int = 11) -> dict[str, dict[str, float]]:
 def cost_aware(case: Case) -> Trader:
     """Trade when the band is left, just back into it, if that pays."""
     economy = Economy()
-    penalty = penalty_of(COVARIANCE, economy.correlation_trust)
+    penalty = penalty_of(np.array(COVARIANCE), economy.correlation_trust)
     band: Band = band_of(penalty, noises(penalty, case.target), COSTS, economy.risk_aversion)
     boxes, still = [FREE] * len(COSTS), [0.0] * len(COSTS)
 
     def trade(x: list[float]) -> list[float]:
         if max(map(abs, band.reaches(x))) < TRIGGER:
             return still
-        wish = band.trade(x, boxes)
+        wish = best_trade(band, x, boxes)
         return wish if band.benefit(x, wish, still, band.horizon(wish)) > band.cost(wish) else still
 
     return trade
@@ -111,7 +111,7 @@ def running_costs(case: Case, traders: list[Trader], steps: int, seed: int) -> l
     return [book.paid / (steps * years) + Economy().risk_aversion / 2 * book.risk / steps for book in books]
 
 
-def root_of(matrix: Matrix) -> Matrix:
+def root_of(matrix: list[list[float]]) -> list[list[float]]:
     """The lower triangle whose square is ``matrix`` (Cholesky)."""
     root = [[0.0] * len(matrix) for _ in matrix]
     for i, row in enumerate(matrix):

@@ -1,4 +1,4 @@
-"""The cost-aware band: how far weights may drift before a trade earns more than it costs, and how much to trade then.
+"""The cost-aware band: how far weights may drift before a trade earns more than it costs.
 
 Being away from the targets by x costs (g/2) x'Qx of equity a year, g the risk aversion and Q the covariance a year with
 its correlations shrunk (mean-variance; exact for log utility at g = 1). Trading costs c of what is traded. For one
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from math import cbrt
 from operator import mul
 
+import numpy as np
 from msgspec import Struct
 
 from agent.core.covariance import Matrix
@@ -28,9 +29,6 @@ LANDING = 0.86
 """And it ends where this part of the band is reached: with the trigger, 1 on average."""
 LONGEST_YEARS = 30 / 365
 """No drift is expected to last longer than this."""
-ENOUGH = 1e-12
-"""Steps smaller than this (weight) end the search for a trade; they have no value any more."""
-SWEEPS = 5_000
 
 
 def dot(a: Sequence[float], b: Sequence[float]) -> float:
@@ -51,36 +49,12 @@ class Band(Struct, frozen=True):
 
     def reaches(self, x: Sequence[float]) -> list[float]:
         """The marginal risk of each drift as a part of its band: a trade begins at `TRIGGER`."""
-        return [dot(row, x) / width for row, width in zip(self.penalty, self.widths, strict=True)]
+        found: list[float] = (self.penalty @ np.asarray(x) / self.widths).tolist()
+        return found
 
     def alone(self, index: int) -> float:
         """Half width in weight of one instrument's band while all others stand on their targets."""
-        return self.widths[index] / self.penalty[index][index]
-
-    def trade(self, x: Sequence[float], boxes: Sequence[float]) -> list[float]:
-        """The change of weights that leads from drift ``x`` to just inside the band, none further out than its box.
-
-        It minimises (x+u)'Q(x+u)/2 + sum of l k |u| with l = `LANDING` by cyclic coordinate descent: in one coordinate
-        the answer is a soft threshold, cut to the box. A box below 0 marks an instrument that is not traded.
-        """
-        trade = [0.0] * len(x)
-        slopes = [dot(row, x) for row in self.penalty]
-        for _ in range(SWEEPS):
-            largest = 0.0
-            for i, row in enumerate(self.penalty):
-                if boxes[i] < 0:
-                    continue
-                pull = row[i] * trade[i] - slopes[i]
-                slack = LANDING * self.widths[i]
-                best = 0.0 if abs(pull) <= slack else (pull - slack if pull > 0 else pull + slack) / row[i]
-                best = max(-boxes[i] - x[i], min(boxes[i] - x[i], best))
-                if step := best - trade[i]:
-                    trade[i] = best
-                    slopes = [slope + step * q for slope, q in zip(slopes, row, strict=True)]
-                    largest = max(largest, abs(step))
-            if largest <= ENOUGH:
-                break
-        return trade
+        return self.widths[index] / float(self.penalty[index][index])
 
     def horizon(self, trade: Sequence[float]) -> float:
         """Years until drift alone would undo or repeat a voluntary trade: sum c|u| / (g sum k|u|); 0 without one."""
@@ -100,21 +74,22 @@ class Band(Struct, frozen=True):
         return (self.risk_aversion / 2 * (self._risk(x) - self._risk(after)) - dot(funding, trade)) * years
 
     def _risk(self, x: Sequence[float]) -> float:
-        return dot(x, [dot(row, x) for row in self.penalty])
+        drift = np.asarray(x)
+        return float(drift @ self.penalty @ drift)
 
 
 def penalty_of(covariance: Matrix, trust: float) -> Matrix:
     """Q = t S + (1 - t) diag S: correlations are believed in part only."""
-    return [[value if i == j else trust * value for j, value in enumerate(row)] for i, row in enumerate(covariance)]
+    penalty: Matrix = trust * covariance
+    np.fill_diagonal(penalty, covariance.diagonal())
+    return penalty
 
 
 def noises(penalty: Matrix, weights: Sequence[float]) -> list[float]:
     """(QDQ)_ii: the variance a year of each marginal risk, while portfolio ``weights`` drift freely."""
-    found = []
-    for row in penalty:
-        pull = dot(row, weights)
-        a = [(q - pull) * w for q, w in zip(row, weights, strict=True)]
-        found.append(dot(a, [dot(line, a) for line in penalty]))
+    w = np.asarray(weights)
+    a = (penalty - (penalty @ w)[:, None]) * w  # row i: Q_i G
+    found: list[float] = ((a @ penalty) * a).sum(axis=1).tolist()
     return found
 
 

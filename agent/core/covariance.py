@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log
 
+import numpy as np
+from numpy.typing import NDArray
+
 DAY_NS = 86_400 * 1_000_000_000
 YEAR_NS = 365 * DAY_NS
 GRID_NS = 300 * 1_000_000_000
@@ -23,19 +26,17 @@ CORRELATION = 0.75
 """Prior correlation of two coins; of two contracts on one coin it is `TWINS`."""
 TWINS = 0.99
 
-Matrix = list[list[float]]
+Matrix = NDArray[np.float64]
 
 
 def prior_of(bases: Sequence[str]) -> Matrix:
     """The covariance a year to begin with, for contracts on these coins."""
-    vols = [VOLATILITY.get(base, OTHERS) for base in bases]
-    return [
-        [
-            vol * other * (1.0 if i == j else TWINS if bases[i] == bases[j] else CORRELATION)
-            for j, other in enumerate(vols)
-        ]
-        for i, vol in enumerate(vols)
-    ]
+    vols = np.array([VOLATILITY.get(base, OTHERS) for base in bases])
+    twins = np.array([[base == other for other in bases] for base in bases])
+    correlation = np.where(twins, TWINS, CORRELATION)
+    np.fill_diagonal(correlation, 1.0)
+    prior: Matrix = np.outer(vols, vols) * correlation
+    return prior
 
 
 class Covariance:
@@ -56,8 +57,8 @@ class Covariance:
         self._half_life = half_life_ns / YEAR_NS
         self._least = floor * floor
         self._weight = prior_ns / YEAR_NS
-        self._sums = [[value * self._weight for value in row] for row in prior]
-        self._logs: list[float] | None = None
+        self._sums = prior * self._weight
+        self._logs: Matrix | None = None
         self._at = 0
 
     @property
@@ -74,23 +75,21 @@ class Covariance:
         """The prices at ``now``; what comes before `due_at` is passed over."""
         if now < self.due_at:
             return
-        logs = [log(price) for price in prices]
+        logs = np.array([log(price) for price in prices])
         if self._logs is not None:
-            self.add([new - old for new, old in zip(logs, self._logs, strict=True)], (now - self._at) / YEAR_NS)
+            self.add(logs - self._logs, (now - self._at) / YEAR_NS)
         self._logs, self._at = logs, now
         self.due_at = now - now % GRID_NS + GRID_NS
 
-    def add(self, returns: Sequence[float], years: float) -> None:
+    def add(self, returns: Sequence[float] | Matrix, years: float) -> None:
         """One observation: log returns over a time in years."""
         keep = 2.0 ** (-years / self._half_life)
         self._weight = self._weight * keep + years
-        for r, row in zip(returns, self._sums, strict=True):
-            row[:] = [value * keep + r * other for value, other in zip(row, returns, strict=True)]
+        self._sums = self._sums * keep + np.outer(returns, returns)
         self.taken += 1
 
     def estimate(self) -> Matrix:
         """S / W, with variances not below the floor."""
-        matrix = [[value / self._weight for value in row] for row in self._sums]
-        for i, row in enumerate(matrix):
-            row[i] = max(row[i], self._least)
+        matrix = self._sums / self._weight
+        np.fill_diagonal(matrix, np.maximum(matrix.diagonal(), self._least))
         return matrix

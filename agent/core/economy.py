@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 from msgspec import Struct
 
-from agent.core.band import TRIGGER, Band, band_of, noises, penalty_of
+from agent.core.band import LANDING, TRIGGER, Band, band_of, noises, penalty_of
 from agent.core.book import Book, Row
 from agent.core.costs import Costs, rate_of
 from agent.core.covariance import Covariance, Matrix, prior_of
 from agent.core.drift import Bands, Drift
 from agent.core.planner import Plan
+from agent.core.programme import Programme, solve
 from agent.core.triggers import S
 
 LOOK_NS = S
@@ -67,7 +69,7 @@ class Economist:
         """Each instrument's marginal risk as a part of its band; 1 is where a voluntary trade begins. Only once the
         covariance is warm, and only where trades may be voluntary; empty otherwise."""
         self._look_at = 0
-        self._penalty: Matrix = []
+        self._penalty: Matrix = np.zeros((0, 0))
         self._noise: list[float] = []
         self._basis: tuple[int, bool, float] = (0, False, 0.0)
         self._trade: tuple[object, list[float]] | None = None
@@ -174,8 +176,26 @@ def worthwhile(band: Band, x: list[float], boxes: list[float]) -> list[float]:
     """The best trade without what is not worth an order, except where it brings an instrument back into its box."""
     return [
         u if abs(u) >= WORTH * band.alone(i) or abs(x[i]) > boxes[i] else 0.0
-        for i, u in enumerate(band.trade(x, boxes))
+        for i, u in enumerate(best_trade(band, x, boxes))
     ]
+
+
+def best_trade(band: Band, x: list[float], boxes: list[float]) -> list[float]:
+    """The change of weights that leads from drift ``x`` to just inside the band, none further out than its box.
+
+    A box below 0 marks an instrument that is not traded.
+    """
+    after = solve(
+        Programme(
+            penalty=band.penalty,
+            center=[0.0] * len(x),
+            held=x,
+            prices=[LANDING * width for width in band.widths],
+            low=[a if box < 0 else -box for a, box in zip(x, boxes, strict=True)],
+            high=[a if box < 0 else box for a, box in zip(x, boxes, strict=True)],
+        )
+    )
+    return [b - a for a, b in zip(x, after, strict=True)]
 
 
 def away(drift: Drift) -> list[float]:

@@ -15,21 +15,21 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Flags, Index, Programme, Vector, solution
+from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Index, Programme, Vector, rounding, solution
 
 Counts = NDArray[np.int64]
 
 BOUND, WORSE = 1e8, 1e16
-"""What a unit beyond a bound costs, in largest slopes of the objective, and one beyond what is held, if that is more."""
-GAIN = 1e-12
+"""What a unit beyond a bound costs, in largest slopes of the objective, and one beyond what is held if that is more."""
+GAIN = 1e-10
 """An exchange that improves the objective by less is none."""
-STRIDES = (1, 2, 3)
-"""So many lots steps the first of two."""
-LEADERS, FEW = 12, 4
+STRIDES, GROUP_STRIDES = (1, 2, 3), (1, 4, 16, 64)
+"""So many lots steps the first of two, and the lead of a hedge group."""
+LEADERS, FEW = 8, 4
 """Of how many instruments, those of the coarsest lots, one is the first of two; how many are tried together."""
 REFUSED = 4
 """After so many offers in a row that have become worthless, new ones are made."""
-ROUNDS = 60
+ROUNDS = 30
 """The most rounds of offers. A few are usual."""
 FURTHEST = 10**12
 """No single step is longer, in lots."""
@@ -98,7 +98,7 @@ class _Choice:
         self.box_high = arrays.high + CLOSE * np.maximum(1.0, np.abs(arrays.high))
         budget = [] if arrays.programme.turnover is None else [arrays.programme.turnover]
         self.most = np.append(arrays.most, budget)
-        self.most += CLOSE * np.maximum(1.0, self.most)
+        self.most += rounding(self.most)
         self.dear = arrays.scale * np.append(np.full(len(arrays.most), BOUND), [TURNOVER] * len(budget))
         self.hold(self.held)
         self.allowed = np.maximum(self.most, self.totals)
@@ -231,7 +231,9 @@ class _Choice:
             total = rise[:, None] + more + both * answer + self.charge(spent[..., None] + taken)
             total = np.where(first[:, None] == at, 0.0, total - self.charge(self.totals))
             one, two = np.nonzero(total < -GAIN)
-            offers = zip(first[one].tolist(), lots[one].tolist(), at[two].tolist(), answers[one, two].tolist(), strict=True)
+            offers = zip(
+                first[one].tolist(), lots[one].tolist(), at[two].tolist(), answers[one, two].tolist(), strict=True
+            )
             found += list(zip(total[one, two].tolist(), offers, strict=True))
         return self._make([{i: many, j: others} for _, (i, many, j, others) in sorted(found)])
 
@@ -256,11 +258,11 @@ class _Choice:
         return self._make([{int(i): int(table[row, one]) for one, (i, row) in enumerate(zip(at, best, strict=True))}])
 
     def _in_groups(self) -> bool:
-        """A hedge group one step of its lead up or down, in proportion again, back to what is held, or closed."""
+        """A hedge group a step of its lead up or down, in proportion again, back to what is held, or closed."""
         if not self.groups:
             return False
         at, lots, now = self.legs, self.lots[self.leads], self.lots[self.legs]
-        leads = [self._next(lots + 1, 1, self.leads), self._next(lots - 1, -1, self.leads), lots]
+        leads = [self._next(lots + way * many, way, self.leads) for many in GROUP_STRIDES for way in (1, -1)] + [lots]
         table = np.stack([*(self._follow(lead, now) for lead in leads), self.held[at], np.zeros_like(at)])
         move, rise, takes = self._rise(table, at)
         others = (self.group[:, None] == self.group) & ~np.eye(len(at), dtype=bool)
@@ -300,7 +302,7 @@ class _Choice:
         return self._next(lots + way * np.minimum(many, FURTHEST).astype(np.int64), way, at)
 
     def _follow(self, lead: Counts, otherwise: Counts) -> Counts:
-        """The lots of all legs if the leads of their groups hold ``lead``; ``otherwise`` where an order were refused."""
+        """The lots of all legs if the leads of their groups hold ``lead``; ``otherwise`` where one is refused."""
         scale = lead / self.ratio[self.leads]
         lots = np.rint(scale[self.group] * self.ratio[self.legs]).astype(np.int64)
         refused = ((self.low[self.legs] < lots[:, None]) & (lots[:, None] < self.high[self.legs])).any(axis=1)

@@ -1,4 +1,4 @@
-"""The planner's programme: the weights to hold when risk, costs, boxes and the bounds of the account are weighed at once.
+"""The planner's programme: the weights to hold when risk, costs, boxes and the account's bounds are weighed at once.
 
 Find the weights w that minimise (w-c)'Q(w-c)/2 + sum k|w-h|: how far they are from the targets c, measured by the risk
 Q, against what it takes to come from the held weights h. Every instrument has a box; convex bounds (leverage, margin
@@ -32,10 +32,8 @@ Lines = tuple[tuple[float, float], ...]
 
 BOX, TURNOVER = 1e3, 1e5
 """What a unit outside a box and beyond the turnover costs, in largest slopes of the objective: each gives way last."""
-EXACT = 1e-10
-"""Bounds that bind are met to this part of themselves."""
 CLOSE = 1e-9
-"""What breaks a bound or a box by less than this part is rounding, and no break."""
+"""What breaks a box or a bound by less than this part is rounding, and no break."""
 SMALL = 1e-12
 """A slope smaller than this part of the largest is none."""
 RIDGE = 1e-12
@@ -65,7 +63,7 @@ class Bound(Struct, frozen=True):
 class Programme(Struct, frozen=True):
     """One problem. Vectors are in instrument order; weights are signed notional over equity."""
 
-    penalty: Matrix
+    penalty: Matrix | Sequence[Sequence[float]]
     """Q: what drift costs, positive definite."""
     center: Sequence[float]
     """c: where drift costs nothing."""
@@ -138,7 +136,15 @@ def _lines(curves: Sequence[Curve]) -> Vector:
     width = max((len(side) for curve in curves for side in (curve.long, curve.short)), default=0)
     none = ((0.0, 0.0),)
     padded = [[side + none * (width - len(side)) for side in (curve.long, curve.short)] for curve in curves]
-    return np.array(padded, float).reshape(len(curves), 2, width, 2).transpose(1, 3, 2, 0)
+    table: Vector = np.array(padded, float).reshape(len(curves), 2, width, 2)
+    found: Vector = table.transpose(1, 3, 2, 0)
+    return found
+
+
+def rounding(most: Vector) -> Vector:
+    """What breaks such bounds by less than this is rounding, and no break; those that bind are met to half of it."""
+    slack: Vector = CLOSE * np.maximum(most, 1e-6)
+    return slack
 
 
 def solution(arrays: Arrays) -> Vector:
@@ -149,7 +155,7 @@ def solution(arrays: Arrays) -> Vector:
     while True:
         pieces = _Pieces(arrays, most, engaged)
         weights = pieces.weights(pieces.climb())
-        over = _taken(arrays, weights) > most + CLOSE * np.maximum(1.0, most)
+        over = _taken(arrays, weights) > most + rounding(most)
         broken = [j for j in np.flatnonzero(over).tolist() if j not in engaged]
         if not broken:
             return _kept(arrays, weights)
@@ -164,7 +170,7 @@ def _taken(arrays: Arrays, weights: Vector) -> Vector:
 def _kept(arrays: Arrays, weights: Vector) -> Vector:
     """The last safeguard: ``weights``, or a point on the way there from what is held, as far as the bounds are kept."""
     allowed = np.maximum(arrays.most, arrays.values(arrays.held))
-    allowed += CLOSE * np.maximum(1.0, allowed)
+    allowed += rounding(allowed)
     if (arrays.values(weights) <= allowed).all():
         return weights
     way, good, bad = weights - arrays.held, 0.0, 1.0
@@ -174,7 +180,8 @@ def _kept(arrays: Arrays, weights: Vector) -> Vector:
             good = part
         else:
             bad = part
-    return arrays.held + good * way
+    kept: Vector = arrays.held + good * way
+    return kept
 
 
 class _Pieces:
@@ -257,7 +264,7 @@ class _Pieces:
     def weights(self, v: Vector) -> Vector:
         """Of all instruments."""
         weights: Vector = self.base.copy()
-        weights[self.legs] = self.factor * v[self.owner]
+        weights[self.legs] = self.factor * v[self.owner] + 0.0  # never -0.0
         return weights
 
     def climb(self) -> Vector:
@@ -267,13 +274,24 @@ class _Pieces:
         v[self.scales] = np.maximum(v[self.scales], 0.0)
         y = np.zeros(len(self.engaged))
         v = self._settle(v, y)
-        over, enough = self._over(v), EXACT * np.maximum(1.0, self.most)
-        for _ in range(CLIMBS):
-            rise = np.where((y <= 0) & (over < 0) | (y >= self.caps) & (over > 0), 0.0, over)
+        over, enough = self._over(v), rounding(self.most) / 2
+        past = [y, y]
+        for climb in range(CLIMBS):
+            rise = np.where(self._stuck(y, over), 0.0, over)
             if (np.abs(rise) <= enough).all():
                 break
-            v, y, over = self._search(v, y, over, self._direction(v, y, rise))
+            step = y - past[-2]
+            step[self._stuck(y, step)] = 0.0
+            if climb % 3 != 2 or not over @ step > 0:  # every third step goes on as the last two did: up a ridge
+                step = self._direction(v, y, rise)
+            past.append(y)
+            v, y, over = self._search(v, y, over, step)
         return v
+
+    def _stuck(self, y: Vector, step: Vector) -> Flags:
+        """Which multipliers would leave their range."""
+        stuck: Flags = (y <= 0) & (step < 0) | (y >= self.caps) & (step > 0)
+        return stuck
 
     def _over(self, v: Vector) -> Vector:
         """By how much each engaged bound is exceeded: the slopes of the dual."""
@@ -289,9 +307,10 @@ class _Pieces:
         moving = np.flatnonzero(rise)
         while True:
             part, step = bend[np.ix_(moving, moving)], np.zeros(len(y))
-            least = 1e-9 * part.trace() or 1e-6  # bounds may be parallel, or nothing may give way before a long step
+            # Bounds may be parallel, and nothing may give way before a long step was made.
+            least = 1e-9 * part.trace() or 1e-6 / self.arrays.scale
             step[moving] = np.linalg.solve(part + least * np.eye(len(moving)), rise[moving])
-            stuck = (y <= 0) & (step < 0) | (y >= self.caps) & (step > 0)
+            stuck = self._stuck(y, step)
             if not stuck.any():
                 return step
             moving = moving[~stuck[moving]]

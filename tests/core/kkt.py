@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.core.programme import BOX, TURNOVER, Curve, Programme, Arrays
+from agent.core.programme import BOX, TURNOVER, Arrays, Curve, Programme
 from tests.core.problems import level, most_of
 
 NEAR = 1e-9
@@ -63,7 +63,12 @@ def worst_slope(p: Programme, weights: Sequence[float]) -> float:
             base = sum(slope[i] * f + p.prices[i] * bends(w[i], p.held[i], f) for i, f in legs)
             base += BOX * scale * sum(leaves(w[i], p.low[i], p.high[i], f) for i, f in legs)
             base += TURNOVER * scale * moved * over
-            both.append((base, [sum(rises(b.curves[i], w[i], f) for i, f in legs) for b in binding] + ([moved] if tight else [])))
+            both.append(
+                (
+                    base,
+                    [sum(rises(b.curves[i], w[i], f) for i, f in legs) for b in binding] + ([moved] if tight else []),
+                )
+            )
         equal = len(both) == 2 and np.allclose([both[0][0], *both[0][1]], -np.array([both[1][0], *both[1][1]]), 0, 1e-6)
         for base, row in both:
             bases.append(base)

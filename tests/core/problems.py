@@ -1,8 +1,9 @@
-"""Random problems of the planner, from a seed: portfolios with boxes, bounds, tiers, hedge groups, lots and order rules."""
+"""Random problems of the planner, from a seed: with boxes, bounds, tiers, hedge groups, lots and order rules."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,7 +39,9 @@ def level(bound: Bound, weights: list[float]) -> float:
     )
 
 
-def problem(seed: int, size: int, *, bounds: int | None = None, grouped: bool = False, coarse: bool = True) -> tuple[Programme, list[Grid]]:
+def problem(
+    seed: int, size: int, *, bounds: int | None = None, grouped: bool = False, coarse: bool = True
+) -> tuple[Programme, list[Grid]]:
     """A portfolio of ``size`` instruments whose held lots have drifted; ``bounds`` of its bounds, or some, may bind."""
     dice = random.Random(seed)
     factors = np.array([[dice.gauss(0, 1) for _ in range(3)] for _ in range(size)])
@@ -57,7 +60,7 @@ def problem(seed: int, size: int, *, bounds: int | None = None, grouped: bool = 
     counts = [round(c * (1 + dice.gauss(0, drift)) / lot) for c, lot in zip(center, lots, strict=True)]
     counts = [0 if dice.random() < 0.05 else -k if dice.random() < 0.03 else k for k in counts]
     held = [k * lot for k, lot in zip(counts, lots, strict=True)]
-    prices = [dice.uniform(0.02, 0.2) * gross / size * q for q in penalty.sum(axis=1).__abs__()]
+    prices = [dice.uniform(0.02, 0.2) * gross / size * q for q in np.abs(penalty.sum(axis=1))]
     half = dice.choice([0.07, 0.07, 1.0, 9.0]) * gross
     low, high = [c - half for c in center], [c + half for c in center]
     for i in range(size):
@@ -69,7 +72,10 @@ def problem(seed: int, size: int, *, bounds: int | None = None, grouped: bool = 
         ("leverage", tuple(Curve(((1.0, 0.0),), ((1.0, 0.0),)) for _ in range(size))),
         ("maintenance", tuple(curve(lines) for lines in tables)),
         ("distance", tuple(curve(lines, shock, shock) for lines in tables)),
-        ("initial", tuple(Curve(((m, 0.0),), ((m, 0.0),)) for m in (dice.choice([0.05, 0.1, 0.2]) for _ in range(size)))),
+        (
+            "initial",
+            tuple(Curve(((m, 0.0),), ((m, 0.0),)) for m in (dice.choice([0.05, 0.1, 0.2]) for _ in range(size))),
+        ),
     ]
     chosen = dice.sample(kinds, dice.randint(0, 3) if bounds is None else bounds)
     made = []
@@ -104,3 +110,19 @@ def most_of(p: Programme) -> list[float]:
             frozen[i] = frozen[i] or any(frozen[j] for j in group)
     least = [h if f else 0.0 for h, f in zip(p.held, frozen, strict=True)]
     return [max(bound.most, level(bound, least)) for bound in p.bounds]
+
+
+def objective(p: Programme, weights: Sequence[float]) -> float:
+    """(w-c)'Q(w-c)/2 + sum k|w-h|."""
+    x = np.array(weights) - np.array(p.center)
+    return float(x @ np.array(p.penalty) @ x / 2 + np.abs(np.array(weights) - np.array(p.held)) @ np.array(p.prices))
+
+
+def taken(grid: Grid, lots: int) -> bool:
+    """Whether the venue takes the orders that lead to so many lots."""
+    if lots in (grid.held, 0):
+        return True
+    if lots * grid.held < 0:
+        return abs(lots) >= grid.smallest
+    less = abs(lots) < abs(grid.held)
+    return abs(lots - grid.held) >= (grid.smallest_less if less else grid.smallest)

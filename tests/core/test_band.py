@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agent.core.band import LANDING, LONGEST_YEARS, TRIGGER, Band, band_of, noises, penalty_of
-from agent.core.covariance import Matrix
+from agent.core.economy import best_trade
 from tests.core.kit import vectors
 
 SIGMA = [[0.36, 0.3936, 0.432], [0.3936, 0.64, 0.608], [0.432, 0.608, 1.0]]
@@ -20,9 +21,13 @@ WIDE = [9.9, 9.9, 9.9]
 
 
 def band(
-    sigma: Matrix = SIGMA, target: list[float] = TARGET, costs: list[float] = COSTS, gamma: float = 3.0, t: float = 0.7
+    sigma: list[list[float]] = SIGMA,
+    target: list[float] = TARGET,
+    costs: list[float] = COSTS,
+    gamma: float = 3.0,
+    t: float = 0.7,
 ) -> Band:
-    penalty = penalty_of(sigma, t)
+    penalty = penalty_of(np.array(sigma), t)
     return band_of(penalty, noises(penalty, target), costs, gamma)
 
 
@@ -48,19 +53,19 @@ def test_what_does_not_drift_by_itself_still_has_a_band() -> None:
 def test_leverage_a_tenth_too_high_leaves_the_band_and_six_hundredths_do_not() -> None:
     assert max(map(abs, band().reaches(scaled(1.10)))) == pytest.approx(1.4111, abs=1e-4)
     assert max(map(abs, band().reaches(scaled(1.06)))) < TRIGGER
-    trade = band().trade(scaled(1.10), WIDE)
+    trade = best_trade(band(), scaled(1.10), WIDE)
     assert trade == pytest.approx([-0.033136, -0.046526, -0.022798], abs=1e-6)
     assert band().horizon(trade) * 365 == pytest.approx(0.88942, abs=1e-5)
 
 
 def test_what_is_on_hold_is_not_traded_for_any_risk() -> None:
-    trade = band().trade([0.0, 0.8, 0.8], [-1.0, 9.9, 9.9])
+    trade = best_trade(band(), [0.0, 0.8, 0.8], [-1.0, 9.9, 9.9])
     assert trade[0] == 0.0
     assert trade[1] < 0
 
 
 def test_a_box_binds_even_where_the_risk_alone_would_not() -> None:
-    assert band(gamma=1e-6).trade([0.3, -0.3, 0.0], [0.1, 0.2, 9.9]) == pytest.approx([-0.2, 0.1, 0.0])
+    assert best_trade(band(gamma=1e-6), [0.3, -0.3, 0.0], [0.1, 0.2, 9.9]) == pytest.approx([-0.2, 0.1, 0.0])
 
 
 def test_funding_that_a_long_pays_is_saved_by_selling() -> None:
@@ -79,7 +84,7 @@ portfolios = st.tuples(
     st.floats(0.5, 20),
     st.lists(numbers, min_size=3, max_size=3),
 )
-Portfolio = tuple[Matrix, list[float], list[float], float, list[float]]
+Portfolio = tuple[list[list[float]], list[float], list[float], float, list[float]]
 
 
 def made(portfolio: Portfolio, scale: float = 1.0) -> Band:
@@ -98,9 +103,9 @@ def made(portfolio: Portfolio, scale: float = 1.0) -> Band:
 @given(portfolios)
 def test_a_trade_ends_inside_the_band_and_then_there_is_no_other(portfolio: Portfolio) -> None:
     it, x = made(portfolio), portfolio[4]
-    after = [a + u for a, u in zip(x, it.trade(x, WIDE), strict=True)]
+    after = [a + u for a, u in zip(x, best_trade(it, x, WIDE), strict=True)]
     assert max(map(abs, it.reaches(after))) <= LANDING * (1 + 1e-6)
-    assert it.trade(after, WIDE) == pytest.approx([0.0, 0.0, 0.0], abs=1e-8)
+    assert best_trade(it, after, WIDE) == pytest.approx([0.0, 0.0, 0.0], abs=1e-8)
 
 
 @given(portfolios)
@@ -108,7 +113,7 @@ def test_a_voluntary_trade_earns_more_than_it_costs_within_its_own_horizon(portf
     """Landing on the band itself: what the optimum saves is more than k|u|, which is the cost over the horizon."""
     it, x = made(portfolio), portfolio[4]
     whole = replace(it, widths=[w / LANDING for w in it.widths])
-    trade = whole.trade(x, WIDE)
+    trade = best_trade(whole, x, WIDE)
     assume(sum(map(abs, trade)) > 1e-6)
     assert it.benefit(x, trade, [0.0] * 3, it.horizon(trade)) > it.cost(trade) * (1 - 1e-9)
 
@@ -119,13 +124,13 @@ def test_the_level_of_volatility_changes_no_decision(portfolio: Portfolio, scale
     floors = [c / (portfolio[3] * LONGEST_YEARS) for c in portfolio[2]]
     assume(all(min(a, b) > f for a, b, f in zip(it.widths, other.widths, floors, strict=True)))
     assert other.reaches(x) == pytest.approx(it.reaches(x), rel=1e-6)
-    assert other.trade(x, WIDE) == pytest.approx(it.trade(x, WIDE), abs=1e-7)
+    assert best_trade(other, x, WIDE) == pytest.approx(best_trade(it, x, WIDE), abs=1e-7)
 
 
 @given(portfolios, st.lists(st.floats(0, 1), min_size=3, max_size=3))
 def test_nothing_ends_outside_its_box(portfolio: Portfolio, boxes: list[float]) -> None:
     x = portfolio[4]
-    trade = made(portfolio).trade(x, boxes)
+    trade = best_trade(made(portfolio), x, boxes)
     assert all(abs(a + u) <= box + 1e-12 for a, u, box in zip(x, trade, boxes, strict=True))
 
 
@@ -156,8 +161,8 @@ def test_published_bands_of_many(case: dict[str, Any]) -> None:
 def test_published_trades(case: dict[str, Any]) -> None:
     given_ = case["input"]
     widths = [k / LANDING for k in given_["kappa"]]
-    it = Band(penalty=given_["Sigma"], widths=widths, costs=[0.0] * len(widths), risk_aversion=1.0)
-    trade = it.trade(given_["x"], [9.9] * len(widths))
+    it = Band(penalty=np.array(given_["Sigma"]), widths=widths, costs=[0.0] * len(widths), risk_aversion=1.0)
+    trade = best_trade(it, given_["x"], [9.9] * len(widths))
     assert trade == pytest.approx(case["expected"]["trade"], abs=1e-10)
 
 
@@ -180,7 +185,7 @@ def test_published_decisions(case: dict[str, Any]) -> None:
     if not (breach or voluntary):
         assert decision["reason"] == "inside band"
         return
-    trade = it.trade(x, [box * (knobs["tol_land"] if breach else 1.0)] * size)
+    trade = best_trade(it, x, [box * (knobs["tol_land"] if breach else 1.0)] * size)
     if knobs["destination"] == "target":
         trade = [-a for a in x]
     years = knobs["payback_days"] / 365 if breach else it.horizon(trade)

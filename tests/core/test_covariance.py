@@ -3,6 +3,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ def test_the_prior_stands_until_a_day_of_weight_has_come_together() -> None:
 
 
 def test_a_gap_in_the_prices_counts_as_one_long_observation() -> None:
-    covariance = Covariance([[0.36]], half_life_ns=10**30)
+    covariance = Covariance(np.array([[0.36]]), half_life_ns=10**30)
     covariance.observe([100.0], START)
     covariance.observe([110.0], START + 10 * DAY_NS)
     (((variance,),)) = covariance.estimate()
@@ -100,7 +101,7 @@ def test_published_covariance(case: dict[str, Any]) -> None:
 def seasoned(prior: list[list[float]], given_: dict[str, Any]) -> Covariance:
     """A covariance with the constants of a published case."""
     return Covariance(
-        prior,
+        np.array(prior),
         half_life_ns=given_["halflife_years"] * YEAR_NS,
         floor=sqrt(given_.get("floor", 0.0)),
         prior_ns=given_["w0_years"] * YEAR_NS,
