@@ -203,6 +203,8 @@ class Stage:
         self.strangers: tuple[str, ...] = ()
         self.quotes = quotes
         self.offset_ns = offset_ns
+        self.settings = [20] * len(self.symbols)
+        """Leverage settings; changed when the engine asks for it."""
         self.mute: set[What] = set()
         self.frozen: set[int] = set()
         """Instruments whose price stream has stalled."""
@@ -275,7 +277,7 @@ class Stage:
                 assert ask.instrument is not None
                 return [Fees(instrument=ask.instrument, maker=0.0002, taker=0.0005)]
             case What.LEVERAGE:
-                return [Leverage(instrument=i, leverage=20) for i in everywhere]
+                return [Leverage(instrument=i, leverage=self.settings[i]) for i in everywhere]
             case What.MODE:
                 return [self.mode]
             case What.ACCOUNT:
@@ -346,6 +348,9 @@ class Stage:
             placed += [request.order for request in decision.requests if isinstance(request, Place)]
             asks = [request for request in decision.requests if isinstance(request, Ask)]
             told = [fact for ask in asks if ask.what not in self.mute for fact in self.answer(ask)]
+            for change in [request for request in decision.requests if isinstance(request, SetLeverage)]:
+                self.settings[change.instrument] = change.leverage
+                told.append(Leverage(instrument=change.instrument, leverage=change.leverage))
             if not told:
                 break
             self.now += 10 * MS
