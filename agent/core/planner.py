@@ -21,9 +21,9 @@ from agent.core.covariance import Matrix
 from agent.core.drift import Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
-from agent.core.lots import Grid, whole
+from agent.core.lots import Grid, answer
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Bound, Curve, Programme, solve
+from agent.core.programme import Bound, Curve, Programme
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -141,9 +141,9 @@ def plan(
     what may be added to positions at most, over equity.
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
-    goals = solve(problem)
     hedge = book.mode is not None and book.mode.hedge
-    aims = whole(problem, [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)])
+    grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
+    goals, aims = answer(problem, grids)
     legs, skips = [], []
     for index, row in enumerate(book.rows):
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
