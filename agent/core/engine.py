@@ -45,6 +45,7 @@ from agent.core.events import (
     Refused,
     Side,
     Throttled,
+    Unanswered,
     Unknown,
     Unset,
     Up,
@@ -290,6 +291,9 @@ class Engine:
                 self.settings.refused(fact, now)
                 text = f"the leverage setting can't be changed to {leverage}x: {reason}"
                 self._note("warning", text, self.symbols[index])
+                self.audit.require((What.LEVERAGE,), now, 0)
+            case Unanswered(what=what) if what.startswith("leverage "):
+                self.audit.require((What.LEVERAGE,), now, 0)
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
@@ -774,7 +778,7 @@ class Engine:
             leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now) for leg in todo.legs
         )
         for leg in correction.candidates(todo.legs, self.blotter, now):
-            if reducing and not leg.reduce:
+            if not leg.reduce and (reducing or self.settings.pending(self.book, now)):
                 continue
             refusal = judge(leg, self._situation(drift, now))
             if refusal is not None:

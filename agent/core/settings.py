@@ -31,14 +31,23 @@ class Settings:
     def __init__(self, wanted: int | None) -> None:
         self.wanted = wanted
         self._rest_until: dict[int, int] = {}
+        self._asked: SetLeverage | None = None
+        self._asked_until = 0
 
     def refused(self, fact: Unset, now: int) -> None:
-        """A venue said no."""
+        """The venue said no."""
         self._rest_until[fact.instrument] = now + REFUSED_NS
+        self._asked = None
+
+    def pending(self, book: Book, now: int) -> bool:
+        """Whether a change is under way: until it shows, or is refused, nothing is opened on the strength of it."""
+        if self._asked is None or now >= self._asked_until:
+            return False
+        return book.rows[self._asked.instrument].leverage != self._asked.leverage
 
     def due(self, book: Book, drift: Drift, blotter: Blotter, now: int) -> SetLeverage | None:
         """The change to ask for now, if any."""
-        if self.wanted is None or blotter.live():
+        if self.wanted is None or blotter.live() or self.pending(book, now):
             return None
         found = []
         for index, row in enumerate(book.rows):
@@ -50,7 +59,8 @@ class Settings:
         if not found:
             return None
         first = min(found, key=lambda one: (one.leverage > (book.rows[one.instrument].leverage or 0), one.instrument))
-        self._rest_until[first.instrument] = now + ANSWER_NS
+        self._asked, self._asked_until = first, now + ANSWER_NS
+        self._rest_until[first.instrument] = self._asked_until
         return first
 
     def right(self, book: Book, drift: Drift, index: int) -> int | None:
