@@ -94,6 +94,14 @@ class Economist:
         return None if self.covariance is None else self.covariance.matrix
 
     @property
+    def sigmas(self) -> list[float] | None:
+        """Volatilities in a day; None until every instrument is listed."""
+        if self.covariance is None:
+            return None
+        found: list[float] = np.sqrt(self.covariance.matrix.diagonal() / 365).tolist()
+        return found
+
+    @property
     def reach(self) -> float:
         """How near a voluntary trade is: 1 is where it begins."""
         return max(self.reaches, default=0.0)
@@ -157,13 +165,14 @@ class Economist:
         ``breach``: the tolerance has been left. Until the covariance is warm, nothing else is a reason to trade.
         """
         if to_target or self.band is None or self.covariance is None or self.bands.destination != "optimal":
-            return plain(drift, to_target=to_target)
+            return plain(drift, to_target=to_target, sigmas=self.sigmas)
         if not breach and not self.covariance.warm:
-            return replace(plain(drift, to_target=False), penalty=self.band.penalty)
+            return replace(plain(drift, to_target=False, sigmas=self.sigmas), penalty=self.band.penalty)
         return Guide(
             penalty=self.band.penalty,
             prices=[LANDING * width for width in self.band.widths],
             least=[WORTH * self.band.alone(index) for index in range(len(self.band.widths))],
+            sigmas=self.sigmas,
         )
 
     def verdict(self, book: Book, drift: Drift, todo: Plan, *, breach: bool) -> Verdict | None:

@@ -112,13 +112,15 @@ class Guide(Struct, frozen=True):
     """What trading costs, in the same measure: the marginal risk that is left alone."""
     least: list[float]
     """Changes of weight that are not worth an order while the drift is inside its band."""
+    sigmas: list[float] | None = None
+    """Volatilities in a day, for the impact of large orders; None while they are not known."""
 
 
-def plain(drift: Drift, *, to_target: bool) -> Guide:
+def plain(drift: Drift, *, to_target: bool, sigmas: list[float] | None = None) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
     least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
-    return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
+    return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least, sigmas=sigmas)
 
 
 def plan(
@@ -152,7 +154,8 @@ def plan(
         fits = wanted if reduce else within_tier(row, side, wanted)
         lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge):
-            legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker))
+            sigma = None if guide.sigmas is None else guide.sigmas[index]
+            legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker, sigma_day=sigma))
         elif abs(drift.drifts[index]) > drift.bands[index] and (fixed is None or index in fixed):
             skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits)))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
@@ -230,12 +233,22 @@ def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) ->
     return Grid(lot=lot, held=row.lots, smallest=max(smallest, worth), smallest_less=max(least, worth))
 
 
-def leg_of(row: Row, index: int, side: Side, lots: int, costs: Costs, *, reduce: bool, maker: bool) -> Leg:
+def leg_of(
+    row: Row,
+    index: int,
+    side: Side,
+    lots: int,
+    costs: Costs,
+    *,
+    reduce: bool,
+    maker: bool,
+    sigma_day: float | None = None,
+) -> Leg:
     """A leg with its value and its cost."""
     assert row.instrument is not None, "a leg is never planned without a grid"
     assert row.mark is not None, "a leg is never planned without a price"
     notional = abs(row.instrument.notional(lots, row.mark.price))
-    cost = cost_of(row, lots, costs, maker=maker and not reduce)
+    cost = cost_of(row, lots, costs, maker=maker and not reduce, sigma_day=sigma_day)
     return Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost)
 
 
