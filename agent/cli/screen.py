@@ -30,6 +30,10 @@ KINDS = {
     "halt": "bold red",
     "hold": "dim",
     "state": "dim",
+    "targets": "bold cyan",
+    "strategies": "cyan",
+    "health": "bold yellow",
+    "funding": "yellow",
 }
 MODES = {"observe": "white on blue", "paper": "black on yellow", "live": "white on red"}
 BAR = 25
@@ -161,7 +165,7 @@ def told(notes: Iterable[tuple[int, Note]]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     for at, note in notes:
         text.append(f"{clock(at)} ", style="dim")
-        text.append(f"{note.kind:<8}", style=KINDS.get(note.kind, ""))
+        text.append(f"{note.kind:<10} ", style=KINDS.get(note.kind, ""))
         text.append(f"{note.symbol + ' ' if note.symbol else ''}{note.text}\n")
     text.rstrip()
     return text

@@ -571,7 +571,7 @@ class Engine:
         reaches = sleeves.reaches(self.book, self.policy.bands.strategy)
         fired = self.strategy_watch.observe(reaches, now)
         if not sleeves.settled or (fired and self.correction is None):
-            self._share_out(", ".join(fired) or "the start")
+            self._share_out(f"{' and '.join(fired)} out of its band" if fired else "the start")
         return bool(turns)
 
     def _quiet(self) -> bool:
@@ -834,7 +834,7 @@ class Engine:
             away = margin.distances(drift.equity, held).joint
             stands += "" if away is None else f", liquidation is {away:.1%} away"
         self._note("done", f"{outcome}; {stands}")
-        self._share_out("the correction")
+        self._share_out("done")
         self._end(now)
 
     def _say_unreachable(self, todo: Plan) -> None:

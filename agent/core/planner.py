@@ -181,6 +181,8 @@ def programme(
             continue
         cap = max(most, abs(drift.weights[index]))  # the share limits what is added
         cap, slack = min(cap, most_value(row) / drift.equity), part * drift.bands[index] * unit
+        if not aim:
+            slack = 0.0  # what is not wanted at all is closed whole
         if fixed is not None:
             aim, slack = fixed[index], 0.0
         lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
