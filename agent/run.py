@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from agent import notify
 from agent.clock import Clock
 from agent.config import Portfolio, render
+from agent.core.decisions import Decision, Memory
 from agent.core.desk import Input, Step, Tick, Told
-from agent.core.engine import Decision, Memory
 from agent.core.orders import S
 from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
@@ -182,7 +182,7 @@ class Agent:
             give=lambda given: self.tell("targets", self._encode(given).decode()),
             refuse=lambda why: self.tell("warn", why),
             now=self.clock.now,
-            force=lambda: self.engine.given,
+            force=lambda: self.engine.mandate.given,
             token=None if token is None else resolve(token),
         )
 

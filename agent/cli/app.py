@@ -38,7 +38,7 @@ from agent.cli import policy, screen
 from agent.cli.build import dialect_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
 from agent.core.covariance import VOLATILITY
-from agent.core.engine import Decision
+from agent.core.decisions import Decision
 from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret

@@ -50,10 +50,11 @@ from agent.core.band import band_of, noises, penalty_of
 from agent.core.book import Book
 from agent.core.costs import Costs
 from agent.core.covariance import prior_of
+from agent.core.decisions import Decision, Policy
 from agent.core.desk import Frame, Input, Step
 from agent.core.drift import Bands, measure
 from agent.core.economy import WORTH, Economy
-from agent.core.engine import Decision, Engine, Policy
+from agent.core.engine import Engine
 from agent.core.events import Fact
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import MS, S

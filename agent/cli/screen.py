@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from agent.core.decisions import Note
 from agent.core.economy import Verdict
-from agent.core.engine import Note
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
 from agent.core.view import Leg, Outlook, Safety, View

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
+from agent.core.decisions import Mode
 from agent.core.drift import Bands
 from agent.core.economy import Economy
-from agent.core.engine import Mode
 from agent.core.health import Health
 from agent.core.pairs import Pair
 from agent.core.paper import PaperAccount

@@ -13,7 +13,8 @@ import pytest
 from agent.core.audit import ANSWERS
 from agent.core.book import Book
 from agent.core.covariance import DAY_NS, GRID_NS, Covariance, prior_of
-from agent.core.engine import Decision, Engine, Memory, Note, Policy
+from agent.core.decisions import Decision, Memory, Note, Policy
+from agent.core.engine import Engine
 from agent.core.events import (
     Absent,
     Accepted,

@@ -13,9 +13,9 @@ from agent.core.book import Book
 from agent.core.carry import Carry, CarryRules, CarryState, Heard
 from agent.core.costs import Costs
 from agent.core.covariance import DAY_NS, GRID_NS, YEAR_NS, CovarianceState
+from agent.core.decisions import Policy
 from agent.core.drift import Bands, Drift, measure
 from agent.core.economy import LEAST_COST, LOOK_NS, WORTH, Economist, Economy, Verdict
-from agent.core.engine import Policy
 from agent.core.events import Command, Fees, Funding, Interval, Quote
 from agent.core.orders import Order, Style
 from agent.core.planner import DEAR, Execution, Limits, Plan, plain, plan

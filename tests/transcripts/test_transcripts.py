@@ -15,9 +15,9 @@ import pytest
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
+from agent.core.decisions import Decision, Policy
 from agent.core.drift import Bands
 from agent.core.economy import Economy
-from agent.core.engine import Decision, Policy
 from agent.core.events import Balance, Command, Fact, Fault, Filled, Flow, Funding, Lost, Mode, Position, Refused, Side
 from agent.core.health import Health
 from agent.core.orders import Order, State
@@ -312,7 +312,7 @@ class Scene:
             lines.append(f"{symbol.removesuffix('USDT')} weight {weight:+.3f} target {goal} drift {d:+.1%}")
         away = safety(self.on.engine).liquidation
         near = "" if away is None or away > 0.15 else f", liquidation {away:.1%} away"
-        sleeves, engine = self.on.engine.sleeves, self.on.engine
+        sleeves, engine = self.on.engine.mandate.sleeves, self.on.engine
         shares = (sleeves.shares(engine.book) or []) if sleeves else []
         for name, share in zip(sleeves.names if sleeves else [], shares, strict=True):
             owned = sleeves.ledger.strategies[name].lots if sleeves else []

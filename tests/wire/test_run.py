@@ -19,8 +19,8 @@ from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
 from agent.config import Account as Access
 from agent.config import Portfolio
+from agent.core.decisions import Decision
 from agent.core.desk import Act
-from agent.core.engine import Decision
 from agent.core.events import Fact
 from agent.core.orders import Order, State
 from agent.core.paper import Paper, PaperAccount
