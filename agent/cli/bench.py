@@ -58,7 +58,7 @@ from agent.core.engine import Engine
 from agent.core.events import Fact
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import MS, S
-from agent.core.planner import Guide, Limits, plan
+from agent.core.planner import Guide, Limits, destination, plan
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Credentials, Place, Secret
@@ -282,7 +282,8 @@ def _planning(size: int, laps: int) -> Row:
             least=[WORTH * band.alone(index) for index in range(size)],
         )
         start = monotonic_ns()
-        plan(book, drift, limits, Costs(), guide=guide, part=bands.landing, maker=False)
+        to = destination(book, drift, limits, guide=guide, part=bands.landing)
+        plan(book, drift, limits, Costs(), to, maker=False)
         if lap >= WARM_LAPS:
             samples.append(monotonic_ns() - start)
     what = "the joint problem, whole lots, legs with their costs; default limits; another portfolio each time"

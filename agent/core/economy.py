@@ -78,6 +78,8 @@ class Economist:
         """Each instrument's marginal risk as a part of its band; 1 is where a voluntary trade begins. Only once the
         covariance is warm, and only where trades may be voluntary; empty otherwise."""
         self._learned = learned
+        self.looked_at = 0
+        """When band and reaches were last brought up to date."""
         self._look_at = 0
         self._penalty: Matrix = np.zeros((0, 0))
         self._noise: list[float] = []
@@ -133,7 +135,7 @@ class Economist:
         """Bring band and reaches up to date, unless they are young."""
         if now < self._look_at or self.covariance is None:
             return
-        self._look_at = now + LOOK_NS
+        self.looked_at, self._look_at = now, now + LOOK_NS
         self.band, self.reaches = self._band(self.covariance, book, drift), []
         if self.band is not None and self.covariance.warm and self.bands.destination == "optimal":
             reaches = self.band.reaches(drift.away)
@@ -165,14 +167,13 @@ class Economist:
         ``breach``: the tolerance has been left. Until the covariance is warm, nothing else is a reason to trade.
         """
         if to_target or self.band is None or self.covariance is None or self.bands.destination != "optimal":
-            return plain(drift, to_target=to_target, sigmas=self.sigmas)
+            return plain(drift, to_target=to_target)
         if not breach and not self.covariance.warm:
-            return replace(plain(drift, to_target=False, sigmas=self.sigmas), penalty=self.band.penalty)
+            return replace(plain(drift, to_target=False), penalty=self.band.penalty)
         return Guide(
             penalty=self.band.penalty,
             prices=[LANDING * width for width in self.band.widths],
             least=[WORTH * self.band.alone(index) for index in range(len(self.band.widths))],
-            sigmas=self.sigmas,
         )
 
     def verdict(self, book: Book, drift: Drift, todo: Plan, *, breach: bool) -> Verdict | None:

@@ -49,7 +49,7 @@ from agent.core.events import (
 )
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
-from agent.core.planner import Leg, Plan, plan, relieved
+from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -123,6 +123,8 @@ class Engine:
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
+        self._led: tuple[object, Destination] | None = None
+        """The last destination, and what it was found from."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
         self._outside: dict[str, None] = {}
@@ -492,10 +494,6 @@ class Engine:
             return None
         return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
 
-    @property
-    def _all_the_way(self) -> bool:
-        return self.policy.bands.destination == "target"
-
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now, self.drift.leverage_free if self.drift else 0.0)
         self.reasons.watch.absorb(now)
@@ -535,28 +533,36 @@ class Engine:
         return orders
 
     def _plan(self, drift: Drift, reason: Reason, now: int, *, maker: bool) -> Plan:
-        bands, limits = self.policy.bands, self.policy.limits
-        to_target = reason.to_target or self._all_the_way
         fixed: dict[int, float] | None = None
         if reason.scope is not None:
             fixed = {index: aim for index in reason.scope if (aim := drift.aims[index]) is not None}
         elif reason.goals:
             fixed = dict(reason.goals)
-        guide = self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None)
-        part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
-        increased = self.tally.increased_today(self.blotter.live(), now)
-        return plan(
-            self.book,
-            drift,
-            limits,
-            self.policy.costs,
-            guide=guide,
-            part=part,
-            maker=maker,
-            fixed=fixed,
-            groups=self.mandate.hedges(self.book, drift),
-            budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
-        )
+        to = self._destination(drift, reason, fixed, now)
+        sigmas, policy = self.economist.sigmas, self.policy
+        return plan(self.book, drift, policy.limits, policy.costs, to, maker=maker, sigmas=sigmas, fixed=fixed)
+
+    def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
+        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has."""
+        settings = [row.leverage for row in self.book.rows]
+        basis = (reason, self._lots, settings, drift.aims, self.economist.looked_at)
+        if self._led is None or self._led[0] != basis:
+            bands, limits = self.policy.bands, self.policy.limits
+            to_target = reason.to_target or bands.destination == "target"
+            part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
+            increased = self.tally.increased_today(self.blotter.live(), now)
+            to = destination(
+                self.book,
+                drift,
+                limits,
+                guide=self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None),
+                part=part,
+                fixed=fixed,
+                groups=self.mandate.hedges(self.book, drift),
+                budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
+            )
+            self._led = (basis, to)
+        return self._led[1]
 
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""

@@ -59,7 +59,7 @@ class Mandate:
         """It has been said that the feed's targets are past their time."""
 
     def drift(self, book: Book, leverage: float | None, now: int) -> Drift | None:
-        """Where the portfolio stands toward what is wanted now; arguments and None as for `agent.core.drift.measure`."""
+        """Where the portfolio stands toward what is wanted now; see `agent.core.drift.measure`."""
         if book.equity is None:
             return None
         self._look(book, now)
@@ -97,10 +97,10 @@ class Mandate:
             self.sleeves.flowed(flow, book)
             self.remember = True
         equity = book.equity
-        if flow.kind in FLOWS and flow.asset == book.settle and equity:
-            if abs(flow.amount) / equity >= self.policy.triggers.cash_flow:
-                cause = f"a {flow.kind} of {flow.amount:+,.2f} {flow.asset}"
-                self._wish(Reason(cause=cause, breach=False))
+        if flow.kind not in FLOWS or flow.asset != book.settle or not equity:
+            return
+        if abs(flow.amount) / equity >= self.policy.triggers.cash_flow:
+            self._wish(Reason(cause=f"a {flow.kind} of {flow.amount:+,.2f} {flow.asset}", breach=False))
 
     def filled(self, order: Order, fill: Filled, book: Book) -> None:
         """One of our orders has traded; ``order`` is as it was before."""

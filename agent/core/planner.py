@@ -112,31 +112,34 @@ class Guide(Struct, frozen=True):
     """What trading costs, in the same measure: the marginal risk that is left alone."""
     least: list[float]
     """Changes of weight that are not worth an order while the drift is inside its band."""
-    sigmas: list[float] | None = None
-    """Volatilities in a day, for the impact of large orders; None while they are not known."""
 
 
-def plain(drift: Drift, *, to_target: bool, sigmas: list[float] | None = None) -> Guide:
+def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
     least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
-    return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least, sigmas=sigmas)
+    return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
-def plan(
+class Destination(Struct, frozen=True):
+    """Where the best portfolio is: weights, and net lots near them. Lists are in instrument order."""
+
+    goals: list[float]
+    lots: list[int]
+
+
+def destination(
     book: Book,
     drift: Drift,
     limits: Limits,
-    costs: Costs,
     *,
     guide: Guide,
     part: float,
-    maker: bool,
     fixed: Mapping[int, float] | None = None,
     groups: Sequence[tuple[int, ...]] = (),
     budget: float | None = None,
-) -> Plan:
-    """The next legs toward the best portfolio inside the bands and the limits.
+) -> Destination:
+    """The best portfolio inside the bands and the limits.
 
     ``part`` of each band's half width is left at most: 0 to go all the way. With ``fixed`` only those instruments are
     traded, to those weights. ``groups`` are instruments that hedge each other and keep their proportions; ``budget`` is
@@ -145,21 +148,40 @@ def plan(
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     hedge = book.mode is not None and book.mode.hedge
     grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
-    goals, aims = answer(problem, grids)
+    goals, lots = answer(problem, grids)
+    return Destination(goals=goals, lots=lots)
+
+
+def plan(
+    book: Book,
+    drift: Drift,
+    limits: Limits,
+    costs: Costs,
+    to: Destination,
+    *,
+    maker: bool,
+    sigmas: Sequence[float] | None = None,
+    fixed: Mapping[int, float] | None = None,
+) -> Plan:
+    """The next legs to a destination, reductions first; what can't be traded toward it is said with the reason.
+
+    ``sigmas`` are volatilities in a day, for the impact of large orders; ``fixed`` as in `destination`.
+    """
+    hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
     for index, row in enumerate(book.rows):
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
-        side, wanted, reduce = next_row(row, aims[index] - row.lots, hedge=hedge)
+        side, wanted, reduce = next_row(row, to.lots[index] - row.lots, hedge=hedge)
         fits = wanted if reduce else within_tier(row, side, wanted)
         lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge):
-            sigma = None if guide.sigmas is None else guide.sigmas[index]
+            sigma = None if sigmas is None else sigmas[index]
             legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker, sigma_day=sigma))
         elif abs(drift.drifts[index]) > drift.bands[index] and (fixed is None or index in fixed):
             skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits)))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
-    return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
+    return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(to.goals))
 
 
 def programme(

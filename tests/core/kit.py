@@ -12,8 +12,10 @@ import pytest
 
 from agent.core.audit import ANSWERS
 from agent.core.book import Book
+from agent.core.costs import Costs
 from agent.core.covariance import DAY_NS, GRID_NS, Covariance, prior_of
 from agent.core.decisions import Decision, Memory, Note, Policy
+from agent.core.drift import Drift
 from agent.core.engine import Engine
 from agent.core.events import (
     Absent,
@@ -44,6 +46,7 @@ from agent.core.events import (
 )
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Order, State, Style
+from agent.core.planner import Limits, Plan, destination, plan
 from agent.core.venue import (
     Ask,
     Bucket,
@@ -141,6 +144,12 @@ def book_of(
         rows.append(Position(instrument=i, side=side, lots=lots, entry=price if lots else None, at=now))
     book.apply(Positions(rows=tuple(rows), strangers=(), asked_at=now), now)
     return book
+
+
+def plan_for(book: Book, drift: Drift, limits: Limits, costs: Costs, *, maker: bool = False, **where: Any) -> Plan:
+    """The legs to where the joint problem leads; ``where`` as for `agent.core.planner.destination`."""
+    to = destination(book, drift, limits, **where)
+    return plan(book, drift, limits, costs, to, maker=maker, fixed=where.get("fixed"))
 
 
 def order(name: str = "o1", **changes: Any) -> Order:

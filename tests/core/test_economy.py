@@ -18,9 +18,9 @@ from agent.core.drift import Bands, Drift, measure
 from agent.core.economy import LEAST_COST, LOOK_NS, WORTH, Economist, Economy, Verdict
 from agent.core.events import Command, Fees, Funding, Interval, Quote
 from agent.core.orders import Order, Style
-from agent.core.planner import DEAR, Execution, Limits, Plan, plain, plan
+from agent.core.planner import DEAR, Execution, Limits, Plan, plain
 from agent.core.targets import Targets
-from tests.core.kit import MISSION, PRICES, START, THIRDS, S, Stage, book_of, instrument, vectors
+from tests.core.kit import MISSION, PRICES, START, THIRDS, S, Stage, book_of, instrument, plan_for, vectors
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
 BALANCED = {"BTCUSDT": 2.5, "ETHUSDT": 30.0, "SOLUSDT": 400.0}
@@ -55,7 +55,7 @@ def planned(
 ) -> Plan:
     guide = it.guide(drift, breach=breach, to_target=to_target)
     part = 0.0 if to_target else 0.75 if breach else 1.0
-    return plan(book, drift, Limits(), costs or Costs(), guide=guide, part=part, maker=False)
+    return plan_for(book, drift, Limits(), costs or Costs(), guide=guide, part=part, maker=False)
 
 
 # The pieces
@@ -217,7 +217,7 @@ def decided(it: Economist, book: Book, drift: Drift) -> tuple[Plan, Verdict]:
     to_target = bands.destination == "target"
     part = 0.0 if to_target else bands.landing if breach else 1.0
     guide = it.guide(drift, breach=breach, to_target=to_target)
-    todo = plan(book, drift, Limits(leverage=20.0), Costs(), guide=guide, part=part, maker=False)
+    todo = plan_for(book, drift, Limits(leverage=20.0), Costs(), guide=guide, part=part, maker=False)
     verdict = it.verdict(book, drift, todo, breach=breach)
     assert verdict is not None
     return todo, verdict

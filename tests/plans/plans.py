@@ -35,7 +35,7 @@ from agent.core.events import (
 )
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Blotter, Order, S, Style
-from agent.core.planner import Guide, Leg, Limits, plain, plan
+from agent.core.planner import Guide, Leg, Limits, destination, plain, plan
 from agent.core.risk import Situation, judge
 from agent.core.targets import Targets
 
@@ -214,10 +214,9 @@ def broken(seed: int) -> list[str]:
         drift = measure(case.book, case.targets, case.bands)
         assert drift is not None
         part = 0.0 if case.to_target else case.bands.landing
-        todo = plan(
-            case.book, drift, case.limits, Costs(), guide=guide_of(case, drift), part=part, maker=False,
-            groups=case.groups,
-        )  # fmt: skip
+        guide = guide_of(case, drift)
+        to = destination(case.book, drift, case.limits, guide=guide, part=part, groups=case.groups)
+        todo = plan(case.book, drift, case.limits, Costs(), to, maker=False)
         sent = passed(case, drift, todo.legs, clock)
         if not sent:
             break
