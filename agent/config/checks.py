@@ -158,8 +158,10 @@ def _time(value: object) -> object:
     try:
         return cron_of(value)
     except BadTime as error:
-        cure = 'write minute, hour, day, month and weekday, such as "0 0 * * SUN", or "every Sunday at midnight"'
-        raise Wrong(str(error), cure) from None
+        cure = (
+            'write "every Sunday at midnight", or minute, hour, day, month and weekday, such as "0 0 * * SUN"; in UTC'
+        )
+        raise Wrong(str(error), f"{cure}, unless a time zone follows") from None
 
 
 def _window(value: object) -> object:

@@ -21,6 +21,8 @@ from agent.secrets import FORMS
 
 SUM_ERROR: Final = 1.000001e-6
 """How far from 100% weights may add up to: thirds can't be written exactly."""
+NOTHING: Final = 1e-12
+"""Opposite weights cancel each other out up to rounding."""
 SAME: Final = 0.005
 """What follows from the strategies may differ by this from what is typed as well."""
 ONE_LEFT: Final = "keep it in one of them"
@@ -61,7 +63,7 @@ def judge_targets(given: dict[str, Any], limits: Limits | None, problems: Proble
     targets = msgspec.convert(given, Targets)
     if targets.basis == "notional":
         net = _net(targets)
-        if gross(net) < SUM_ERROR:
+        if gross(net) < NOTHING:
             cure = "change a capital, a leverage or a weight"
             problems.add(("targets", "strategies"), "cancel each other out: nothing would be held", cure)
             return None

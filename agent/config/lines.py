@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
 from collections.abc import Callable, Generator, Iterator
@@ -96,13 +95,15 @@ class Scanner:
 
     def _inside(self, closing: str, entry: Callable[[int], Iterator[tuple[Place, int]]]) -> Iterator[tuple[Place, int]]:
         self.at += 1
-        for number in itertools.count():
+        number = 0
+        while True:
             while self._kind == "end" or self._word == ",":
                 self.at += 1
             if self._word == closing:
                 self.at += 1
                 return
             yield from entry(number)
+            number += 1
 
     def _pass(self, mark: str) -> None:
         while self._word == mark:

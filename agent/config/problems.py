@@ -42,9 +42,9 @@ class ConfigError(Exception):
 
 
 class Problems:
-    """The problems of the file at ``path``. ``lines`` says where each key stands; it is empty where nobody knows."""
+    """The problems of the file at ``path``. ``lines`` says where each key stands; None where nobody knows."""
 
-    def __init__(self, path: str, lines: Mapping[Place, int]) -> None:
+    def __init__(self, path: str, lines: Mapping[Place, int] | None) -> None:
         self.path = path
         self._lines = lines
         self.found: list[Problem] = []
@@ -53,8 +53,7 @@ class Problems:
         """Put a problem on the list."""
         key = dotted(place)
         hidden = value is None or (key in HIDDEN and not (isinstance(value, str) and is_reference(value)))
-        line = self._line(place) if self._lines else None
-        self.found.append(Problem(self.path, line, key, None if hidden else shown(value), wrong, cure))
+        self.found.append(Problem(self.path, self._line(place), key, None if hidden else shown(value), wrong, cure))
 
     def at(self, *place: str | int) -> bool:
         """Whether there is a problem with a key, or with one inside it."""
@@ -63,14 +62,17 @@ class Problems:
 
     def where(self, place: Place) -> str:
         """``(line 7)`` after a space, to be put behind a name; empty where lines are not known."""
-        return f" (line {self._line(place)})" if self._lines else ""
+        line = self._line(place)
+        return "" if line is None else f" (line {line})"
 
     def raise_all(self) -> NoReturn:
         """Raise what was found."""
         raise ConfigError(self.found)
 
-    def _line(self, place: Place) -> int:
+    def _line(self, place: Place) -> int | None:
         """Where a key stands, or else the innermost table around it that stands somewhere."""
+        if self._lines is None:
+            return None
         return next((self._lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in self._lines), 1)
 
 

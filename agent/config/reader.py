@@ -76,7 +76,7 @@ def targets_of(raw: object, portfolio: Portfolio, source: str) -> Targets:
     They may name only what the file names, obey its limits, and leave alone what it has on hold; what they don't say is
     as in the file. Raises `ConfigError`, in which ``source`` stands for the file.
     """
-    problems = Problems(source, {})
+    problems = Problems(source, None)
     said = _Reader(problems).table(Targets, raw, ("targets",))
     _judge_document(said, portfolio.targets, problems)
     targets = judge_targets(_completed(said, portfolio.targets), portfolio.limits, problems)

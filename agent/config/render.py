@@ -42,7 +42,7 @@ def _blocks(name: str, table: Struct, heading: str | None = None) -> list[list[s
 
 def _tables(path: str, table: dict[str, object]) -> list[list[str]]:
     plain = [f"{key_of(key)} = {toml(value)}" for key, value in table.items() if not isinstance(value, Struct | dict)]
-    inner = [[f"[{path}]", *plain]] if plain else []
+    inner = [[f"[{path}]", *plain]] if plain or not table else []
     for key, value in table.items():
         if isinstance(value, Struct):
             inner += _blocks(f"{path}.{key_of(key)}", value)
@@ -87,8 +87,6 @@ def toml(value: object) -> str:
     match value:
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case bool():
-            return str(value).lower()
         case tuple():
             return f"[{', '.join(toml(entry) for entry in value)}]"
         case _:

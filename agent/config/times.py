@@ -37,7 +37,7 @@ def cron_of(text: object) -> str:
     words, zone = _parted(text)
     fields = _phrase(words) or words
     if len(fields.split()) != 5:
-        raise BadTime("is neither a cron expression of five fields nor a phrase that is known")
+        raise BadTime("is not a cron expression of five fields")
     try:
         first = next(CronSim(fields, EPOCH.astimezone(_zone(zone))), None)
     except CronSimError as error:
@@ -110,10 +110,12 @@ def _both(moment: datetime) -> tuple[int, int]:
 
 
 def _phrase(words: str) -> str | None:
-    """``every Sunday at midnight`` as cron fields; None when it is no such phrase."""
+    """``every Sunday at midnight`` as cron fields; None when it does not begin so."""
+    if not words.lower().startswith("every"):
+        return None
     found = PHRASE.fullmatch(words)
     if found is None:
-        return None
+        raise BadTime("is not a phrase that is known")
     if found["often"]:
         return "* * * * *" if found["often"].lower() == "minute" else "0 * * * *"
     several = {"day": "*", "weekday": "MON-FRI", "weekend": "SAT,SUN"}

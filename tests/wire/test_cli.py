@@ -42,7 +42,7 @@ def write(folder: Path, text: str, mode: int = 0o600) -> Path:
         (GOOD.replace("leverage = 3", "leverage = nan"), ":6", "leverage"),
         (GOOD.replace("[targets]", "[bands]\ntolerance = 7\n[targets]"), ":6", "tolerance"),
         (GOOD.replace("leverage = 3", "leverage = 30"), "leverage", "limits.leverage"),
-        (GOOD + "[triggers]\nschedule = ['every sunday']\n", "schedule", "SUN"),
+        (GOOD + "[triggers]\nschedule = ['every sundae']\n", "schedule", "SUN"),
         (GOOD.replace('"file:KEYFILE"', '"a-very-secret-value"'), "account", "file:"),
     ],
 )
