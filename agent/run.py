@@ -93,6 +93,15 @@ class Agent:
         self._ready = False
         self._shown = True
         """The last status could be written."""
+        token = portfolio.feed.token
+        self.feed = Feed(
+            portfolio,
+            give=lambda given: self._hear(Told(name="targets", argument=self._encode(given).decode())),
+            refuse=lambda why: self._hear(Told(name="warn", argument=why)),
+            now=self.clock.now,
+            force=lambda: self.engine.given,
+            token=None if token is None else resolve(token),
+        )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal = Journal(folder / "journal.db")
         try:
@@ -182,7 +191,6 @@ class Agent:
         """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known."""
         self.transport = Transport(self._take)
         try:
-            self.feed = self._feed()
             async with self.feed.open():
                 await self._run(stop)
         finally:
@@ -207,17 +215,6 @@ class Agent:
         finally:
             for task in (chores, *waits):
                 task.cancel()
-
-    def _feed(self) -> Feed:
-        token = self.portfolio.feed.token
-        return Feed(
-            self.portfolio,
-            give=lambda given: self._hear(Told(name="targets", argument=self._encode(given).decode())),
-            refuse=lambda why: self._hear(Told(name="warn", argument=why)),
-            now=self.clock.now,
-            force=lambda: self.engine.given,
-            token=None if token is None else resolve(token),
-        )
 
     def _take(self, arrived: Input) -> None:
         """One step: told, decided, on disk, on the wire."""
