@@ -215,7 +215,8 @@ def plan(
     """Show what a correction would do now, what it would cost and which gate would refuse it. Sends nothing."""
     portfolio = load(file)
     configure(logging.ERROR)
-    shown = replace(portfolio, mode="observe")
+    # A running agent may listen already; the file of its feed is only read.
+    shown = replace(portfolio, mode="observe", feed=replace(portfolio.feed, listen=None, token=None))
     view, previewed, after = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
     if previewed is None:
         missing = f" ({'; '.join(view.missing)})" if view.missing else ""

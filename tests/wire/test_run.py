@@ -232,8 +232,10 @@ def decide(agent: Agent, request: Request) -> list[str]:
         left.clear()
         return replace(decision, requests=requests, notes=()) if requests else decision
 
-    def written(now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool) -> None:
-        append(now, seq, record, orders, urgent)
+    def written(
+        now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool, memory: bytes | None = None
+    ) -> None:
+        append(now, seq, record, orders, urgent, memory)
         if msgspec.json.encode(request) in record:
             done.append("synced" if urgent else "written")
 
