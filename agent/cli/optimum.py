@@ -18,9 +18,7 @@ from itertools import product
 import numpy as np
 from msgspec import Struct
 
-from agent.cli.rules import Array, Case
-from agent.core.band import band_of, noises, penalty_of
-from agent.core.economy import Economy
+from agent.cli.rules import Array, Case, CostAware
 
 MARGIN = 1.25
 """The grid reaches this much further than the corners of the product's own band."""
@@ -66,9 +64,8 @@ class Grid:
 
     def __init__(self, case: Case, size: int) -> None:
         target, covariance = np.array(case.target), np.array(case.covariance)
-        penalty = penalty_of(case.covariance, Economy().correlation_trust)
-        widths = band_of(penalty, noises(penalty, case.target), case.costs, case.risk_aversion).widths
-        reach = MARGIN * np.abs(np.linalg.inv(np.array(penalty))) @ np.array(widths)
+        band = CostAware(case)
+        reach = MARGIN * np.abs(np.linalg.inv(band.penalty)) @ band.widths
         self._steps = 2 * reach / (size - 1)
         self._axes = [np.linspace(-far, far, size) for far in reach]
         self._costs = np.array(case.costs)

@@ -19,8 +19,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from agent.core.band import LANDING, TRIGGER, Band, band_of, noises, penalty_of
-from agent.core.economy import Economy
+from agent.core.band import LANDING, LONGEST_YEARS, TRIGGER
+from agent.core.economy import WORTH, Economy
 
 Array = NDArray[np.float64]
 
@@ -111,26 +111,34 @@ class Calendar:
 
 
 class CostAware:
-    """The product's own band, by itself: no engine, no lots, no time between looks."""
+    """The product's own band as its formulas say, by itself: no engine, no orders, no lots. Written a second time."""
 
     variants = 1
 
     def __init__(self, case: Case, *, trigger: float = TRIGGER, landing: float = LANDING) -> None:
-        penalty = penalty_of(case.covariance, Economy().correlation_trust)
-        self.band: Band = band_of(penalty, noises(penalty, case.target), case.costs, case.risk_aversion)
-        self._penalty = np.array(self.band.penalty)
-        self._widths = np.array(self.band.widths)
-        self._trigger = (trigger * self._widths)[:, None]
-        self._slack = landing * self._widths
+        covariance, w, costs = np.array(case.covariance), np.array(case.target), np.array(case.costs)
+        trust = Economy().correlation_trust
+        self.penalty: Array = trust * covariance + (1 - trust) * np.diag(np.diag(covariance))
+        pull = self.penalty @ (np.diag(w) - np.outer(w, w))
+        noise = np.diag(pull @ self.penalty @ pull.T)
+        least = costs / (case.risk_aversion * LONGEST_YEARS)
+        self.widths: Array = np.maximum(np.cbrt(1.5 * costs * noise / case.risk_aversion), least)
+        self._trigger = (trigger * self.widths)[:, None]
+        self._slack = landing * self.widths
+        self._worth = (WORTH * self.widths / np.diag(covariance))[:, None]
 
     def trade(self, x: Array, step: int) -> Array | None:
         """As in `Rule`."""
         flat = x.reshape(len(x), -1)
-        (left,) = (np.abs(self._penalty @ flat) >= self._trigger).any(axis=0).nonzero()
+        (left,) = (np.abs(self.penalty @ flat) >= self._trigger).any(axis=0).nonzero()
         if not len(left):
             return None
+        here = flat[:, left]
+        wish = landed(self.penalty, self._slack, here)
+        wish = np.where(np.abs(wish) >= self._worth, wish, 0.0)
+        saved = -(wish * (self.penalty @ (here + wish / 2))).sum(axis=0)
         trade = np.zeros_like(flat)
-        trade[:, left] = landed(self._penalty, self._slack, flat[:, left])
+        trade[:, left] = np.where(saved > self.widths @ np.abs(wish), wish, 0.0)  # it pays within its own horizon
         return trade.reshape(x.shape)
 
 
@@ -197,7 +205,7 @@ def simulate(case: Case, rule: Rule, told: Prices, start: Array | None = None) -
         x = w - target
         trade = rule.trade(x, steps)
         if trade is not None:
-            x += trade
+            x = x + trade
             w = x + target
             size = np.abs(trade)
             trading = trading + np.tensordot(costs, size, 1)
