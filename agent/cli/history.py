@@ -1,8 +1,9 @@
 """The product beside the 5 % threshold on recorded prices: how much less it trades at the same tracking error.
 
 The engine learns the covariance from these very prices as they come, as it does live, and runs at several risk
-aversions; what it would trade at the rule's own tracking error lies between them. Tracking error is that of the
-returns really seen: the root of the sum of (x'r)^2, x the drift after trading and r the returns until the next row.
+aversions; what it would trade at the rule's own tracking error lies between them. Tracking variance is x'Sx with x the
+drift after trading and S the covariance of the whole record; beside it the same with the returns that came, (x'r)^2,
+which a few violent minutes decide.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from adapters.simulator import TapeMarket
 from agent.cli.rules import COSTS, Array
@@ -26,7 +28,7 @@ WEEK_MS = 7 * 86_400_000
 """Also how much of the beginning is left out, while the engine gets to know the prices."""
 FIRST = 3.0
 """The first risk aversion that is tried."""
-AROUND = (0.8, 1.25)
+AROUND = (0.6, 1.6)
 """Where the others lie, as parts of the one that should fit."""
 DRAWS = 4000
 SEED = 11
@@ -37,6 +39,15 @@ class Recorded(Struct, frozen=True):
 
     at: list[int]
     prices: Array
+
+
+class Ratio(Struct, frozen=True):
+    """Turnover of the product over the rule's at one tracking error."""
+
+    value: float
+    low: float
+    high: float
+    """Between these it lies with 95 % (weeks drawn anew, the same ones for both)."""
 
 
 class Past(Struct, frozen=True):
@@ -51,21 +62,17 @@ class Past(Struct, frozen=True):
     turnover: float
     """Of the product at that tracking error, in equity a year."""
     turnover_rule: float
-    ratio: float
-    """Of the turnovers."""
-    low: float
-    high: float
-    """Between these it lies with 95 % (weeks drawn anew, the same ones for both)."""
-    ratio_modelled: float
-    """The same with tracking error by the covariance of the whole record instead of the returns seen."""
+    ratio: Ratio
+    ratio_seen: Ratio
+    """With the tracking error of the returns that came."""
 
 
 class Weeks(Struct, frozen=True):
-    """By week: turnover, tracking variance as it was seen, and by the covariance of the whole record."""
+    """By week: turnover, and tracking variance by the covariance of the whole record and by the returns that came."""
 
     turnover: Array
+    risk: Array
     seen: Array
-    modelled: Array
 
 
 def recorded(path: Path) -> Recorded:
@@ -85,9 +92,7 @@ def product(told: Recorded, leverage: float, risk_aversion: float) -> Weeks:
     """The engine on recorded prices."""
     target = [share * leverage for share in SHARES]
     prices = told.prices.tolist()
-    trial = Trial(
-        target, target, prices[0], costs=COSTS, risk_aversion=risk_aversion, covariance=None, symbols=SYMBOLS
-    )
+    trial = Trial(target, target, prices[0], costs=COSTS, risk_aversion=risk_aversion, covariance=None, symbols=SYMBOLS)
     weights, traded, before = [target], [0.0], told.at[0]
     for at, row in zip(told.at[1:], prices[1:], strict=True):
         step = trial.look(row, (at - before) * 1_000_000)
@@ -118,51 +123,53 @@ def weekly(told: Recorded, x: Array, traded: Array) -> Weeks:
     """Sums of each whole week but the first; ``x`` is the drift after each row's trades."""
     returns = told.prices[1:] / told.prices[:-1] - 1
     seen = (x[:-1] * returns).sum(axis=1) ** 2
-    modelled = ((x[:-1] @ (returns.T @ returns / len(returns))) * x[:-1]).sum(axis=1)
+    risk = ((x[:-1] @ (returns.T @ returns / len(returns))) * x[:-1]).sum(axis=1)
     week = (np.array(told.at[1:]) - told.at[0]) // WEEK_MS
     whole = np.arange(1, week[-1])
-    sums = [np.bincount(week, values)[whole] for values in (traded[1:], seen, modelled)]
-    return Weeks(turnover=sums[0], seen=sums[1], modelled=sums[2])
+    sums = [np.bincount(week, values)[whole].astype(float) for values in (traded[1:], risk, seen)]
+    return Weeks(turnover=sums[0], risk=sums[1], seen=sums[2])
 
 
 def contest(told: Recorded, leverage: float, run: Callable[[Sequence[float]], list[Weeks]]) -> Past:
     """The product against the rule at one leverage; ``run`` carries out `product` at several risk aversions."""
     rule = threshold(told, leverage)
     (first,) = run([FIRST])
-    near = FIRST * (first.seen.sum() / rule.seen.sum()) ** 1.5  # the error goes with the inverse cube root
+    near = FIRST * (first.risk.sum() / rule.risk.sum()) ** 1.5  # the error goes with the inverse cube root
     tried = [near * part for part in AROUND]
     ours = run(tried)
-    rng = np.random.default_rng(SEED)
-    count = len(rule.turnover)
-    draws = rng.integers(0, count, (DRAWS, count))
-    every = np.arange(count)[None]
-    (ratio,), (modelled,) = at_equal_error(rule, ours, every), at_equal_error(rule, ours, every, seen=False)
-    with np.errstate(all="ignore"):  # at 1x, some draws hold no trade at all
-        low, high = np.nanquantile(at_equal_error(rule, ours, draws), (0.025, 0.975))
-    years = count * WEEK_MS / YEAR_MS
-    errors = [np.log(weeks.seen.sum()) for weeks in ours]
-    part = (np.log(rule.seen.sum()) - errors[0]) / (errors[1] - errors[0])
+    ratio, seen = ratio_of(rule, ours), ratio_of(rule, ours, seen=True)
+    years = len(rule.turnover) * WEEK_MS / YEAR_MS
+    errors = [np.log(weeks.risk.sum()) for weeks in ours]
+    part = (np.log(rule.risk.sum()) - errors[0]) / (errors[1] - errors[0])
     turnover = float(rule.turnover.sum()) / years
     return Past(
         leverage=leverage,
         years=years,
         risk_aversion=float(tried[0] * (tried[1] / tried[0]) ** part),
-        tracking_error=float(np.sqrt(rule.seen.sum() / years)),
-        turnover=float(ratio) * turnover,
+        tracking_error=float(np.sqrt(rule.risk.sum() / years)),
+        turnover=ratio.value * turnover,
         turnover_rule=turnover,
-        ratio=float(ratio),
-        low=float(low),
-        high=float(high),
-        ratio_modelled=float(modelled),
+        ratio=ratio,
+        ratio_seen=seen,
     )
 
 
-def at_equal_error(rule: Weeks, ours: Sequence[Weeks], draws: Array, *, seen: bool = True) -> Array:
+def ratio_of(rule: Weeks, ours: Sequence[Weeks], *, seen: bool = False) -> Ratio:
+    """The ratio, and its interval by drawing weeks anew."""
+    count = len(rule.turnover)
+    draws = np.random.default_rng(SEED).integers(0, count, (DRAWS, count))
+    (value,) = at_equal_error(rule, ours, np.arange(count)[None], seen=seen)
+    with np.errstate(all="ignore"):  # at 1x, some draws hold no trade at all
+        low, high = np.nanquantile(at_equal_error(rule, ours, draws, seen=seen), (0.025, 0.975))
+    return Ratio(float(value), float(low), float(high))
+
+
+def at_equal_error(rule: Weeks, ours: Sequence[Weeks], draws: NDArray[np.int64], *, seen: bool = False) -> Array:
     """Turnover over the rule's, on the straight line in logarithms through both runs, for each row of weeks drawn."""
 
     def sums(weeks: Weeks) -> tuple[Array, Array]:
-        risk = weeks.seen if seen else weeks.modelled
+        risk = weeks.seen if seen else weeks.risk
         return np.log(risk[draws].sum(axis=1)), np.log(weeks.turnover[draws].sum(axis=1))
 
     (aim, base), (risk, turnover), (risk_2, turnover_2) = sums(rule), sums(ours[0]), sums(ours[1])
-    return np.exp(turnover + (turnover_2 - turnover) * (aim - risk) / (risk_2 - risk) - base)
+    return np.asarray(np.exp(turnover + (turnover_2 - turnover) * (aim - risk) / (risk_2 - risk) - base))

@@ -108,7 +108,7 @@ class Grid:
             after += self._stencil[a, b] * padded[a : a + size, b : b + size]
         for axis in (0, 1):
             after = traded(after, self._costs[axis] * self._steps[axis], axis)
-        return after
+        return np.asarray(after)
 
 
 NODES = (-(3**0.5), 0.0, 3**0.5)

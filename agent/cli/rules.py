@@ -130,7 +130,7 @@ class CostAware:
     def trade(self, x: Array, step: int) -> Array | None:
         """As in `Rule`."""
         flat = x.reshape(len(x), -1)
-        (left,) = (np.abs(self.penalty @ flat) >= self._trigger).any(axis=0).nonzero()
+        left = np.flatnonzero((np.abs(self.penalty @ flat) >= self._trigger).any(axis=0))
         if not len(left):
             return None
         here = flat[:, left]

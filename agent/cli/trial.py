@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Sequence
 from decimal import Decimal
 
-import numpy as np
 from msgspec import Struct
 
 from agent.core.covariance import Covariance, Matrix
@@ -45,7 +44,7 @@ class Feed:
     name = "trial"
     buckets: tuple[Bucket, ...] = ()
     answers = frozenset({What.INSTRUMENTS})
-    sockets = ("market",)
+    sockets: tuple[str, ...] = ("market",)
     wake_at: int | None = None
 
     def __init__(self, symbols: Sequence[str], half_spreads: Sequence[float]) -> None:
