@@ -281,7 +281,7 @@ def engine_on(case: Case, start: Array, told: Sequence[tuple[Array, Array]], par
         at.tolist(),
         costs=case.costs,
         risk_aversion=case.risk_aversion,
-        covariance=case.covariance,
+        covariance=covariance,
     )
     after_ns = round(case.step_years * YEAR_NS)
     paid, drifts = 0.0, [start - target]

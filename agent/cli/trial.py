@@ -14,10 +14,11 @@ from decimal import Decimal
 from msgspec import Struct
 
 from agent.core.covariance import Covariance, Matrix
+from agent.core.decisions import Policy
 from agent.core.desk import Desk, Frame, Opened
 from agent.core.drift import Bands
 from agent.core.economy import Economy
-from agent.core.engine import Engine, Policy
+from agent.core.engine import Engine
 from agent.core.events import Fact, Filled, Listed, Mark, Quote, Up
 from agent.core.instruments import Instrument
 from agent.core.orders import S

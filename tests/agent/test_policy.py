@@ -117,7 +117,12 @@ def test_the_optimum_is_the_one_that_the_contest_divides_by(name: str) -> None:
 
 def test_paper_charges_what_the_case_says() -> None:
     trial = Trial(
-        PAIR.target, (2.4, 1.2), (100.0, 100.0), costs=PAIR.costs, risk_aversion=3.0, covariance=PAIR.covariance
+        PAIR.target,
+        (2.4, 1.2),
+        (100.0, 100.0),
+        costs=PAIR.costs,
+        risk_aversion=3.0,
+        covariance=np.array(PAIR.covariance),
     )
     charged = trial.account
     assert charged.traded > 0.1 * EQUITY
