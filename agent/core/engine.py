@@ -417,11 +417,20 @@ class Engine:
             return f"the venue to list {', '.join(unlisted)}"
         if missing:
             return "answers of the venue"
+        if mixed := self.mixed():
+            return mixed
         down = [stream for stream in self.streams if stream not in self.book.streams]
         if down:
             return f"stream {', '.join(down)}"
         silent = [row.symbol for row in self.book.rows if row.mark is None]
         return f"a price of {', '.join(silent)}" if silent else None
+
+    def mixed(self) -> str | None:
+        """What a person must change where instruments are settled in several assets and the account counts one."""
+        settled = list(dict.fromkeys(row.instrument.settle for row in self.book.rows if row.instrument is not None))
+        if len(settled) < 2 or self.book.mode is None or self.book.mode.multi_asset:
+            return None
+        return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
 
     def unlisted(self) -> list[str]:
         """Symbols that the venue, having been asked, does not have."""

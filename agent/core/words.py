@@ -78,6 +78,8 @@ def targets(new: Targets) -> str:
         leverage = new.leverage if strategy.leverage is None else strategy.leverage
         own = ", ".join(f"{symbol} {share:+.1%}" for symbol, share in strategy.weights.items())
         shares.append(f"{name} {strategy.capital:.1%} of capital at {leverage:g}x{f' ({own})' if own else ''}")
+    if new.basis == "margin":
+        return f"{', '.join(shares)} of margin; {new.utilisation or 0.0:.1%} of equity is used"
     return f"{', '.join(shares)}{'' if new.strategies else f'; leverage {new.leverage:g}x'}"
 
 

@@ -107,11 +107,13 @@ weights = {{ BTCUSDT = 0.6, ETHUSDT = -0.4 }}
 [paper]
 equity = 50_000
 positions = {{ BTCUSDT = 0.1 }}
+[feed]
+listen = "{server.rest_url.removeprefix("http://")}"
 """
         path = write(tmp_path, text)
         shown = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
         counted = await asyncio.to_thread(trimtab, "plan", str(path), "--json", state=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, f"{shown.stderr}: an agent that runs has the port, and plan needs none"
     assert "buy" in shown.stdout
     assert "sell" in shown.stdout
     planned = json.loads(counted.stdout)

@@ -18,6 +18,7 @@ from adapters.binance import Binance
 from adapters.simulator import Exchange, Server, StillMarket, serve
 from agent.config import Feed, Portfolio
 from agent.core.decisions import Memory
+from agent.core.orders import S
 from agent.core.targets import Strategy
 from agent.core.triggers import Triggers
 from agent.core.venue import Dialect
@@ -164,6 +165,20 @@ async def test_the_time_of_a_schedule_is_remembered_for_the_same_schedule_alone(
             assert agent.engine.reasons.schedule_at is None
 
 
+async def test_what_is_known_is_on_disk_once_a_minute_and_at_a_clean_stop(tmp_path: Path) -> None:
+    early, late = 2**61, 2**62
+    async with exchange() as server:
+        async with running(fed(server), server, tmp_path) as agent:
+            await until(lambda: at_rest(agent) and agent._remember_at > 0)
+            agent.engine.reasons.schedule_at = early
+            assert agent._remember_at > agent.clock.now() + 30 * S, "not before the minute is over"
+            assert remembered(tmp_path).schedule_at != early
+            agent._remember_at = 0
+            await until(lambda: remembered(tmp_path).schedule_at == early)
+            agent.engine.reasons.schedule_at = late
+        assert remembered(tmp_path).schedule_at == late
+
+
 async def test_a_memory_that_can_t_be_read_is_left_out_and_the_run_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,11 +206,9 @@ async def test_paper_keeps_what_it_learned_and_forgets_positions(tmp_path: Path)
         base = portfolio(server, "paper")
         chosen = replace(base, targets=replace(base.targets, strategies=strategies))
         async with running(chosen, server, tmp_path) as agent:
-            await until(
-                lambda: (
-                    at_rest(agent) and agent.engine.mandate.sleeves is not None and agent.engine.mandate.sleeves.settled
-                )
-            )
+            sleeves = agent.engine.mandate.sleeves
+            assert sleeves is not None
+            await until(lambda: at_rest(agent) and sleeves.settled)
         before = remembered(tmp_path, "paper")
         assert before.sleeves is not None
         assert any(sleeve.lots != [0, 0] for sleeve in before.sleeves.ledger.strategies.values())
