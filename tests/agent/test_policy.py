@@ -200,10 +200,16 @@ def test_recorded_prices_are_judged_at_one_tracking_error(tmp_path: Path) -> Non
     assert len(told.at) == 4500
     found = history.contest(told, 3.0, lambda gs: [history.product(told, 3.0, g) for g in gs])
     for ratio in (found.ratio, found.ratio_seen):
-        assert ratio.low <= ratio.value <= ratio.high
+        assert ratio.within is None or ratio.within[0] <= ratio.value <= ratio.within[1]
     assert found.turnover == pytest.approx(found.ratio.value * found.turnover_rule)
     assert found.turnover_rule > 0
     assert found.years == pytest.approx(7 / 365)
+
+
+def test_where_some_weeks_hold_no_trade_no_interval_is_claimed() -> None:
+    steady = history.Weeks(turnover=np.ones(4), risk=np.ones(4), seen=np.ones(4))
+    rare = history.Weeks(turnover=np.array([1.0, 0.0, 0.0, 0.0]), risk=2 * np.ones(4), seen=2 * np.ones(4))
+    assert history.ratio_of(rare, [steady, history.Weeks(steady.turnover, 4 * np.ones(4), steady.seen)]).within is None
 
 
 def test_at_equal_error_is_between_two_runs_on_a_line_in_logarithms() -> None:
