@@ -147,6 +147,17 @@ def test_the_case_is_judged_for_every_rule() -> None:
     assert result.proved.value == pytest.approx(policy.CASES[result.case].optimum, rel=0.003)
 
 
+def test_the_last_full_run_on_record_is_whole_and_within_the_bar() -> None:
+    report = msgspec.json.decode((Path(__file__).parents[1] / "policy.json").read_bytes(), type=policy.Report)
+    assert [result.case for result in report.results] == list(policy.CASES)
+    ratios = [result.ratios[policy.OURS] for result in report.results]
+    assert max(ratio.error for ratio in ratios) < 0.003
+    assert max(ratio.value for ratio in ratios) <= 1.05
+    assert np.mean([ratio.value for ratio in ratios]) <= 1.03
+    assert report.recorded is not None
+    assert report.recorded[0].ratio.value <= 0.75
+
+
 def test_the_command_ends_with_one_line_of_ratios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = policy.Report(
         at="",
