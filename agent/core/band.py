@@ -10,6 +10,10 @@ and trades only back to that edge (the cube-root law of Davis-Norman, Shreve-Son
 by this with its marginal risk y = Qx, whose variance a year is (QDQ)_ii; D = G Q G' with G = diag(w) - w w' is how
 weights drift when nobody trades. The level of volatility cancels: only ratios, costs and g count. At the edge a trade
 earns just its cost within the time c / (g k), which makes "the benefit exceeds the cost" and the band one rule.
+
+Drift has a trend m of its own as well: a leveraged book grows heavier when prices only swing, for equity loses more on
+the way down than it gains on the way back. With a trend the same optimum lies between edges that are both moved by
+-m c / (g k): drift is judged not where it is but where it will have come by the time that a trade has paid.
 """
 
 from __future__ import annotations
@@ -48,10 +52,13 @@ class Band(Struct, frozen=True):
     costs: list[float]
     """c: one-way cost of a trade as a fraction of its value."""
     risk_aversion: float
+    ahead: Sequence[float] = ()
+    """What the trend will add to each drift by the time that its trade has paid; empty: nothing."""
 
     def reaches(self, x: Sequence[float]) -> list[float]:
         """The marginal risk of each drift as a part of its band: a trade begins at `TRIGGER`."""
-        return [dot(row, x) / width for row, width in zip(self.penalty, self.widths, strict=True)]
+        seen = self._ahead(x)
+        return [dot(row, seen) / width for row, width in zip(self.penalty, self.widths, strict=True)]
 
     def alone(self, index: int) -> float:
         """Half width in weight of one instrument's band while all others stand on their targets."""
@@ -64,7 +71,8 @@ class Band(Struct, frozen=True):
         the answer is a soft threshold, cut to the box. A box below 0 marks an instrument that is not traded.
         """
         trade = [0.0] * len(x)
-        slopes = [dot(row, x) for row in self.penalty]
+        seen = self._ahead(x)
+        slopes = [dot(row, seen) for row in self.penalty]
         for _ in range(SWEEPS):
             largest = 0.0
             for i, row in enumerate(self.penalty):
@@ -96,8 +104,12 @@ class Band(Struct, frozen=True):
 
         ``x`` is the drift from the user's own targets before it; ``funding`` what a long pays a year.
         """
-        after = [a + b for a, b in zip(x, trade, strict=True)]
-        return (self.risk_aversion / 2 * (self._risk(x) - self._risk(after)) - dot(funding, trade)) * years
+        seen = self._ahead(x)
+        after = [a + b for a, b in zip(seen, trade, strict=True)]
+        return (self.risk_aversion / 2 * (self._risk(seen) - self._risk(after)) - dot(funding, trade)) * years
+
+    def _ahead(self, x: Sequence[float]) -> Sequence[float]:
+        return [a + b for a, b in zip(x, self.ahead, strict=True)] if self.ahead else x
 
     def _risk(self, x: Sequence[float]) -> float:
         return dot(x, [dot(row, x) for row in self.penalty])
@@ -118,10 +130,30 @@ def noises(penalty: Matrix, weights: Sequence[float]) -> list[float]:
     return found
 
 
-def band_of(penalty: Matrix, noise: Sequence[float], costs: Sequence[float], risk_aversion: float) -> Band:
-    """The band for these one-way costs. It is never so narrow that a trade would need longer than `LONGEST_YEARS`."""
+def trends(covariance: Matrix, weights: Sequence[float]) -> list[float]:
+    """How much each weight grows a year on average while nobody trades and no price has a trend: w_i (w'Sw - (Sw)_i).
+
+    The second order of w_i (1 + r_i) / (1 + w'r).
+    """
+    pulls = [dot(row, weights) for row in covariance]
+    whole = dot(pulls, weights)
+    return [w * (whole - pull) for w, pull in zip(weights, pulls, strict=True)]
+
+
+def band_of(
+    penalty: Matrix,
+    noise: Sequence[float],
+    costs: Sequence[float],
+    risk_aversion: float,
+    trend: Sequence[float] = (),
+) -> Band:
+    """The band for these one-way costs. It is never so narrow that a trade would need longer than `LONGEST_YEARS`.
+
+    ``trend`` is what drift adds to itself a year, where that is to count (see `trends`).
+    """
     widths = [
         max(cbrt(1.5 * c * v / risk_aversion), c / (risk_aversion * LONGEST_YEARS))
         for c, v in zip(costs, noise, strict=True)
     ]
-    return Band(penalty=penalty, widths=widths, costs=list(costs), risk_aversion=risk_aversion)
+    ahead = [m * c / (risk_aversion * k) for m, c, k in zip(trend, costs, widths, strict=True)] if trend else ()
+    return Band(penalty=penalty, widths=widths, costs=list(costs), risk_aversion=risk_aversion, ahead=ahead)

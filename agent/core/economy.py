@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from agent.core.band import TRIGGER, Band, band_of, noises, penalty_of
+from agent.core.band import TRIGGER, Band, band_of, noises, penalty_of, trends
 from agent.core.book import Book, Row
 from agent.core.costs import Costs, rate_of
 from agent.core.covariance import Covariance, Matrix, prior_of
@@ -69,6 +70,7 @@ class Economist:
         self._look_at = 0
         self._penalty: Matrix = []
         self._noise: list[float] = []
+        self._trend: list[float] = []
         self._basis: tuple[int, bool, float] = (0, False, 0.0)
         self._trade: tuple[object, list[float]] | None = None
 
@@ -124,11 +126,13 @@ class Economist:
         if not self._noise or basis != self._basis:
             self._basis = basis
             self._penalty = penalty_of(covariance.matrix, self.economy.correlation_trust)
-            self._noise = noises(
-                self._penalty,
-                [w if t is None else t for w, t in zip(drift.weights, drift.targets, strict=True)],
-            )
-        return band_of(self._penalty, self._noise, costs, self.economy.risk_aversion)
+            weights = [w if t is None else t for w, t in zip(drift.weights, drift.targets, strict=True)]
+            self._noise = noises(self._penalty, weights)
+            self._trend = [
+                0.0 if target is None else trend
+                for trend, target in zip(trends(covariance.matrix, weights), drift.targets, strict=True)
+            ]
+        return band_of(self._penalty, self._noise, costs, self.economy.risk_aversion, self._trend)
 
     def trades(self, book: Book, drift: Drift, *, breach: bool) -> list[float] | None:
         """The best change of each weight; None where the plain bands decide.
@@ -146,7 +150,8 @@ class Economist:
                 for target, band in zip(drift.targets, drift.bands, strict=True)
             ]
             idle = not breach and not self.covariance.warm
-            self._trade = (key, [0.0] * len(boxes) if idle else worthwhile(self.band, away(drift), boxes))
+            band = band_for(self.band, breach=breach)
+            self._trade = (key, [0.0] * len(boxes) if idle else worthwhile(band, away(drift), boxes))
         return self._trade[1]
 
     def verdict(self, book: Book, drift: Drift, todo: Plan, *, breach: bool) -> Verdict | None:
@@ -166,8 +171,14 @@ class Economist:
         if self.bands.destination == "optimal" and not breach:
             years = self.band.horizon(trade)
         funding = [unusual_funding(row, self.economy.payback_days) for row in book.rows]
-        benefit = self.band.benefit(away(drift), trade, funding, years) * drift.equity
+        band = band_for(self.band, breach=breach)
+        benefit = band.benefit(away(drift), trade, funding, years) * drift.equity
         return Verdict(benefit=benefit, cost=cost, days=years * 365)
+
+
+def band_for(band: Band, *, breach: bool) -> Band:
+    """Where the tolerance is left, what counts is how far, and not what may come."""
+    return replace(band, ahead=()) if breach else band
 
 
 def worthwhile(band: Band, x: list[float], boxes: list[float]) -> list[float]:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.core.band import LANDING, LONGEST_YEARS, TRIGGER, Band, band_of, noises, penalty_of
+from agent.core.band import LANDING, LONGEST_YEARS, TRIGGER, Band, band_of, noises, penalty_of, trends
 from agent.core.covariance import Matrix
 from tests.core.kit import vectors
 
@@ -51,6 +51,56 @@ def test_leverage_a_tenth_too_high_leaves_the_band_and_six_hundredths_do_not() -
     trade = band().trade(scaled(1.10), WIDE)
     assert trade == pytest.approx([-0.033136, -0.046526, -0.022798], abs=1e-6)
     assert band().horizon(trade) * 365 == pytest.approx(0.88942, abs=1e-5)
+
+
+def test_weights_of_a_leveraged_book_grow_when_prices_only_swing() -> None:
+    """One instrument, up and down by 1 % with even chances: w (1 + r) / (1 + w r), on average."""
+    w, r = 3.0, 0.01
+    mean = (w * (1 + r) / (1 + w * r) + w * (1 - r) / (1 - w * r)) / 2
+    assert trends([[r * r]], [w]) == pytest.approx([mean - w], rel=1e-3)
+    assert trends(SIGMA, [0.0, 1.0, 0.0]) == [0.0, 0.0, 0.0]
+
+
+def edges(noise: float, trend: float, risk: float, cost: float) -> tuple[float, float]:
+    """Where the best policy for one instrument trades, below and above, from its equation, by shooting.
+
+    f, what one more unit of drift costs, obeys noise f'/2 + trend f + risk x^2/2 = J; it is -cost and flat at the lower
+    edge, cost and flat at the upper one.
+    """
+
+    def shot(low: float) -> tuple[float, float]:
+        best, x, f = risk * low * low / 2 - trend * cost, -low, -cost
+        step = low / 2000
+
+        def slope(x: float, f: float) -> float:
+            return 2 / noise * (best - trend * f - risk * x * x / 2)
+
+        x, f = x + step, f + step * step / 2 * 2 / noise * risk * low
+        while (rise := slope(x, f)) > 0:
+            f += step * slope(x + step / 2, f + step / 2 * rise)
+            x += step
+        return x, f
+
+    least, most = 1e-3, 2.0
+    for _ in range(60):
+        low = (least + most) / 2
+        least, most = (low, most) if shot(low)[1] < cost else (least, low)
+    return -low, shot(low)[0]
+
+
+def test_with_a_trend_both_edges_are_moved_to_meet_it() -> None:
+    sigma, w, gamma, cost = [[0.36]], 3.0, 1.0, 0.0006
+    noise = (w * (1 - w)) ** 2 * 0.36
+    (trend,) = trends(sigma, [w])
+    low, high = edges(noise, 0.0, gamma * 0.36, cost)
+    plain = band(sigma, [w], [cost], gamma)
+    assert (-low, high) == pytest.approx((plain.alone(0),) * 2, rel=2e-3)
+    low, high = edges(noise, trend, gamma * 0.36, cost)
+    leaning = band_of(sigma, noises(sigma, [w]), [cost], gamma, [trend])
+    assert leaning.ahead[0] > 0.02
+    assert [*leaning.reaches([low]), *leaning.reaches([high])] == pytest.approx([-1, 1], abs=0.01)
+    (back,) = leaning.trade([2 * high], [9.9])
+    assert leaning.reaches([2 * high + back]) == pytest.approx([LANDING])
 
 
 def test_what_is_on_hold_is_not_traded_for_any_risk() -> None:
