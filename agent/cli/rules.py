@@ -131,7 +131,7 @@ class CostAware:
 
     def trade(self, x: Array, step: int) -> Array | None:
         """As in `Rule`."""
-        flat = x.reshape(len(x), -1) + self._ahead
+        flat: Array = x.reshape(len(x), -1) + self._ahead
         left = np.flatnonzero((np.abs(self.penalty @ flat) >= self._trigger).any(axis=0))
         if not len(left):
             return None
