@@ -26,6 +26,11 @@ def band(
     return band_of(penalty, noises(penalty, target), costs, gamma)
 
 
+def landing_at(it: Band, part: float) -> Band:
+    """Trades as with another landing: published cases have their own."""
+    return replace(it, widths=[width * part / LANDING for width in it.widths])
+
+
 def scaled(by: float) -> list[float]:
     """Drift when all weights have grown by a factor."""
     return [(by - 1) * w for w in TARGET]
@@ -48,7 +53,7 @@ def test_what_does_not_drift_by_itself_still_has_a_band() -> None:
 def test_leverage_a_tenth_too_high_leaves_the_band_and_six_hundredths_do_not() -> None:
     assert max(map(abs, band().reaches(scaled(1.10)))) == pytest.approx(1.4111, abs=1e-4)
     assert max(map(abs, band().reaches(scaled(1.06)))) < TRIGGER
-    trade = band().trade(scaled(1.10), WIDE)
+    trade = landing_at(band(), 0.86).trade(scaled(1.10), WIDE)
     assert trade == pytest.approx([-0.033136, -0.046526, -0.022798], abs=1e-6)
     assert band().horizon(trade) * 365 == pytest.approx(0.88942, abs=1e-5)
 
@@ -157,7 +162,7 @@ def test_a_trade_ends_inside_the_band_and_then_there_is_no_other(portfolio: Port
 def test_a_voluntary_trade_earns_more_than_it_costs_within_its_own_horizon(portfolio: Portfolio) -> None:
     """Landing on the band itself: what the optimum saves is more than k|u|, which is the cost over the horizon."""
     it, x = made(portfolio), portfolio[4]
-    whole = replace(it, widths=[w / LANDING for w in it.widths])
+    whole = landing_at(it, 1.0)
     trade = whole.trade(x, WIDE)
     assume(sum(map(abs, trade)) > 1e-6)
     assert it.benefit(x, trade, [0.0] * 3, it.horizon(trade)) > it.cost(trade) * (1 - 1e-9)
@@ -214,7 +219,7 @@ def test_published_trades(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", vectors("gate", "decide"))
 def test_published_decisions(case: dict[str, Any]) -> None:
     given_, knobs, expected = case["input"], case["input"]["params"], case["expected"]
-    assert (knobs["trigger"], knobs["land"], knobs["horizon_max_days"] / 365) == (TRIGGER, LANDING, LONGEST_YEARS)
+    assert knobs["horizon_max_days"] / 365 == LONGEST_YEARS
     target, weight, size = given_["target"], given_["weight"], len(given_["weight"])
     wanted = [w * scale for w, scale in zip(target, given_["funding_scale"] or [1.0] * size, strict=True)]
     it = band(given_["Sigma"], target, given_["cost"], knobs["gamma"], knobs["corr_trust"])
@@ -222,7 +227,7 @@ def test_published_decisions(case: dict[str, Any]) -> None:
     reaches = it.reaches(x)
     box = knobs["tolerance"] * sum(map(abs, target))
     breach = any(abs(a) > box for a in x)
-    voluntary = any(abs(reach) > TRIGGER for reach in reaches)
+    voluntary = any(abs(reach) > knobs["trigger"] for reach in reaches)
     decision = expected["decision"]
     assert it.widths == pytest.approx(expected["kappa"], rel=1e-9)
     assert reaches == pytest.approx(decision["marginal_over_kappa"], rel=1e-9)
@@ -230,7 +235,7 @@ def test_published_decisions(case: dict[str, Any]) -> None:
     if not (breach or voluntary):
         assert decision["reason"] == "inside band"
         return
-    trade = it.trade(x, [box * (knobs["tol_land"] if breach else 1.0)] * size)
+    trade = landing_at(it, knobs["land"]).trade(x, [box * (knobs["tol_land"] if breach else 1.0)] * size)
     if knobs["destination"] == "target":
         trade = [-a for a in x]
     years = knobs["payback_days"] / 365 if breach else it.horizon(trade)

@@ -138,7 +138,7 @@ def test_a_voluntary_correction_ends_just_inside_the_band_and_leads_to_no_other(
     done = on.carry_out(20)
     assert set(sizes(done)) == set(THIRDS)
     assert all(one.reduce for one in done)
-    assert 0.7 < on.engine.economist.reach < 0.8
+    assert 0.8 < on.engine.economist.reach < 0.9
     assert on.carry_out(200) == []
 
 
