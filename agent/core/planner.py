@@ -112,6 +112,8 @@ class Guide(Struct, frozen=True):
     """What trading costs, in the same measure: the marginal risk that is left alone."""
     least: list[float]
     """Changes of weight that are not worth an order while the drift is inside its band."""
+    ahead: list[float] | None = None
+    """What each drift will have grown by when a trade has paid; None where only the drift that there is counts."""
 
 
 def plain(drift: Drift, *, to_target: bool) -> Guide:
@@ -196,6 +198,7 @@ def programme(
     budget: float | None,
 ) -> Programme:
     """The joint problem of this moment, in weights. A hedge group of which nothing has to be traded stays as it is."""
+    ahead = guide.ahead or [0.0] * len(book.rows)
     unit, most = drift.gross_target, limits.asset_share * drift.gross_target
     lows, highs = list(drift.weights), list(drift.weights)
     for index, (row, aim) in enumerate(zip(book.rows, drift.aims, strict=True)):
@@ -217,7 +220,9 @@ def programme(
                 lows[index] = highs[index] = drift.weights[index]
     return Programme(
         penalty=guide.penalty,
-        center=[w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)],
+        center=[
+            w if aim is None else aim - more for w, aim, more in zip(drift.weights, drift.aims, ahead, strict=True)
+        ],
         held=drift.weights,
         prices=guide.prices,
         low=lows,
@@ -238,7 +243,7 @@ def increases(held: Sequence[float], most: float) -> Bound:
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
-    risk = float(guide.penalty[index] @ drift.away)
+    risk = float(guide.penalty[index] @ np.add(drift.away, guide.ahead or 0.0))
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 

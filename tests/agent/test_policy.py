@@ -81,6 +81,16 @@ def test_a_landing_is_a_least_cost() -> None:
         assert (value(other) >= value(best) - 1e-12).all()
 
 
+def test_to_judge_drift_where_its_trend_leads_costs_less() -> None:
+    case = policy.CASES["60/40 at 3x, g=1"]
+    leaning, upright = CostAware(case), CostAware(case)
+    upright._ahead = np.zeros_like(leaning._ahead)
+    told = list(prices(case, paths=1000, steps=1000, seed=8))
+    saved = simulate(case, upright, told).total[0] - simulate(case, leaning, told).total[0]
+    assert saved.mean() > 3 * saved.std() / len(saved) ** 0.5
+    assert saved.mean() > 0.003 * case.optimum
+
+
 # The optimum
 
 
