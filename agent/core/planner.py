@@ -60,7 +60,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     liquidation_distance: float = 0.11
     """Smallest move of all prices at once, each against its position, that may liquidate the account: no order goes
     below it, and below it everything is reduced at once. In the venue's lowest tiers 3x stands at 33 %, 5x at 20 %, 8x
-    at 12 % and 9x at 10.8 %, so 9x and more are refused."""
+    at 12 %; increases keep 1.2 times as far away, so more than 7.5x is refused."""
     order_notional: float | None = None
     """Largest value of one order in the quote currency; larger legs are sent in slices."""
     turnover_per_day: float = 10.0
@@ -119,7 +119,7 @@ class Guide(Struct, frozen=True):
 def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
-    least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
+    least = [WORTH * band * unit for band in drift.bands]
     return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
@@ -149,7 +149,8 @@ def destination(
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     hedge = book.mode is not None and book.mode.hedge
-    grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
+    ends = drift.aims if fixed is None else [fixed.get(index, aim) for index, aim in enumerate(drift.aims)]
+    grids = [grid_of(row, drift, index, guide, ends[index], hedge=hedge) for index, row in enumerate(book.rows)]
     goals, lots = answer(problem, grids)
     return Destination(goals=goals, lots=lots)
 
@@ -247,16 +248,17 @@ def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 
-def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) -> Grid:
+def grid_of(row: Row, drift: Drift, index: int, guide: Guide, end: float | None, *, hedge: bool) -> Grid:
     """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
 
-    In hedge mode a reduction is not exempt from the smallest value.
+    What is to end at nothing is closed to the last lot. In hedge mode a reduction is not exempt from the smallest
+    value.
     """
-    if row.instrument is None or row.mark is None or drift.aims[index] is None:
+    if row.instrument is None or row.mark is None or drift.aims[index] is None or end is None:
         return Grid(lot=1.0, held=0, smallest=1, smallest_less=1)
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
-    worth = ceil(guide.least[index] / lot - 1e-9) if inside else 1
+    worth = max(1, ceil(guide.least[index] / lot - 1e-9)) if inside and end else 1
     smallest = smallest_lots(row.instrument, price)
     least = smallest if hedge else row.instrument.min_lots
     return Grid(lot=lot, held=row.lots, smallest=max(smallest, worth), smallest_less=max(least, worth))
