@@ -252,10 +252,11 @@ def grid_of(row: Row, drift: Drift, index: int, guide: Guide, end: float | None,
     """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
 
     What is to end at nothing is closed to the last lot. In hedge mode a reduction is not exempt from the smallest
-    value.
+    value. What has no grid, or no price, is one lot that is never traded but counts.
     """
-    if row.instrument is None or row.mark is None or drift.aims[index] is None or end is None:
-        return Grid(lot=1.0, held=0, smallest=1, smallest_less=1)
+    if row.instrument is None or row.mark is None:
+        weight = drift.weights[index]
+        return Grid(lot=abs(weight) or 1.0, held=(weight > 0) - (weight < 0))
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
     worth = max(1, ceil(guide.least[index] / lot - 1e-9)) if inside and end else 1
