@@ -289,10 +289,12 @@ def why_not(row: Row, drift: Drift, index: int, wanted: int, fits: int) -> str:
     assert row.instrument is not None, "without a grid nothing is planned"
     assert row.mark is not None, "without a price nothing is planned"
     price, outside = row.mark.price, f"drift {drift.drifts[index]:+.1%} is outside the band"
-    if abs(fits) < abs(wanted):
+    smallest = smallest_lots(row.instrument, price)
+    full = drift.drifts[index] * row.lots <= 0 and abs(row.lots) + smallest > most_lots(row)  # and more is wanted
+    if full or abs(fits) < abs(wanted):
         return beyond_tier(row, drift, index)
     gap = abs(drift.drifts[index]) * (drift.gross_target or 1.0) * drift.equity
-    if gap < row.instrument.notional(smallest_lots(row.instrument, price), price):
+    if gap < row.instrument.notional(smallest, price):
         return unreachable(row.instrument, price, drift, index)
     if wanted:
         return f"{outside}, but the largest order is too small"
