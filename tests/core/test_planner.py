@@ -378,6 +378,13 @@ def test_a_limit_that_stops_one_leg_of_a_hedge_group_stops_the_others() -> None:
     assert todo.goals == pytest.approx([0.5, -0.3, 0.4], abs=1e-6)
 
 
+def test_two_legs_do_not_outweigh_the_share_of_the_third() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.3, "ETHUSDT": -0.4, "SOLUSDT": 0.3}, leverage=2.0)
+    book = book_of({"BTCUSDT": 0.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    todo = planned(book, targets, limits=Limits(asset_share=0.3), groups=[(0, 1, 2)], to_target=True)
+    assert todo.goals == pytest.approx([0.45, -0.6, 0.45], abs=1e-6)
+
+
 def test_a_hedge_group_with_a_leg_on_hold_is_not_traded() -> None:
     targets = Targets(weights={"BTCUSDT": 0.6, "ETHUSDT": "hold", "SOLUSDT": 0.4}, leverage=1.0)
     book = book_of({"BTCUSDT": 0.15, "ETHUSDT": -2.1, "SOLUSDT": 20.0})
@@ -640,6 +647,7 @@ def test_a_reduction_may_be_smaller_than_the_smallest_value_but_not_than_the_sma
     contract = instrument(min_lots=2)
     assert smallest_lots(contract, 60_000.0) == 2
     assert smallest_lots(contract, 30_000.0) == 4
+    assert smallest_lots(contract, 120_000.0) == 2, "one lot would be worth enough"
     assert too_small(contract, 3, 30_000.0, exempt=False)
     assert not too_small(contract, 4, 30_000.0, exempt=False)
     assert not too_small(contract, -3, 30_000.0, exempt=True)
@@ -724,6 +732,12 @@ def test_in_hedge_mode_a_reduction_is_not_exempt_from_the_smallest_value() -> No
         todo = planned(book_of(held, equity=1_000.0, hedge=True), targets, bands=Bands(0.005), to_target=True)
         assert lots(todo) == ({} if hedge is None else {1: hedge})
         assert [skip.instrument for skip in todo.skips] == ([1] if hedge is None else [])
+
+
+def test_in_hedge_mode_a_rest_of_the_opposite_row_that_is_too_small_to_close_is_said() -> None:
+    todo = planned(hedged(100, -1), Targets(weights={"BTCUSDT": 1.0}, leverage=1.0), to_target=True)
+    assert todo.legs == ()
+    assert todo.skips == (Skip(0, "drift -40.6% is outside the band, but the largest order is too small"),)
 
 
 # Margin tiers
@@ -865,6 +879,11 @@ def test_what_is_below_its_part_already_is_not_reduced_and_what_has_grown_is() -
     assert rest.instrument == 1
     assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that bitcoin was rounded by"
     assert lots(relieved_of(book, start=(500, -14_000, 0))) == {0: bitcoin.lots, 1: ether.lots}
+
+
+def test_relief_begins_with_the_largest_reduction() -> None:
+    todo = relieved_of(book_of({"BTCUSDT": 0.2, "ETHUSDT": 20.0, "SOLUSDT": 100.0}))
+    assert [leg.instrument for leg in todo.legs] == [1, 2, 0]
 
 
 def test_relief_comes_in_slices_too() -> None:
