@@ -76,8 +76,7 @@ def test_no_rebate_makes_trading_free() -> None:
 def test_without_a_quote_there_is_no_band_and_no_verdict() -> None:
     it, book, drift = economist(MISSION, quotes=False)
     assert it.band is None
-    guide = it.guide(drift, breach=True)
-    assert guide == plain(drift, to_target=False), "plain thresholds then"
+    assert it.guide(drift, breach=True).prices == plain(drift, to_target=False).prices, "plain thresholds then"
     assert it.verdict(book, drift, planned(it, book, drift), breach=True) is None
 
 
@@ -102,7 +101,7 @@ def test_plain_thresholds_know_no_cost_aware_band_but_still_a_verdict(destinatio
     held = {"BTCUSDT": 3.25, "ETHUSDT": 20.0, "SOLUSDT": 300.0}
     bands = Bands(destination=destination)
     it, book, drift = economist(held, bands=bands)
-    assert it.guide(drift, breach=True) == plain(drift, to_target=False)
+    assert it.guide(drift, breach=True).prices == plain(drift, to_target=False).prices
     assert it.alone(0, drift) is None
     todo = planned(it, book, drift, to_target=destination == "target")
     verdict = it.verdict(book, drift, todo, breach=False)
@@ -142,7 +141,7 @@ def test_a_breach_is_led_by_the_cost_aware_band_and_the_tolerance_is_the_box() -
     it, _, drift = economist(MISSION)
     assert it.band is not None
     guide = it.guide(drift, breach=True)
-    assert guide.penalty == it.band.penalty
+    assert guide.penalty is it.band.penalty
     assert guide.prices == pytest.approx([LANDING * width for width in it.band.widths])
     assert guide.least == pytest.approx([WORTH * it.band.alone(index) for index in range(3)])
 
@@ -157,7 +156,7 @@ def test_before_it_is_warm_and_without_a_breach_nothing_is_worth_a_trade_but_wha
     it, _, drift = economist(TENTH)
     assert it.band is not None
     guide = it.guide(drift, breach=False)
-    assert guide.penalty == it.band.penalty, "a limit is kept at the least risk all the same"
+    assert guide.penalty is it.band.penalty, "a limit is kept at the least risk all the same"
     assert guide.prices == [DEAR] * 3
 
 
