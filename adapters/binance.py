@@ -48,6 +48,7 @@ from agent.core.venue import (
     Reply,
     Request,
     Say,
+    SetLeverage,
     Shut,
     Weight,
     What,
@@ -116,6 +117,7 @@ QUESTIONS: Final = {
     What.ORDERS: Route("/fapi/v1/openOrders", 40),
     What.ORDER: Route("/fapi/v1/order", 1),
     What.TRADES: Route("/fapi/v1/userTrades", 5),
+    What.VOLUMES: Route("/fapi/v1/ticker/24hr", 40, private=False),
     What.KEY: Route("/fapi/v1/listenKey", 1),
 }
 
@@ -178,7 +180,7 @@ REFUSALS: Final = {
     Reaction.BANNED: Fault.BUSY,
     Reaction.DENIED: Fault.ACCOUNT,
 }
-"""Reactions that prove that an order was not executed."""
+"""Reactions that prove that an order, or a change of a setting, was not executed."""
 
 MODE_CODES: Final = (-4060, -4061, -4062)
 """The account is not in the position mode that we believe."""
@@ -459,6 +461,8 @@ class Binance:
                 return Weight(Lane.RESCUE, (("weight_1m", 1),))
             case Arm():
                 return Weight(Lane.RESCUE, (("weight_1m", 10),))
+            case SetLeverage():
+                return Weight(Lane.CREATE, (("weight_1m", 1),))
             case Ask(what):
                 lane = Lane.RESOLVE if what in (What.ORDER, What.KEY) else Lane.REFRESH
                 return Weight(lane, ((QUESTIONS[what].bucket, QUESTIONS[what].weight),))
@@ -482,6 +486,9 @@ class Binance:
             case Arm(index, ms):
                 params = [("symbol", self.symbols[index]), ("countdownTime", str(ms))]
                 return self._signed(request, "POST", "/fapi/v1/countdownCancelAll", params, now)
+            case SetLeverage(index, leverage):
+                params = [("symbol", self.symbols[index]), ("leverage", str(leverage))]
+                return self._signed(request, "POST", "/fapi/v1/leverage", params, now)
             case _:
                 assert_never(request)
 
@@ -649,6 +656,8 @@ class Binance:
                 return self._order_answer(body, order, self.symbols[index])
             case Arm():
                 return []
+            case SetLeverage(index):
+                return self._leverage_answer(index, wire.LEVERAGE_SET.decode(body))
             case Ask() as ask:
                 return self._ask_answer(ask, call, body, now)
             case _:
@@ -660,6 +669,11 @@ class Binance:
             raise ValueError("the answer is about another order")
         self._learn(row.order_id, order)
         return wire.order_row_facts(self._grid("order", symbol), row)
+
+    def _leverage_answer(self, index: int, answer: wire.LeverageSet) -> Sequence[Fact]:
+        if answer.symbol != self.symbols[index]:
+            raise ValueError("the answer is about another symbol")
+        return [fact.Leverage(index, answer.leverage)]
 
     def _batch_answer(self, orders: Sequence[Order], body: bytes) -> Sequence[Fact]:
         """Each order's own outcome; one that the answer leaves out, or hides in garbage, is lost."""
@@ -695,6 +709,8 @@ class Binance:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.tier_facts)
             case What.LEVERAGE:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.leverage_facts)
+            case What.VOLUMES:
+                return self._each(ask.what, wire.RAWS.decode(body), wire.volume_facts)
             case What.MODE:
                 mode = wire.ACCOUNT_CONFIG.decode(body)
                 return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
@@ -857,6 +873,13 @@ def _fate(order: str, verdict: Fault | Reaction, code: str, reason: str) -> fact
     return fact.Refused(order, code, reason, fault)
 
 
+def _setting(request: SetLeverage, verdict: Fault | Reaction, told: str) -> fact.Unset | fact.Unanswered:
+    """What became of a leverage setting that the venue did not confirm."""
+    if isinstance(verdict, Fault) or verdict in REFUSALS:
+        return fact.Unset(request.instrument, request.leverage, told)
+    return fact.Unanswered(f"leverage {request.leverage} of instrument {request.instrument}", told)
+
+
 def _outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str) -> list[Fact]:
     """What is known of each thing that a failed request was about.
 
@@ -872,6 +895,8 @@ def _outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str
             return [fact.Lost(id_, "cancel: unknown order" if verdict is Reaction.GONE else f"cancel: {told}")]
         case Arm():
             return [fact.Unanswered("arm", told)]
+        case SetLeverage():
+            return [_setting(request, verdict, told)]
         case Ask(what):
             return [fact.Unanswered(what, told)]
         case _:

@@ -240,6 +240,13 @@ class PositionUpdate(Struct, frozen=True):
     amount: str = field(name="pa")
     entry: str = field(name="ep")
     side: Row = field(name="ps")
+    margin: str = field(name="mt", default="cross")
+    wallet: str = field(name="iw", default="0")
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it has a wallet of its own."""
+        return self.margin.lower() == "isolated"
 
 
 class AccountUpdate(Struct, frozen=True):
@@ -370,6 +377,12 @@ class Premium(Struct, frozen=True, rename="camel"):
     time: Ms
 
 
+class Ticker(Struct, frozen=True, rename="camel"):
+    """The statistics of the last 24 hours."""
+
+    quote_volume: str
+
+
 class FundingInfo(Struct, frozen=True, rename="camel"):
     """The funding interval."""
 
@@ -407,6 +420,13 @@ class SymbolConfig(Struct, frozen=True):
     leverage: Annotated[int, Meta(ge=1, le=1000)]
 
 
+class LeverageSet(Struct, frozen=True):
+    """A leverage setting that was changed."""
+
+    symbol: str
+    leverage: Annotated[int, Meta(ge=1, le=1000)]
+
+
 class AccountConfig(Struct, frozen=True, rename="camel"):
     """The account's settings."""
 
@@ -441,6 +461,13 @@ class PositionRow(Struct, frozen=True):
     amount: str = field(name="positionAmt")
     entry: str = field(name="entryPrice")
     at: Ms = field(name="updateTime")
+    wallet: str = field(name="isolatedWallet", default="0")
+    worth: str = field(name="isolatedMargin", default="0")
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it has a wallet of its own: the venue does not say it here, but such a wallet is worth something."""
+        return bool(number(self.wallet) or number(self.worth))
 
 
 class OrderRow(Struct, frozen=True, rename="camel"):
@@ -493,9 +520,11 @@ EXCHANGE_INFO = Decoder(ExchangeInfo)
 CONTRACT = Decoder(Contract)
 PREMIUM = Decoder(Premium)
 FUNDING_INFO = Decoder(FundingInfo)
+TICKER = Decoder(Ticker)
 BRACKETS = Decoder(Brackets)
 COMMISSION = Decoder(Commission)
 SYMBOL_CONFIG = Decoder(SymbolConfig)
+LEVERAGE_SET = Decoder(LeverageSet)
 ACCOUNT_CONFIG = Decoder(AccountConfig)
 ACCOUNT = Decoder(Account)
 POSITIONS = Decoder(list[PositionRow])
@@ -538,6 +567,11 @@ def premium_facts(index: int, row: Raw) -> list[fact.Fact]:
     one = PREMIUM.decode(row)
     event = MarkPrice("", one.mark_price, one.index_price, one.last_funding_rate, one.next_funding_time, one.time)
     return mark_facts(index, event)
+
+
+def volume_facts(index: int, row: Raw) -> list[fact.Fact]:
+    """What was traded in the last 24 hours."""
+    return [fact.Volume(index, amount(TICKER.decode(row).quote_volume))]
 
 
 # Facts: rules and settings
@@ -618,7 +652,9 @@ def balance_facts(update: AccountUpdate, at: int) -> list[fact.Fact]:
 def position_of(instrument: Instrument, row: PositionUpdate | PositionRow, at: int) -> fact.Position:
     """What is held on one side."""
     lots = instrument.lots(exact(row.amount))
-    return fact.Position(instrument.index, SIDES[row.side], lots, positive(row.entry) if lots else None, at)
+    entry = positive(row.entry) if lots else None
+    isolated = number(row.wallet) if lots and row.isolated else None
+    return fact.Position(instrument.index, SIDES[row.side], lots, entry, at, isolated)
 
 
 def order_facts(instrument: Instrument, event: OrderUpdate) -> list[fact.Fact]:

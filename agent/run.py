@@ -24,7 +24,7 @@ from agent.config import Portfolio, render
 from agent.core.desk import Input, Step, Tick, Told
 from agent.core.engine import Decision, Memory
 from agent.core.orders import S
-from agent.core.venue import Batch, Call, Dialect, Place
+from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
 from agent.feed import Feed
 from agent.journal import Journal, JournalFailed
@@ -55,6 +55,11 @@ class Unlisted(Exception):
     def __init__(self, venue: str, symbols: list[str]) -> None:
         super().__init__(f"{venue} does not list {', '.join(symbols)}")
         self.symbols = symbols
+
+
+def _changes(decision: Decision) -> bool:
+    """Whether something in it changes the account, and must be on disk before it leaves."""
+    return any(isinstance(request, Change) for request in decision.requests)
 
 
 class Agent:
@@ -192,10 +197,10 @@ class Agent:
             record = self._encode(decision)
             if self.tape is not None:
                 self.tape.decision(record)
-            if decision.notes or decision.orders or decision.remember:
+            if decision.notes or decision.orders or decision.remember or _changes(decision):
                 self._write(decision, record)
         for act in step.acts:
-            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Place | Batch)):
+            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Change)):
                 self.transport.do(act)  # what is not on disk does not leave; cancels and questions still do
         self._set_timer(step.wake_at, now)
         for decision in step.decisions:
@@ -209,9 +214,9 @@ class Agent:
             self._watch(now, step)
 
     def _write(self, decision: Decision, record: bytes) -> None:
-        urgent = any(isinstance(request, Place) for request in decision.requests)
         with self._journaling():
             memory = self._encode(self.engine.memory()) if decision.remember else None
+            urgent = _changes(decision)
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
 
     @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """An account: wallet, positions, leverage, and the margin they need."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 from adapters.simulator.instruments import Instrument
@@ -25,7 +25,8 @@ class Position:
 
     `cost` is signed too: the sum of quantity times price of what is open. Realised results are
     rounded to eight decimals and the rounding stays in `cost`, so that wallet and positions add up
-    exactly whatever the order of trades.
+    exactly whatever the order of trades. `wallet` is the part of the account's wallet that an
+    isolated position has to itself; zero with cross margin.
     """
 
     def __init__(self, symbol: str, side: str) -> None:
@@ -34,6 +35,7 @@ class Position:
         self.quantity = ZERO
         self.cost = ZERO
         self.realised = ZERO
+        self.wallet = ZERO
         self.updated_ms = 0
 
     @property
@@ -62,7 +64,21 @@ class Position:
         self.realised += realised
         return realised
 
-    def view(self, mark: Decimal) -> PositionView:
+    def assign(self, before: Decimal, margin: Decimal, fee: Decimal) -> None:
+        """Share out the wallet of an isolated position after a fill that found `before` held.
+
+        What was closed gives its part of the wallet back to the account; what was opened takes
+        `margin` for each unit from it, and the fee is paid out of that.
+        """
+        same_side = (before > 0) == (self.quantity > 0)
+        kept = min(abs(before), abs(self.quantity)) if same_side else ZERO
+        opened = abs(self.quantity) - kept
+        if before:
+            self.wallet = (self.wallet * kept / abs(before)).quantize(CENT)
+        if opened:
+            self.wallet += (opened * margin).quantize(CENT) - fee
+
+    def view(self, mark: Decimal, *, isolated: bool) -> PositionView:
         """The position as it stands at this mark."""
         return PositionView(
             self.symbol,
@@ -71,14 +87,17 @@ class Position:
             self.entry,
             self.realised,
             self.unrealised(mark),
+            self.wallet if isolated else None,
         )
 
 
 class Account:
-    """What one API key can see and move: a cross-margin account in one asset.
+    """What one API key can see and move: an account in one asset.
 
     Start it with a `balance`, `positions` by symbol (signed quantity in the base asset, opened at
-    the mark) and a `leverage` for all symbols or for each. `hedge` keeps longs and shorts apart. A
+    the mark) and a `leverage` for all symbols or for each. Margin is cross except in the symbols
+    that are `isolated`. `hedge` keeps longs and shorts apart. `wallet` is all of the balance;
+    `cross_wallet` leaves out what isolated positions have to themselves. A
     `public_key` in PEM form, Ed25519 or RSA, replaces the secret. `rights` overrides fields of what
     the venue says about the key's permissions.
     """
@@ -91,6 +110,7 @@ class Account:
         positions: Mapping[str, Decimal | str | int | float] | None = None,
         leverage: int | Mapping[str, int] = 20,
         *,
+        isolated: Iterable[str] = (),
         hedge: bool = False,
         public_key: str | None = None,
         asset: str = "USDT",
@@ -107,6 +127,7 @@ class Account:
         self.positions: dict[tuple[str, str], Position] = {}
         self.open_orders: dict[int, Order] = {}
         self.updated_ms = 0
+        self._isolated = dict.fromkeys(isolated)
         self._leverage = {} if isinstance(leverage, int) else dict(leverage)
         self._default_leverage = leverage if isinstance(leverage, int) else 20
 
@@ -117,6 +138,21 @@ class Account:
     def set_leverage(self, symbol: str, leverage: int) -> None:
         """Change the leverage of a symbol; the checks are the exchange's."""
         self._leverage[symbol] = leverage
+
+    def is_isolated(self, symbol: str) -> bool:
+        """Whether positions in a symbol have a wallet of their own."""
+        return symbol in self._isolated
+
+    def set_isolated(self, symbol: str, isolated: bool) -> None:
+        """Change the margin type of a symbol; the checks are the exchange's."""
+        self._isolated.pop(symbol, None)
+        if isolated:
+            self._isolated[symbol] = None
+
+    @property
+    def cross_wallet(self) -> Decimal:
+        """The balance that no isolated position has to itself."""
+        return self.wallet - sum((one.wallet for one in self.positions.values()), ZERO)
 
     def position(self, symbol: str, side: str = "BOTH") -> Position:
         """The position in a symbol, made flat when there is none yet."""
@@ -130,14 +166,29 @@ class Account:
         """The positions that are not flat."""
         return [one for one in self.positions.values() if one.quantity]
 
+    def shared(self) -> list[Position]:
+        """The positions that are not flat and draw on the whole account: those of cross margin."""
+        return [one for one in self.held() if not self.is_isolated(one.symbol)]
+
     def unrealised(self, marks: Marks) -> Decimal:
         """The open result of all positions."""
         return sum((one.unrealised(marks(one.symbol)) for one in self.held()), ZERO)
 
+    def cross_unrealised(self, marks: Marks) -> Decimal:
+        """The open result of the positions of cross margin."""
+        return sum((one.unrealised(marks(one.symbol)) for one in self.shared()), ZERO)
+
     def maintenance(self, marks: Marks, listings: Listings) -> Decimal:
         """What all positions together must keep as equity."""
+        return self._maintenance(self.held(), marks, listings)
+
+    def cross_maintenance(self, marks: Marks, listings: Listings) -> Decimal:
+        """What the positions of cross margin must keep as equity."""
+        return self._maintenance(self.shared(), marks, listings)
+
+    def _maintenance(self, held: list[Position], marks: Marks, listings: Listings) -> Decimal:
         total = ZERO
-        for one in self.held():
+        for one in held:
             notional = abs(one.quantity) * marks(one.symbol)
             total += maintenance_margin(listings(one.symbol), notional)
         return total
@@ -198,7 +249,17 @@ class Account:
             orders += extra
         return positions, orders
 
+    def free(self, marks: Marks) -> Decimal:
+        """What is left of the cross wallet after all margin that it has to give; may be below zero.
+
+        An isolated position has its margin already; its open orders still need theirs.
+        """
+        free = self.cross_wallet + self.cross_unrealised(marks)
+        for symbol, side in self.symbols_in_use():
+            own, extra = self.initial_margin(symbol, side, marks(symbol))
+            free -= extra if self.is_isolated(symbol) else own + extra
+        return free
+
     def available(self, marks: Marks) -> Decimal:
         """What is free for new positions; never below zero."""
-        free = self.wallet + self.unrealised(marks) - sum(self.total_initial_margin(marks), ZERO)
-        return max(ZERO, free)
+        return max(ZERO, self.free(marks))

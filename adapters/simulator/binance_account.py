@@ -14,6 +14,7 @@ from adapters.simulator.binance_views import (
     plain,
     trade_view,
 )
+from adapters.simulator.orders import Reason, Rejected
 
 _KEY_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -65,7 +66,7 @@ def _symbol_config(call: Call) -> list[View]:
     return [
         {
             "symbol": symbol,
-            "marginType": "CROSSED",
+            "marginType": "ISOLATED" if account.is_isolated(symbol) else "CROSSED",
             "isAutoAddMargin": "false",
             "leverage": account.leverage(symbol),
             "maxNotionalValue": plain(call.listing(symbol).largest_notional(account.leverage(symbol))),
@@ -109,14 +110,29 @@ def _set_multi_assets(call: Call) -> View:
 
 
 def _set_margin_type(call: Call) -> View:
-    call.symbol()
-    match call.params.text("marginType"):
-        case "CROSSED":
-            raise WireError(-4046, "No need to change margin type.")
-        case "ISOLATED":
-            raise WireError(-1000, "Isolated margin is not simulated.")
-        case _:
-            raise not_valid("marginType")
+    symbol, kind = call.symbol(), call.params.text("marginType")
+    if kind not in ("CROSSED", "ISOLATED"):
+        raise not_valid("marginType")
+    call.exchange.set_isolated(call.account, symbol, kind == "ISOLATED")
+    return {"code": 200, "msg": "success"}
+
+
+def _move_margin(call: Call) -> View:
+    symbol, amount, kind = call.symbol(), call.params.number("amount"), call.params.integer("type")
+    side = call.params.text("positionSide", "BOTH")
+    if kind not in (1, 2):
+        raise not_valid("type")
+    if side not in (("LONG", "SHORT") if call.account.hedge else ("BOTH",)):
+        raise Rejected(Reason.POSITION_SIDE)
+    if amount <= 0:
+        raise Rejected(Reason.MARGIN_AMOUNT)
+    call.exchange.move_margin(call.account, symbol, side, amount if kind == 1 else -amount)
+    return {
+        "amount": float(amount),
+        "code": 200,
+        "msg": "Successfully modify position margin.",
+        "type": kind,
+    }
 
 
 def _set_leverage(call: Call) -> View:
@@ -314,6 +330,7 @@ ACCOUNT = {
     ("GET", "/fapi/v1/multiAssetsMargin"): _signed(_multi_assets, 30),
     ("POST", "/fapi/v1/multiAssetsMargin"): _signed(_set_multi_assets, 1),
     ("POST", "/fapi/v1/marginType"): _signed(_set_margin_type, 1),
+    ("POST", "/fapi/v1/positionMargin"): _signed(_move_margin, 1),
     ("POST", "/fapi/v1/leverage"): _signed(_set_leverage, 1),
     ("GET", "/fapi/v1/rateLimit/order"): _signed(_order_limits, 1),
     ("GET", "/fapi/v1/userTrades"): _signed(_user_trades, 5),

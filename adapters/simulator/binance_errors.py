@@ -64,7 +64,25 @@ _CODES: dict[Reason, tuple[int, str]] = {
         -2028,
         "Leverage is smaller than permitted: insufficient margin balance.",
     ),
+    Reason.LEVERAGE_ISOLATED: (
+        -4161,
+        "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+    ),
     Reason.MARGIN: (-2019, "Margin is insufficient."),
+    Reason.MARGIN_AMOUNT: (-4055, "Amount must be positive."),
+    Reason.MARGIN_CROSS_SHORT: (-4050, "Cross balance insufficient."),
+    Reason.MARGIN_ISOLATED_SHORT: (-4051, "Isolated balance insufficient."),
+    Reason.MARGIN_NO_POSITION: (-4054, "Cannot add position margin: position is 0."),
+    Reason.MARGIN_NOT_ISOLATED: (-4049, "Add margin only support for isolated position."),
+    Reason.MARGIN_TYPE_HAS_ORDERS: (
+        -4047,
+        "Margin type cannot be changed if there exists open orders.",
+    ),
+    Reason.MARGIN_TYPE_HAS_POSITION: (
+        -4048,
+        "Margin type cannot be changed if there exists position.",
+    ),
+    Reason.MARGIN_TYPE_SAME: (-4046, "No need to change margin type."),
     Reason.MIN_NOTIONAL: (
         -4164,
         "Order's notional must be no smaller than {} (unless you choose reduce only).",

@@ -1,5 +1,6 @@
 """The websocket events of Binance USDⓈ-M as plain dictionaries; numbers are exact decimal text."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from adapters.simulator.binance_views import SIDES, View, money, on_grid, plain
@@ -109,18 +110,19 @@ def trade_lite_frame(order: Order, fill: Fill, one: Instrument, now_ms: int) -> 
 def account_frame(
     asset: str,
     wallet: Decimal,
+    cross_wallet: Decimal,
     change: Decimal,
     reason: str,
     at_ms: int,
     now_ms: int,
     *,
-    position: PositionView | None = None,
+    changed: Iterable[PositionView] = (),
     taker_fee: Decimal = ZERO,
     symbol: str = "",
 ) -> View:
-    """An account event: the wallet, and the position when a trade has changed one."""
+    """An account event: the wallets, and the positions that have changed."""
     positions: list[View] = []
-    if position is not None:
+    for position in changed:
         side = (position.quantity > 0) - (position.quantity < 0)
         positions.append(
             {
@@ -129,15 +131,15 @@ def account_frame(
                 "ep": plain(position.entry.quantize(Decimal("1e-8"))),
                 "cr": plain(position.realised),
                 "up": plain(position.unrealised.quantize(Decimal("1e-8"))),
-                "mt": "cross",
-                "iw": "0",
+                "mt": "cross" if position.isolated is None else "isolated",
+                "iw": plain(position.isolated or ZERO),
                 "ps": position.side,
                 "ma": asset,
                 "bep": plain((position.entry * (1 + side * taker_fee)).quantize(Decimal("1e-8"))),
             }
         )
     body: View = {
-        "B": [{"a": asset, "wb": plain(wallet), "cw": plain(wallet), "bc": plain(change)}],
+        "B": [{"a": asset, "wb": plain(wallet), "cw": plain(cross_wallet), "bc": plain(change)}],
         "P": positions,
         "m": reason,
     }

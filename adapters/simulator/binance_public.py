@@ -11,10 +11,15 @@ from adapters.simulator.binance_views import (
     funding_info_view,
     funding_view,
     on_grid,
+    plain,
     premium_view,
     symbol_view,
 )
 from adapters.simulator.book import BUY, SELL
+
+_DAY_MS = 86_400_000
+_TRADE_SIZE = 4_000
+"""What a trade comes to in quote asset, to tell how many there were."""
 
 _DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
 
@@ -30,7 +35,7 @@ _INTERVALS_MS = {
     "6h": 21_600_000,
     "8h": 28_800_000,
     "12h": 43_200_000,
-    "1d": 86_400_000,
+    "1d": _DAY_MS,
 }
 
 
@@ -130,30 +135,34 @@ def _ticker_price(call: Call) -> Any:
 
 
 def _ticker_24hr(call: Call) -> Any:
+    """The last day's prices, with an invented turnover that fits its mean price."""
     rows = []
     for symbol in call.symbols():
         one = call.listing(symbol)
-        day = call.exchange.candles.latest(symbol, 86_400_000, 1, call.now_ms)[-1]
+        day = call.exchange.candles.over(symbol, _DAY_MS, call.now_ms)
         change = day.close - day.open
         price = [on_grid(p, one.price_decimals) for p in (day.open, day.high, day.low, day.close)]
+        mean = on_grid((day.open + day.high + day.low + day.close) / 4, one.price_decimals)
+        volume = (one.day_turnover / Decimal(mean)).quantize(one.step)
+        trades = int(one.day_turnover / _TRADE_SIZE)
         rows.append(
             {
                 "symbol": symbol,
                 "priceChange": on_grid(change, one.price_decimals),
                 "priceChangePercent": f"{change / day.open * 100:.3f}",
-                "weightedAvgPrice": price[3],
+                "weightedAvgPrice": mean,
                 "lastPrice": price[3],
                 "lastQty": on_grid(one.step, one.quantity_decimals),
                 "openPrice": price[0],
                 "highPrice": price[1],
                 "lowPrice": price[2],
-                "volume": "0",
-                "quoteVolume": "0",
-                "openTime": call.now_ms - 86_400_000,
+                "volume": on_grid(volume, one.quantity_decimals),
+                "quoteVolume": plain(volume * Decimal(mean)),
+                "openTime": call.now_ms - _DAY_MS,
                 "closeTime": call.now_ms,
-                "firstId": 0,
-                "lastId": 0,
-                "count": 0,
+                "firstId": 1,
+                "lastId": trades,
+                "count": trades,
             }
         )
     return _one_or_all(call, rows)

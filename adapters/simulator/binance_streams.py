@@ -203,10 +203,13 @@ class Streams:
                     account_frame(
                         asset,
                         event.wallet,
+                        event.cross_wallet,
                         event.change,
                         event.kind,
                         event.at_ms,
                         now_ms,
+                        changed=event.positions,
+                        taker_fee=self.exchange.fees.taker,
                         symbol=event.symbol,
                     ),
                 )
@@ -247,11 +250,12 @@ class Streams:
             account_frame(
                 asset,
                 event.wallet,
+                event.cross_wallet,
                 ZERO,
                 "ORDER",
                 event.fill.at_ms,
                 now_ms,
-                position=event.position,
+                changed=[event.position],
                 taker_fee=self.exchange.fees.taker,
             ),
         )

@@ -258,7 +258,7 @@ class AccountViews:
         unrealised = account.unrealised(self._marks)
         positions, orders = account.total_initial_margin(self._marks)
         equity = account.wallet + unrealised
-        available = max(ZERO, equity - positions - orders)
+        available = account.available(self._marks)
         return {
             "walletBalance": account.wallet,
             "unrealizedProfit": unrealised,
@@ -267,10 +267,10 @@ class AccountViews:
             "initialMargin": positions + orders,
             "positionInitialMargin": positions,
             "openOrderInitialMargin": orders,
-            "crossWalletBalance": account.wallet,
-            "crossUnPnl": unrealised,
+            "crossWalletBalance": account.cross_wallet,
+            "crossUnPnl": account.cross_unrealised(self._marks),
             "availableBalance": available,
-            "maxWithdrawAmount": max(ZERO, min(available, account.wallet)),
+            "maxWithdrawAmount": max(ZERO, min(available, account.cross_wallet)),
         }
 
     def account(self, *, every_symbol: bool) -> View:
@@ -366,9 +366,8 @@ class AccountViews:
             "maintMargin": money(self._maintenance(position, notional)),
         }
         if not every_symbol:
-            view["isolatedMargin"] = "0"
+            view["isolatedMargin"], view["isolatedWallet"] = self._isolated(position)
             view["notional"] = money(notional)
-            view["isolatedWallet"] = "0"
             view["updateTime"] = position.updated_ms
             return view
         bids, asks = self._account.order_notionals(position.symbol, position.side)
@@ -376,13 +375,20 @@ class AccountViews:
         view["positionInitialMargin"] = money(own)
         view["openOrderInitialMargin"] = money(orders)
         view["leverage"] = str(leverage)
-        view["isolated"] = False
+        view["isolated"] = self._account.is_isolated(position.symbol)
         view["entryPrice"] = self._entry(position)
         view["maxNotional"] = plain(one.largest_notional(leverage))
         view["bidNotional"] = plain(bids)
         view["askNotional"] = plain(asks)
         view["updateTime"] = position.updated_ms
         return view
+
+    def _isolated(self, position: Position) -> tuple[str, str]:
+        """What an isolated position is worth, and its wallet."""
+        if not self._account.is_isolated(position.symbol) or not position.quantity:
+            return "0", "0"
+        worth = position.wallet + position.unrealised(self._marks(position.symbol))
+        return money(worth), money(position.wallet)
 
     def _entry(self, position: Position) -> str:
         return plain(position.entry.quantize(Decimal("1e-8"))) if position.quantity else "0.0"
@@ -392,10 +398,13 @@ class AccountViews:
         return plain((position.entry * (1 + side * self._exchange.fees.taker)).quantize(Decimal("1e-8")))
 
     def _liquidation_price(self, position: Position) -> str:
-        """The mark at which this position, all others standing still, ends the account."""
+        """The mark at which this position, all others standing still, ends the account, or itself."""
         one = self._exchange.instruments[position.symbol]
-        collateral = self._account.wallet
-        for other in self._account.held():
+        if self._account.is_isolated(position.symbol):
+            price = liquidation_price(one, position.quantity, position.entry, position.wallet)
+            return "0" if price is None else money(price)
+        collateral = self._account.cross_wallet
+        for other in self._account.shared():
             if other is not position:
                 mark = self._marks(other.symbol)
                 collateral += other.unrealised(mark)
@@ -407,6 +416,7 @@ class AccountViews:
         one = self._exchange.instruments[position.symbol]
         mark, notional, own, orders = self._numbers(position)
         bids, asks = self._account.order_notionals(position.symbol, position.side)
+        isolated_margin, isolated_wallet = self._isolated(position)
         return {
             "symbol": position.symbol,
             "positionSide": position.side,
@@ -416,10 +426,10 @@ class AccountViews:
             "markPrice": money(mark),
             "unRealizedProfit": money(position.unrealised(mark)),
             "liquidationPrice": self._liquidation_price(position),
-            "isolatedMargin": "0",
+            "isolatedMargin": isolated_margin,
             "notional": money(notional),
             "marginAsset": one.quote,
-            "isolatedWallet": "0",
+            "isolatedWallet": isolated_wallet,
             "initialMargin": money(own + orders),
             "maintMargin": money(self._maintenance(position, notional)),
             "positionInitialMargin": money(own),
@@ -434,6 +444,7 @@ class AccountViews:
         one = self._exchange.instruments[position.symbol]
         mark = self._marks(position.symbol)
         leverage = self._account.leverage(position.symbol)
+        isolated_margin, isolated_wallet = self._isolated(position)
         return {
             "symbol": position.symbol,
             "positionAmt": on_grid(position.quantity, one.quantity_decimals),
@@ -444,11 +455,11 @@ class AccountViews:
             "liquidationPrice": self._liquidation_price(position),
             "leverage": str(leverage),
             "maxNotionalValue": plain(one.largest_notional(leverage)),
-            "marginType": "cross",
-            "isolatedMargin": "0.00000000",
+            "marginType": "isolated" if self._account.is_isolated(position.symbol) else "cross",
+            "isolatedMargin": isolated_margin,
             "isAutoAddMargin": "false",
             "positionSide": position.side,
             "notional": money(position.quantity * mark),
-            "isolatedWallet": "0",
+            "isolatedWallet": isolated_wallet,
             "updateTime": position.updated_ms,
         }

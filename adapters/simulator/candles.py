@@ -45,6 +45,17 @@ class Candles:
         elif price < candle.low:
             candle.low = price
 
+    def over(self, symbol: str, span_ms: int, now_ms: int) -> Candle:
+        """All minutes of the last `span_ms` in one; where nothing moved in it, the last price there was."""
+        minutes = self._minutes[symbol]
+        since_ms = now_ms - span_ms
+        within = [minute for minute in minutes if minute.open_ms + MINUTE_MS > since_ms]
+        if not within:
+            last = minutes[-1].close
+            return Candle(since_ms, last, last, last, last)
+        high, low = max(one.high for one in within), min(one.low for one in within)
+        return Candle(since_ms, within[0].open, high, low, within[-1].close)
+
     def latest(self, symbol: str, interval_ms: int, limit: int, now_ms: int) -> list[Candle]:
         """The newest candles of an interval, oldest first; the last may still be open."""
         found: dict[int, Candle] = {}

@@ -123,7 +123,5 @@ def check_margin(account: Account, one: Instrument, request: OrderRequest, book:
     if sum(after) * leverage > one.largest_notional(leverage):
         raise Rejected(Reason.POSITION_LIMIT)
     open_loss = max(ZERO, (price - mark) * request.side) * request.quantity
-    equity = account.wallet + account.unrealised(marks)
-    free = equity - sum(account.total_initial_margin(marks), ZERO)
-    if more + open_loss > free:
+    if more + open_loss > account.free(marks):
         raise Rejected(Reason.MARGIN)

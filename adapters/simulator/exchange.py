@@ -11,13 +11,14 @@ from decimal import Decimal
 
 from msgspec import Struct, structs
 
-from adapters.simulator.account import CENT, Account
+from adapters.simulator.account import CENT, Account, Position
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.book import Book
 from adapters.simulator.candles import Candles
 from adapters.simulator.clock import MarketClock
 from adapters.simulator.instruments import Instrument, instrument
 from adapters.simulator.ledger import Ledger
+from adapters.simulator.margin import maintenance_margin
 from adapters.simulator.market import Market, Move
 from adapters.simulator.matching import Fees, Matcher
 from adapters.simulator.orders import (
@@ -28,6 +29,7 @@ from adapters.simulator.orders import (
     LeverageChanged,
     Order,
     OrderRequest,
+    PositionView,
     Reason,
     Rejected,
     WalletChanged,
@@ -189,13 +191,65 @@ class Exchange:
         worst = max(sum(account.initial_margin(symbol, side, mark)) * before for side in sides)
         if worst > one.largest_notional(leverage):
             raise Rejected(Reason.LEVERAGE_POSITION)
+        isolated = account.is_isolated(symbol)
+        if leverage < before and isolated and any(account.position(symbol, side).quantity for side in sides):
+            raise Rejected(Reason.LEVERAGE_ISOLATED)
         account.set_leverage(symbol, leverage)
-        equity = account.wallet + account.unrealised(self.matcher.mark)
-        if leverage < before and sum(account.total_initial_margin(self.matcher.mark)) > equity:
+        if leverage < before and account.free(self.matcher.mark) < 0:
             account.set_leverage(symbol, before)
             raise Rejected(Reason.LEVERAGE_MARGIN)
         if leverage != before:
             self._emit(LeverageChanged(account.api_key, symbol, leverage, self.now_ms))
+
+    @exactly
+    def set_isolated(self, account: Account, symbol: str, isolated: bool) -> None:
+        """Change the margin type of a symbol, which needs it empty; raises `Rejected`."""
+        if account.is_isolated(symbol) == isolated:
+            raise Rejected(Reason.MARGIN_TYPE_SAME)
+        if any(order.symbol == symbol for order in account.open_orders.values()):
+            raise Rejected(Reason.MARGIN_TYPE_HAS_ORDERS)
+        if any(held.symbol == symbol for held in account.held()):
+            raise Rejected(Reason.MARGIN_TYPE_HAS_POSITION)
+        account.set_isolated(symbol, isolated)
+        for side in ("LONG", "SHORT") if account.hedge else ("BOTH",):
+            self._tell_wallet(account, "MARGIN_TYPE_CHANGE", account.position(symbol, side))
+
+    @exactly
+    def move_margin(self, account: Account, symbol: str, side: str, amount: Decimal) -> None:
+        """Give an isolated position more margin, or with a negative amount take some back.
+
+        It keeps its initial margin, and what it has lost on paper counts as gone.
+        """
+        held, mark = account.position(symbol, side), self.books[symbol].mark
+        if not account.is_isolated(symbol):
+            raise Rejected(Reason.MARGIN_NOT_ISOLATED)
+        if not held.quantity:
+            raise Rejected(Reason.MARGIN_NO_POSITION)
+        if amount > account.free(self.matcher.mark):
+            raise Rejected(Reason.MARGIN_CROSS_SHORT)
+        needed = account.initial_margin(symbol, side, mark)[0] - min(ZERO, held.unrealised(mark))
+        if amount < 0 and held.wallet + amount < needed:
+            raise Rejected(Reason.MARGIN_ISOLATED_SHORT)
+        held.wallet += amount
+        held.updated_ms = self.now_ms
+        self._tell_wallet(account, "MARGIN_TRANSFER", held)
+
+    def _tell_wallet(self, account: Account, kind: str, held: Position) -> None:
+        """Money moved between the wallets of an account, or could."""
+        isolated = account.is_isolated(held.symbol)
+        view = held.view(self.books[held.symbol].mark, isolated=isolated)
+        self._emit(
+            WalletChanged(
+                account.api_key,
+                kind,
+                "",
+                ZERO,
+                account.wallet,
+                account.cross_wallet,
+                self.now_ms,
+                (view,),
+            )
+        )
 
     def set_hedge(self, account: Account, hedge: bool) -> None:
         """Switch between one-way and hedge mode, which needs an empty account; may be `Rejected`."""
@@ -317,6 +371,8 @@ class Exchange:
             side = ("LONG" if quantity > 0 else "SHORT") if account.hedge else "BOTH"
             position = account.position(symbol, side)
             position.trade(quantity, book.mark.quantize(one.tick))
+            if account.is_isolated(symbol):
+                position.assign(ZERO, book.mark / account.leverage(symbol), ZERO)
             position.updated_ms = now_ms
 
     def _invent_past_funding(self, symbol: str, interval_ms: int) -> None:
@@ -407,7 +463,7 @@ class Exchange:
         later_ms = now_ms + delay_ms
         self.at(
             later_ms,
-            lambda at_ms: self._pay(account, "FUNDING_FEE", "FUNDING_FEE", symbol, change, at_ms),
+            lambda at_ms: self._pay(account, "FUNDING_FEE", "FUNDING_FEE", symbol, change, at_ms, held),
         )
 
     def _pay(
@@ -418,34 +474,73 @@ class Exchange:
         symbol: str,
         change: Decimal,
         now_ms: int,
+        held: Position | None = None,
     ) -> None:
+        """Change a wallet: that of an isolated position that is still `held`, or the account's own."""
         account.wallet += change
         account.updated_ms = now_ms
+        views: tuple[PositionView, ...] = ()
+        if held is not None and held.quantity and account.is_isolated(held.symbol):
+            held.wallet += change
+            views = (held.view(self.books[held.symbol].mark, isolated=True),)
         self.matcher.book_income(account, symbol, income, change, now_ms)
-        self._emit(WalletChanged(account.api_key, kind, symbol, change, account.wallet, now_ms))
+        self._emit(
+            WalletChanged(
+                account.api_key,
+                kind,
+                symbol,
+                change,
+                account.wallet,
+                account.cross_wallet,
+                now_ms,
+                views,
+            )
+        )
 
     def _lapse(self, account: Account, order: Order, now_ms: int) -> None:
         if order.is_open:
             self.matcher.end(account, order, "EXPIRED", now_ms, Expiry.NONE)
 
     def _liquidate(self, now_ms: int) -> None:
-        """Close positions, the one that needs most margin first, until the account is whole."""
+        """Close positions, the one that needs most margin first, until the account is whole.
+
+        An isolated position is closed for itself, when its own wallet no longer carries it.
+        """
         for account in self.accounts.values():
+            self._liquidate_isolated(account, now_ms)
             while self._is_broken(account):
                 for order in list(account.open_orders.values()):
                     self.matcher.end(account, order, "EXPIRED", now_ms, Expiry.LIQUIDATED)
                 worst = max(
-                    account.held(),
+                    account.shared(),
                     key=lambda held: abs(held.quantity) * self.books[held.symbol].mark,
                 )
-                one = self.instruments[worst.symbol]
-                name = f"autoclose-{now_ms}{self.random.randrange(10**6):06d}"
-                self.matcher.force(account, worst.symbol, worst.side, one.liquidation_fee, name, now_ms)
-            if account.wallet < 0 and not account.held():
-                self._pay(account, "INSURANCE_CLEAR", "INSURANCE_CLEAR", "", -account.wallet, now_ms)
+                self._force(account, worst, now_ms)
+            if account.cross_wallet < 0 and not account.shared():
+                self._pay(account, "INSURANCE_CLEAR", "INSURANCE_CLEAR", "", -account.cross_wallet, now_ms)
+
+    def _force(self, account: Account, held: Position, now_ms: int) -> None:
+        fee = self.instruments[held.symbol].liquidation_fee
+        name = f"autoclose-{now_ms}{self.random.randrange(10**6):06d}"
+        self.matcher.force(account, held.symbol, held.side, fee, name, now_ms)
+
+    def _liquidate_isolated(self, account: Account, now_ms: int) -> None:
+        """Close what its own wallet no longer carries; what it loses beyond that wallet is forgiven."""
+        for held in account.held():
+            one, mark = self.instruments[held.symbol], self.books[held.symbol].mark
+            margin = maintenance_margin(one, abs(held.quantity) * mark)
+            if not account.is_isolated(held.symbol) or held.wallet + held.unrealised(mark) > margin:
+                continue
+            for order in list(account.open_orders.values()):
+                if order.symbol == held.symbol:
+                    self.matcher.end(account, order, "EXPIRED", now_ms, Expiry.LIQUIDATED)
+            before = account.wallet - held.wallet
+            self._force(account, held, now_ms)
+            if account.wallet < before:
+                self._pay(account, "INSURANCE_CLEAR", "INSURANCE_CLEAR", held.symbol, before - account.wallet, now_ms)
 
     def _is_broken(self, account: Account) -> bool:
-        if not account.held():
+        if not account.shared():
             return False
-        equity = account.wallet + account.unrealised(self.matcher.mark)
-        return equity <= account.maintenance(self.matcher.mark, self.instruments.__getitem__)
+        equity = account.cross_wallet + account.cross_unrealised(self.matcher.mark)
+        return equity <= account.cross_maintenance(self.matcher.mark, self.instruments.__getitem__)

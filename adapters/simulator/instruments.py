@@ -10,6 +10,9 @@ from functools import cache
 
 from msgspec import Struct
 
+_DAY_PER_LEVEL = 30_000
+"""Turnover of a day over the notional on the best level, as it is for the largest contracts."""
+
 
 class Bracket(Struct, frozen=True):
     """One margin tier: up to `cap` of notional (quote asset) at most `leverage`.
@@ -55,6 +58,11 @@ class Instrument(Struct, frozen=True):
     volatility: float = 1.2
     loading: float = 0.75
     status: str = "TRADING"
+
+    @property
+    def day_turnover(self) -> Decimal:
+        """What everybody else trades in a day, in quote asset: in proportion to the depth of the book."""
+        return Decimal(round(self.liquidity * _DAY_PER_LEVEL))
 
     @property
     def price_decimals(self) -> int:

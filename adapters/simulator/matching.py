@@ -206,10 +206,15 @@ class Matcher:
         if forced_fee is not None:
             rate = forced_fee
         fee = (price * quantity * rate).quantize(CENT)
-        position = account.position(order.symbol, order.position_side)
+        position, mark = account.position(order.symbol, order.position_side), self.mark(order.symbol)
+        isolated, before = account.is_isolated(order.symbol), position.quantity
         realised = position.trade(order.side * quantity, price)
         position.updated_ms = account.updated_ms = now_ms
         account.wallet += realised - fee
+        if isolated:
+            position.assign(before, mark / account.leverage(order.symbol), fee)
+            if position.quantity:
+                position.wallet += min(ZERO, account.cross_wallet)  # it takes no more than there is
         order.executed += quantity
         order.quote += quantity * price
         order.updated_ms = now_ms
@@ -233,11 +238,11 @@ class Matcher:
         if realised:
             self.book_income(account, order.symbol, "REALIZED_PNL", realised, now_ms, done.id)
         self.book_income(account, order.symbol, "COMMISSION", -fee, now_ms, done.id)
-        view = position.view(self.mark(order.symbol))
+        view = position.view(mark, isolated=isolated)
         if not order.left:
             self._forget(account, order)
         forced = forced_fee is not None
-        self._emit(Filled(copy(order), done, account.wallet, view, forced))
+        self._emit(Filled(copy(order), done, account.wallet, account.cross_wallet, view, forced))
         self._knock_out(account, order.symbol, order.position_side, now_ms)
         return done
 

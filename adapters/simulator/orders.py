@@ -20,7 +20,16 @@ class Reason(Enum):
     LEVERAGE_INVALID = "leverage is not offered"
     LEVERAGE_POSITION = "position too large for this leverage"
     LEVERAGE_MARGIN = "not enough margin for the lower leverage"
+    LEVERAGE_ISOLATED = "leverage of an isolated position can't be lowered"
     MARGIN = "not enough margin"
+    MARGIN_TYPE_SAME = "margin type is so already"
+    MARGIN_TYPE_HAS_ORDERS = "margin type cannot change while orders are open"
+    MARGIN_TYPE_HAS_POSITION = "margin type cannot change while a position is open"
+    MARGIN_NOT_ISOLATED = "position has no wallet of its own"
+    MARGIN_NO_POSITION = "no position to give margin to"
+    MARGIN_AMOUNT = "amount of margin is not positive"
+    MARGIN_CROSS_SHORT = "not so much is free in the cross wallet"
+    MARGIN_ISOLATED_SHORT = "the isolated position needs its margin"
     MIN_NOTIONAL = "order too small"
     MODE_HAS_ORDERS = "position mode cannot change while orders are open"
     MODE_HAS_POSITIONS = "position mode cannot change while positions are open"
@@ -171,7 +180,10 @@ class FundingRow(Struct, frozen=True):
 
 
 class PositionView(Struct, frozen=True):
-    """A position at one moment: signed quantity, average entry, results in the margin asset."""
+    """A position at one moment: signed quantity, average entry, results in the margin asset.
+
+    `isolated` is the wallet that it has to itself, None with cross margin.
+    """
 
     symbol: str
     side: str
@@ -179,6 +191,7 @@ class PositionView(Struct, frozen=True):
     entry: Decimal
     realised: Decimal
     unrealised: Decimal
+    isolated: Decimal | None = None
 
 
 class Opened(Struct, frozen=True):
@@ -188,11 +201,12 @@ class Opened(Struct, frozen=True):
 
 
 class Filled(Struct, frozen=True):
-    """An order traded; wallet and position are those after the fill."""
+    """An order traded; wallets and position are those after the fill."""
 
     order: Order
     fill: Fill
     wallet: Decimal
+    cross_wallet: Decimal
     position: PositionView
     forced: bool = False
 
@@ -210,14 +224,19 @@ class Amended(Struct, frozen=True):
 
 
 class WalletChanged(Struct, frozen=True):
-    """Money came or went without a trade; `change` is signed, `wallet` the balance after it."""
+    """Money came, went or moved without a trade; `change` is signed, the wallets are those after it.
+
+    `positions` are the isolated ones whose wallet or margin type it has changed.
+    """
 
     account: str
     kind: str
     symbol: str
     change: Decimal
     wallet: Decimal
+    cross_wallet: Decimal
     at_ms: int
+    positions: tuple[PositionView, ...] = ()
 
 
 class LeverageChanged(Struct, frozen=True):

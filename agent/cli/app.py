@@ -37,7 +37,10 @@ from agent.cli import demo as demos
 from agent.cli import policy, screen
 from agent.cli.build import dialect_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
+from agent.core.covariance import VOLATILITY
 from agent.core.engine import Decision
+from agent.core.targets import gross, wishes_of
+from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
 from agent.core.view import Safety, View, safety
 from agent.journal import Journal, JournalError, Locked, Records
@@ -51,6 +54,10 @@ T = TypeVar("T")
 
 FAILED, BUSY, CONFIG = 1, 75, 78
 """Exit codes besides 0 for ok and 2 for wrong usage: see sysexits.h."""
+DEAR_LEVERAGE = 3.0
+"""Above it, `check` says what it costs to keep a leverage constant."""
+HALF_SPREAD = 0.0001
+"""Assumed for that."""
 READY_S = 30.0
 """How long `plan` waits for the venue's answers."""
 
@@ -178,6 +185,25 @@ def check(file: File, as_json: Json = False) -> None:
         _json(portfolio)
     else:
         sys.stdout.write(render(portfolio))
+        if (price := _upkeep(portfolio)) is not None:
+            sys.stdout.write(f"\n{price}\n")
+
+
+def _upkeep(portfolio: Portfolio) -> str | None:
+    """What it costs to keep a leverage above `DEAR_LEVERAGE`, as a comment; None below."""
+    targets = portfolio.targets
+    leverage = gross(wish for wish in wishes_of(targets) or () if wish is not None)
+    if targets.leverage_mode != "constant" or leverage <= DEAR_LEVERAGE:
+        return None
+    taker = portfolio.paper.taker if portfolio.costs.taker is None else portfolio.costs.taker
+    cost = taker + HALF_SPREAD
+    found = upkeep(leverage, VOLATILITY["BTC"], cost, portfolio.economy.risk_aversion)
+    return (
+        f"# Keeping {leverage:g}x whatever the price does means buying after rises and selling after falls: with one\n"
+        f"# instrument of {VOLATILITY['BTC']:.0%} volatility a year and costs of {1e4 * cost:.1f} basis points, about "
+        f"{found.turnover:.0f} times equity is\n"
+        f"# traded a year for {found.trading:.1%} of equity, at best. A leverage_mode of cap or off costs less."
+    )
 
 
 @app.command()

@@ -16,7 +16,8 @@ from msgspec import Struct
 from rich.table import Table
 
 from agent.core.band import TRIGGER, Band, band_of, dot, noises, penalty_of
-from agent.core.economy import Economy, best_trade
+from agent.core.economy import Economy
+from agent.core.programme import Programme, solve
 
 COVARIANCE = [[0.36, 0.3936, 0.432], [0.3936, 0.64, 0.608], [0.432, 0.608, 1.0]]
 """A year: volatilities of 60, 80 and 100 %, correlations of 0.82, 0.72 and 0.76."""
@@ -130,3 +131,18 @@ def table(found: dict[str, dict[str, float]]) -> Table:
     for name, ratios in found.items():
         rows.add_row(name, *(f"{ratio:.3f}" for ratio in ratios.values()))
     return rows
+
+
+def best_trade(band: Band, x: list[float], boxes: list[float]) -> list[float]:
+    """The change of weights that leads back just into the band."""
+    after = solve(
+        Programme(
+            penalty=band.penalty,
+            center=[0.0] * len(x),
+            held=x,
+            prices=[0.86 * w for w in band.widths],
+            low=[-b for b in boxes],
+            high=boxes,
+        )
+    )
+    return [b - a for a, b in zip(x, after, strict=True)]

@@ -22,6 +22,7 @@ from agent.core.events import (
     Positions,
     Tiers,
     Unanswered,
+    Volume,
 )
 from agent.core.limits import backoff
 from agent.core.orders import MS, S
@@ -39,6 +40,7 @@ ANSWERS: dict[What, type] = {
     What.ACCOUNT: Margin,
     What.POSITIONS: Positions,
     What.ORDERS: Orders,
+    What.VOLUMES: Volume,
 }
 """The fact that shows a question to be answered."""
 
@@ -54,8 +56,12 @@ EVERY_NS: dict[What, int] = {
     What.ACCOUNT: 15 * S,
     What.POSITIONS: 15 * S,
     What.ORDERS: 30 * S,
+    What.VOLUMES: 3600 * S,
 }
 """How often each is asked while all is well."""
+
+OPTIONAL = (What.VOLUMES,)
+"""What is good to know, and nothing waits for."""
 
 TRUTH = (What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS)
 """What must be asked anew after the private stream was away."""
@@ -144,14 +150,16 @@ class Audit:
         return [poll for (what, _), poll in self.polls.items() if not early or what in (What.INSTRUMENTS, What.TIME)]
 
     def missing(self) -> list[What]:
-        """Questions without an answer since they were required."""
-        return list(dict.fromkeys(what for (what, _), poll in self.polls.items() if not poll.answered))
+        """Questions without an answer since they were required, as far as anything waits for one."""
+        return list(dict.fromkeys(poll.ask.what for poll in self._missing()))
 
     def troubles(self) -> list[str]:
         """What is missing, with the reason where there is one."""
-        missing = [poll for poll in self.polls.values() if not poll.answered]
-        told = (f"{poll.ask.what}: {poll.trouble}" if poll.trouble else str(poll.ask.what) for poll in missing)
+        told = (f"{poll.ask.what}: {poll.trouble}" if poll.trouble else str(poll.ask.what) for poll in self._missing())
         return list(dict.fromkeys(told))
+
+    def _missing(self) -> list[Poll]:
+        return [poll for poll in self.polls.values() if not poll.answered and poll.ask.what not in OPTIONAL]
 
     def wake_at(self) -> int:
         """When `due` has something to ask next."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
+from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,7 +42,10 @@ KEEP_TRADES = 10_000
 
 
 class Holding(Struct):
-    """A position row: signed lots, the average entry, and the venue's time up to which it is known."""
+    """A position row: signed lots, the average entry, and the venue's time up to which it is known.
+
+    ``isolated`` is the wallet of its own that a position of isolated margin has; None: cross margin, or flat.
+    """
 
     lots: int = 0
     entry: float | None = None
@@ -66,13 +70,13 @@ class Row:
         self.quote: Quote | None = None
         self.quote_seen: int | None = None
         self.depth: Depth | None = None
-        self.volume: float | None = None
-        """Traded by all in 24 hours, in the quote currency."""
         self.funding: Funding | None = None
         self.interval_hours: float | None = None
         self.tiers: tuple[Tier, ...] = ()
         self.fees: Fees | None = None
         self.leverage: int | None = None
+        self.volume: float | None = None
+        """Traded in the last 24 hours, in the quote currency."""
         self.holdings: dict[Side, Holding] = {}
         self.owed = 0
         """Lots of the trades heard of less those by which the position has moved: 0 when the two agree."""
@@ -117,6 +121,8 @@ class Book:
         self.mode: Mode | None = None
         self.margin: Margin | None = None
         self.wallets: dict[str, Balance] = {}
+        self._then: float | None = None
+        """The wallet of the settlement asset in the answer that `margin` came with."""
         self.clock: Clock | None = None
         self.streams: dict[str, int] = {}
         """Streams that are up, and since when."""
@@ -134,13 +140,15 @@ class Book:
     def equity(self) -> float | None:
         """Wallet plus unrealised profit in the settlement currency; None while any part is missing.
 
-        With several collateral assets the venue's own total stands for the wallet (Binance: totalWalletBalance).
+        With several collateral assets the venue's own total stands for the wallet (Binance: totalWalletBalance), and
+        what the stream has told of the settlement asset since is added to it: a profit that was just realised is in
+        the wallet and no longer in the position. The settlement asset counts at par with the valuation currency.
         """
+        balance = self.wallets.get(self.settle) if self.settle else None
+        wallet = balance.wallet if balance else None
         if self.mode is not None and self.mode.multi_asset:
-            wallet = self.margin.wallet if self.margin else None
-        else:
-            balance = self.wallets.get(self.settle) if self.settle else None
-            wallet = balance.wallet if balance else None
+            since = wallet - self._then if wallet is not None and self._then is not None else 0.0
+            wallet = self.margin.wallet + since if self.margin else None
         if wallet is None:
             return None
         profits = [row.profit for row in self.rows]
@@ -170,8 +178,6 @@ class Book:
                 self.rows[i].depth = fact
             case Funding(instrument=i):
                 self.rows[i].funding = fact
-            case Volume(instrument=i, volume=volume):
-                self.rows[i].volume = volume
             case Position():
                 self._hold(fact, now)
             case Filled():
@@ -179,6 +185,8 @@ class Book:
             case Positions():
                 self._snapshot(fact, now)
             case Balance(asset=asset):
+                if self.margin is not None and asset == self.settle and fact.at == self.margin.asked_at:
+                    self._then = fact.wallet
                 known = self.wallets.get(asset)
                 if known is None or fact.at >= known.at:
                     self.wallets[asset] = fact
@@ -194,18 +202,12 @@ class Book:
                 for instrument in instruments:
                     self.rows[instrument.index].instrument = instrument
                     self.settle = instrument.settle
-            case Tiers(instrument=i):
-                self.rows[i].tiers = fact.tiers
-            case Fees(instrument=i):
-                self.rows[i].fees = fact
-            case Interval(instrument=i):
-                self.rows[i].interval_hours = fact.hours
-            case Leverage(instrument=i):
-                self.rows[i].leverage = fact.leverage
+            case Tiers() | Fees() | Interval() | Leverage() | Volume():
+                self._apply_terms(self.rows[fact.instrument], fact)
             case Mode():
                 self.mode = fact
             case Margin():
-                self.margin = fact
+                self.margin, self._then = fact, None
             case Clock():
                 self.clock = fact
             case Up(stream=stream):
@@ -214,6 +216,21 @@ class Book:
                 self.streams.pop(stream, None)
             case _:
                 pass
+
+    def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
+        match fact:
+            case Tiers(tiers=tiers):
+                row.tiers = tiers
+            case Fees():
+                row.fees = fact
+            case Interval(hours=hours):
+                row.interval_hours = hours
+            case Leverage(leverage=leverage):
+                row.leverage = leverage
+            case Volume(quote=quote):
+                row.volume = quote
+            case _:
+                assert_never(fact)
 
     def _hold(self, fact: Position, now: int) -> None:
         row = self.rows[fact.instrument]
@@ -280,12 +297,10 @@ class Book:
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
-            row.holdings[side] = Holding(
-                lots=claim,
-                entry=row_told.entry if row_told else None,
-                known_at=at,
-                isolated=row_told.isolated if row_told else None,
-            )
+            holding = Holding(lots=claim, known_at=at)
+            if row_told is not None:
+                holding.entry, holding.isolated = row_told.entry, row_told.isolated
+            row.holdings[side] = holding
         if agreed:
             row.owed, row.snapshot_at = 0, asked_at
         self._reckon(index, now)

@@ -11,10 +11,10 @@ from typing import assert_never
 from msgspec import Struct
 
 from agent.core.engine import Decision, Engine
-from agent.core.events import Command, Denied, Fact, Fault, Listed, Refused, Throttled, Used, Wake
+from agent.core.events import Command, Denied, Fact, Fault, Listed, Refused, Throttled, Unset, Used, Wake
 from agent.core.limits import Lanes, backoff
 from agent.core.orders import MS, S
-from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Say, Shut
+from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Say, SetLeverage, Shut
 
 
 class Opened(Struct, frozen=True, tag=True):
@@ -188,6 +188,9 @@ class Desk:
             if isinstance(request, Place) and (reason := self._too_late(request, now)):
                 facts.append(Refused(order=request.order.id, code="unsent", reason=reason, fault=Fault.BUSY))
                 continue
+            if isinstance(request, SetLeverage) and (reason := self._withheld()):
+                facts.append(Unset(request.instrument, request.leverage, f"unsent: {reason}"))
+                continue
             performed = self.dialect.perform(request, now)
             if isinstance(performed, Call):
                 self.calls[performed.tag] = performed
@@ -201,6 +204,13 @@ class Desk:
         if now >= request.order.expires_at:
             return "it waited for request budget until its time was over, and was not sent"
         return self.engine.forbids(request.order)
+
+    def _withheld(self) -> str | None:
+        """Why a setting that an increase needs must not be changed any more: nothing may increase."""
+        engine = self.engine
+        if engine.stopping or engine.paused:
+            return "stopping" if engine.stopping else "paused"
+        return engine.halted or engine.killed
 
     def _wishes(self, now: int, acts: list[Act]) -> None:
         """Carry over what the dialect wants by itself: keys to ask for, sockets to open or close, frames to send."""

@@ -58,14 +58,6 @@ class Depth(Event, frozen=True):
     at: int
 
 
-class Volume(Event, frozen=True):
-    """What all traded of an instrument in the last 24 hours, in the quote currency."""
-
-    instrument: int
-    volume: float
-    at: int
-
-
 class Funding(Event, frozen=True):
     """The rate expected at the next settlement, as a fraction of notional; positive: longs pay."""
 
@@ -113,6 +105,21 @@ class Leverage(Event, frozen=True):
     leverage: int
 
 
+class Unset(Event, frozen=True):
+    """A definite no: the venue did not change a leverage setting to this and never will; it is what it was."""
+
+    instrument: int
+    leverage: int
+    reason: str
+
+
+class Volume(Event, frozen=True):
+    """What was traded of an instrument in the last 24 hours, in its quote currency."""
+
+    instrument: int
+    quote: float
+
+
 class Mode(Event, frozen=True):
     """How the account is set up: one-way or hedge, one collateral or many, allowed to trade or not."""
 
@@ -125,7 +132,11 @@ class Mode(Event, frozen=True):
 
 
 class Position(Event, frozen=True):
-    """What is held, as the venue states it. ``entry`` is None for a flat position."""
+    """What is held, as the venue states it. ``entry`` is None for a flat position.
+
+    ``isolated`` is the wallet assigned to a position of isolated margin, in the settlement currency and without its
+    unrealised profit; None: it draws on the whole account (cross margin), or is flat.
+    """
 
     instrument: int
     side: Side
@@ -298,7 +309,7 @@ class Down(Event, frozen=True):
 
 
 class Unanswered(Event, frozen=True):
-    """A question got no usable answer. ``what`` names it; nothing is known from this."""
+    """A question, or a change of a setting, got no usable answer. ``what`` names it; nothing is known from this."""
 
     what: str
     reason: str
@@ -356,8 +367,8 @@ class Wake(Event, frozen=True):
 
 
 Fact = (
-    Mark | Quote | Depth | Volume | Funding
-    | Listed | Tiers | Fees | Interval | Leverage | Mode
+    Mark | Quote | Depth | Funding
+    | Listed | Tiers | Fees | Interval | Leverage | Unset | Volume | Mode
     | Position | Positions | Balance | Margin | Flow | Warned
     | Accepted | Filled | Ended | Refused | Lost | Absent | Orders
     | Up | Down | Unanswered | Throttled | Used | Clock | Denied | Unknown

@@ -38,6 +38,7 @@ from agent.core.events import (
     Side,
     Tiers,
     Unanswered,
+    Unset,
 )
 from agent.core.instruments import Instrument, Tier
 from agent.core.margin import maintenance
@@ -54,6 +55,7 @@ from agent.core.venue import (
     Reply,
     Request,
     Say,
+    SetLeverage,
     Shut,
     Weight,
     What,
@@ -75,7 +77,7 @@ class PaperAccount(Struct, frozen=True, forbid_unknown_fields=True):
     maker: float = 0.0002
     taker: float = 0.0005
     leverage: int = 20
-    """Leverage setting of every instrument: fixes initial margin."""
+    """Leverage setting of every instrument at the start, and the highest there is: fixes initial margin."""
     maintenance: float = 0.025
     """Maintenance margin rate assumed for every size: the real tables need a key."""
 
@@ -93,6 +95,8 @@ class Paper:
         self.sockets = public.sockets
         self.book = Book(symbols)
         self.wallet = account.equity
+        self.leverage = [account.leverage] * len(symbols)
+        """The leverage setting of each instrument."""
         self.resting: dict[str, Order] = {}
         self.finished: dict[str, Ended] = {}
         self.started = False
@@ -158,6 +162,8 @@ class Paper:
                 return self._end(name, "cancelled", now)
             case Arm():
                 return ()
+            case SetLeverage(instrument=index, leverage=leverage):
+                return [self._set_leverage(index, leverage)]
             case Ask(what=what) if what in PRIVATE:
                 return self._answer(request, now)
             case _:
@@ -170,7 +176,7 @@ class Paper:
             case What.MODE:
                 return [Mode(hedge=False, multi_asset=False, can_trade=True)]
             case What.LEVERAGE:
-                return [Leverage(instrument=i, leverage=account.leverage) for i in everywhere]
+                return [Leverage(instrument=i, leverage=self.leverage[i]) for i in everywhere]
             case What.TIERS:
                 return [Tiers(instrument=i, tiers=self._tiers()) for i in everywhere]
             case What.FEES:
@@ -192,6 +198,18 @@ class Paper:
     def _tiers(self) -> tuple[Tier, ...]:
         account = self.account
         return (Tier(floor=0, cap=1e15, rate=account.maintenance, deduction=0, leverage=account.leverage),)
+
+    def _set_leverage(self, index: int, leverage: int) -> Leverage | Unset:
+        """Set it, unless no tier allows so much, or equity does not cover the initial margin at so little."""
+        most, before = self.account.leverage, self.leverage[index]
+        if not 1 <= leverage <= most:
+            return Unset(instrument=index, leverage=leverage, reason=f"leverage is between 1 and {most}")
+        self.leverage[index] = leverage
+        equity, initial = self._equity(), self._initial()
+        if leverage < before and initial is not None and (equity is None or initial > equity):
+            self.leverage[index] = before
+            return Unset(instrument=index, leverage=leverage, reason="the margin does not suffice at this leverage")
+        return Leverage(instrument=index, leverage=leverage)
 
     def _start(self, now: int) -> bool:
         """Enter the starting positions at the first mark prices; False while one is missing."""
@@ -380,11 +398,17 @@ class Paper:
         profits = [row.profit for row in self.book.rows]
         return None if None in profits else self.wallet + sum(profit for profit in profits if profit)
 
+    def _initial(self) -> float | None:
+        """Initial margin of all positions; None while one has no value."""
+        notionals = [row.notional for row in self.book.rows]
+        pairs = zip(notionals, self.leverage, strict=True)
+        return None if None in notionals else sum(abs(one) / leverage for one, leverage in pairs if one is not None)
+
     def _margin(self, now: int) -> Margin:
-        equity, gross = self._equity(), self.book.gross
+        equity, gross, initial = self._equity(), self.book.gross, self._initial()
         assert equity is not None, "positions are entered at a price, so they have a value"
         assert gross is not None, "positions are entered at a price, so they have a value"
-        initial = gross / self.account.leverage
+        assert initial is not None, "positions are entered at a price, so they have a value"
         return Margin(
             wallet=self.wallet,
             equity=equity,

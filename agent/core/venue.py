@@ -72,6 +72,8 @@ class What(StrEnum):
     """Of one order, by our id."""
     TRADES = "trades"
     """Our fills in one instrument, from ``since`` on."""
+    VOLUMES = "volumes"
+    """What was traded in the last 24 hours."""
     KEY = "key"
     """The key of the private stream, new or renewed: asked by the dialect itself."""
 
@@ -112,7 +114,21 @@ class Arm(Struct, frozen=True, gc=False, tag=True):
     ms: int
 
 
-Request = Ask | Place | Batch | Cancel | Arm
+class SetLeverage(Struct, frozen=True, gc=False, tag=True):
+    """Change the leverage setting of an instrument.
+
+    Done, it is answered by `events.Leverage`; refused, by `events.Unset`; without an answer, by `events.Unanswered`
+    whose ``what`` begins with "leverage ". It is never sent again by itself: `What.LEVERAGE` tells what became of it.
+    """
+
+    instrument: int
+    leverage: int
+
+
+Request = Ask | Place | Batch | Cancel | Arm | SetLeverage
+
+Change = Place | Batch | SetLeverage
+"""What may change the account for the worse: on disk before it leaves, and not sent when that fails."""
 
 
 class Lane(IntEnum):
@@ -123,7 +139,7 @@ class Lane(IntEnum):
     RESOLVE = 1
     """Questions about orders of unknown outcome, and the keys of private streams."""
     CREATE = 2
-    """Orders that increase."""
+    """Orders that increase, and the settings that they need."""
     REFRESH = 3
     """All other questions."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.binance import LIMITS, Binance
-from agent.core.events import Clock, Down, Fault, Lost, Quote, Refused, Unanswered, Up
+from agent.core.events import Clock, Down, Fault, Lost, Quote, Refused, Unanswered, Unset, Up
 from agent.core.venue import (
     Arm,
     Ask,
@@ -22,6 +22,7 @@ from agent.core.venue import (
     Request,
     Say,
     Secret,
+    SetLeverage,
     Shut,
     What,
 )
@@ -48,13 +49,14 @@ def test_it_keeps_the_contract() -> None:
 def test_without_a_key_it_answers_public_questions_only() -> None:
     dialect = build(keyed=False)
     assert dialect.sockets == ("public", "market")
-    assert dialect.answers == {What.TIME, What.INSTRUMENTS, What.PRICES, What.INTERVALS}
+    assert dialect.answers == {What.TIME, What.INSTRUMENTS, What.PRICES, What.INTERVALS, What.VOLUMES}
     assert dialect.perform(Ask(What.ACCOUNT), NOW) == [Unanswered("account", "no key is configured")]
     assert dialect.perform(Ask(What.KEY), NOW) == [Unanswered("key", "no key is configured")]
     assert dialect.perform(Arm(0, 1), NOW) == [Unanswered("arm", "no key is configured")]
     placed = Place(order())
     assert dialect.perform(placed, NOW) == [Refused(order().id, "", "no key is configured", Fault.ACCOUNT)]
     assert dialect.perform(Cancel("x", 0), NOW) == [Lost("x", "cancel: no key is configured")]
+    assert dialect.perform(SetLeverage(0, 5), NOW) == [Unset(0, 5, "no key is configured")]
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,7 @@ def test_what_saves_goes_first_and_everything_has_its_price() -> None:
     lanes: dict[Lane, list[Request]] = {
         Lane.RESCUE: [Cancel("x", 0), Place(out), Batch((out, out)), Arm(0, 1)],
         Lane.RESOLVE: [Ask(What.ORDER, 0, "x"), Ask(What.KEY)],
-        Lane.CREATE: [Place(one), Batch((one, out))],
+        Lane.CREATE: [Place(one), Batch((one, out)), SetLeverage(0, 5)],
         Lane.REFRESH: [Ask(what) for what in What if what not in (What.ORDER, What.KEY)],
     }
     for lane, requests in lanes.items():
@@ -319,11 +321,13 @@ def test_what_saves_goes_first_and_everything_has_its_price() -> None:
     assert {what: takes["weight_1m"] for what, takes in weights.items() if what is not What.INTERVALS} == {
         What.TIME: 1, What.INSTRUMENTS: 1, What.PRICES: 10, What.TIERS: 1, What.FEES: 20, What.LEVERAGE: 5,
         What.MODE: 5, What.ACCOUNT: 5, What.POSITIONS: 5, What.ORDERS: 40, What.ORDER: 1, What.TRADES: 5, What.KEY: 1,
+        What.VOLUMES: 40,
     }  # fmt: skip
     assert dict(dialect.weigh(Place(one)).takes) == {"orders_10s": 1, "orders_1m": 1}
     assert dict(dialect.weigh(Batch((one,))).takes) == {"orders_10s": 5, "orders_1m": 1, "weight_1m": 5}
     assert dict(dialect.weigh(Cancel("x", 0)).takes) == {"weight_1m": 1}
     assert dict(dialect.weigh(Arm(0, 1)).takes) == {"weight_1m": 10}
+    assert dict(dialect.weigh(SetLeverage(0, 5)).takes) == {"weight_1m": 1}
     known = {bucket.name for bucket in LIMITS}
     assert all(name in known for takes in weights.values() for name in takes)
 

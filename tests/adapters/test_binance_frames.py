@@ -325,6 +325,21 @@ def test_positions_and_wallets() -> None:
     ]
 
 
+def test_an_isolated_position_has_a_wallet_of_its_own() -> None:
+    rows = [
+        row("BTCUSDT", "0.02", "LONG") | {"mt": "isolated", "iw": "13.5"},
+        row("BTCUSDT", "-0.010", "SHORT") | {"mt": "isolated", "iw": "-0.25"},
+        row("ETHUSDT", "0", entry="0") | {"mt": "isolated", "iw": "0.00000000"},
+        row("TRXUSDT", "3"),
+    ]
+    assert frame(build(), "private", account(rows)) == [
+        Position(0, Side.LONG, 20, 10.5, 5 * MS, isolated=13.5),
+        Position(0, Side.SHORT, -10, 10.5, 5 * MS, isolated=-0.25),
+        Position(1, Side.NET, 0, None, 5 * MS, isolated=None),
+        Position(3, Side.NET, 3, 10.5, 5 * MS, isolated=None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("reason", "change", "kind"),
     [
@@ -365,6 +380,7 @@ def test_a_strangers_position_is_said_beside_ours() -> None:
         account([row("BTCUSDT", "0.0001")]),
         account([row("BTCUSDT", "1", entry="0")]),
         account([row("BTCUSDT", "1", side="UP")]),
+        account([row("BTCUSDT", "1") | {"mt": "isolated", "iw": "NaN"}]),
         account([], [money() | {"wb": "NaN"}]),
         account("x"),
     ],
@@ -474,6 +490,17 @@ def test_every_sample_on_every_socket_does_no_harm() -> None:
         for socket in dialect.sockets:
             for body in (data, b'{"stream":"btcusdt@depth20@100ms","data":' + data + b"}"):
                 assert msgspec.json.encode(dialect.on_frame(socket, body, NOW))
+
+
+def test_the_recorded_isolated_positions_keep_their_wallets() -> None:
+    folder = shared("venues/payloads/binance")
+    opened = folder / "ws_user_isolated_open_account_update.json"
+    facts = build().on_frame("private", opened.read_bytes(), NOW)
+    assert [(one.lots, one.isolated) for one in facts if isinstance(one, Position)] == [(-150, 11.3614671)]
+    hedged = folder / "ws_user_account_update_hedge_isolated.json"
+    facts = build().on_frame("private", hedged.read_bytes(), NOW)
+    held = {one.side: one.isolated for one in facts if isinstance(one, Position)}
+    assert held == {Side.NET: None, Side.LONG: 13200.70726908, Side.SHORT: 6570.42511771}
 
 
 def test_frames_recorded_from_the_venue() -> None:

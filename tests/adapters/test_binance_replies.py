@@ -42,10 +42,12 @@ from agent.core.events import (
     Tiers,
     Unanswered,
     Unknown,
+    Unset,
     Used,
+    Volume,
 )
 from agent.core.instruments import Instrument, Tier
-from agent.core.venue import Arm, Ask, Batch, Cancel, Place, Reply, Request, What
+from agent.core.venue import Arm, Ask, Batch, Cancel, Place, Reply, Request, SetLeverage, What
 from tests.adapters.binance_kit import (
     MS,
     NOW,
@@ -77,6 +79,7 @@ REQUESTS: list[Request] = [
     Batch((ORDER, order(id="second"))),
     Cancel(ORDER.id, 0),
     Arm(0, 1),
+    SetLeverage(0, 5),
     *(Ask(what, 0, ORDER.id) for what in What),
 ]
 
@@ -266,6 +269,52 @@ def test_silence() -> None:
         Lost(ORDER.id, "reset"),
         Lost("b", "reset"),
     ]
+
+
+# Leverage
+
+
+SET = {"symbol": "BTCUSDT", "leverage": 5, "maxNotionalValue": "1000000"}
+NOT_SET = "leverage 5 of instrument 0"
+
+
+def test_a_setting_that_was_changed_is_told_as_it_is_now() -> None:
+    assert tell(build(), SetLeverage(0, 5), SET) == [Leverage(0, 5)]
+    assert tell(build(), SetLeverage(0, 5), SET | {"leverage": 4}) == [Leverage(0, 4)]
+
+
+@pytest.mark.parametrize("code", [-4028, -2027, -2028, -4161, -4203, -1021, -1003, -2015, -9999])
+def test_a_setting_that_is_refused_is_a_definite_no(code: int) -> None:
+    facts = failed(SetLeverage(0, 5), 400, {"code": code, "msg": "words"})
+    assert facts[-1] == Unset(0, 5, f"{code} words")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (408, b""),
+        (502, b"<html>"),
+        (503, b"Unknown error, please check your request or try again later."),
+        (400, {"code": -1007, "msg": "Timeout"}),
+        (200, b""),
+        (200, {}),
+        (200, SET | {"symbol": "ETHUSDT"}),
+        (200, SET | {"leverage": 0}),
+        (200, {"code": -2028, "msg": "a refusal under a good status"}),
+    ],
+)
+def test_a_setting_without_a_proper_answer_is_neither_changed_nor_refused(status: int, body: Any) -> None:
+    (fact,) = tell(build(), SetLeverage(0, 5), body, status)
+    assert isinstance(fact, Unanswered)
+    assert fact.what == NOT_SET
+
+
+def test_a_setting_that_never_left_was_not_changed() -> None:
+    dialect = build()
+    call = call_for(dialect, SetLeverage(0, 5))
+    assert dialect.on_silence(call, False, "reset", NOW) == [Unset(0, 5, "reset")]
+    assert dialect.on_silence(call, True, "reset", NOW) == [Unanswered(NOT_SET, "reset")]
+    assert dialect.acts() == [], "nothing is sent again by itself"
 
 
 # Batches
@@ -569,6 +618,15 @@ def test_the_account() -> None:
     assert isinstance(fact, Unanswered)
 
 
+def test_volumes_of_the_last_day() -> None:
+    rows = [{"symbol": "OTHER", "quoteVolume": "x"}, {"symbol": "ETHUSDT", "quoteVolume": "13258734360.38"}]
+    assert tell(build(), Ask(What.VOLUMES), rows) == [Volume(1, 13258734360.38)]
+    for text in ("-1", "NaN", ""):
+        (fact,) = tell(build(), Ask(What.VOLUMES), [{"symbol": "ETHUSDT", "quoteVolume": text}])
+        assert isinstance(fact, Unknown)
+        assert not fact.private
+
+
 def position(symbol: str, amount: str, side: str = "BOTH", entry: str = "10.5") -> dict[str, Any]:
     return {
         "symbol": symbol, "positionSide": side, "positionAmt": amount, "entryPrice": entry, "updateTime": 3,
@@ -599,10 +657,23 @@ def test_positions_one_way_and_hedged_and_strangers() -> None:
     ]
 
 
+def test_an_isolated_position_has_a_wallet_of_its_own() -> None:
+    rows = [
+        position("BTCUSDT", "0.005") | {"isolatedWallet": "12.5", "isolatedMargin": "13.1"},
+        position("ETHUSDT", "0.005") | {"isolatedWallet": "0", "isolatedMargin": "0.75"},
+        position("TRXUSDT", "7") | {"isolatedWallet": "0", "isolatedMargin": "0"},
+        position("ADAUSDT", "0", entry="0") | {"isolatedWallet": "0", "isolatedMargin": "0"},
+    ]
+    (fact,) = tell(build(), Ask(What.POSITIONS), rows)
+    assert isinstance(fact, Positions)
+    assert [row.isolated for row in fact.rows] == [12.5, 0.0, None, None]
+
+
 @pytest.mark.parametrize(
     "row",
     [
         position("BTCUSDT", "0.0001"),
+        position("BTCUSDT", "1") | {"isolatedWallet": "NaN"},
         position("BTCUSDT", "x"),
         position("BTCUSDT", "1", entry="0"),
         position("BTCUSDT", "1", side="UP"),
@@ -705,6 +776,9 @@ SAMPLES: dict[str, tuple[Request, tuple[type, ...]]] = {
     "rest_order_cancel_response.json": (Cancel("myOrder1", 0), (Accepted, Ended)),
     "rest_user_trades.json": (Ask(What.TRADES, 0), (Filled,)),
     "rest_countdown_cancel_all.json": (Arm(0, 100_000), ()),
+    "rest_set_leverage_response.json": (SetLeverage(0, 21), (Leverage,)),
+    "rest_error_leverage_insufficient_margin.json": (SetLeverage(0, 1), (Unset,)),
+    "rest_error_max_position_for_leverage.json": (SetLeverage(0, 125), (Unset,)),
     "rest_listen_key_post.json": (Ask(What.KEY), ()),
     "rest_error_order_does_not_exist.json": (Ask(What.ORDER, 0, "abc"), (Absent,)),
 }
@@ -724,6 +798,11 @@ def test_the_premium_sample_is_a_row_of_all_prices() -> None:
     body = (shared("venues/payloads/binance") / "rest_premium_index_BTCUSDT.json").read_bytes()
     facts = tell(build(), Ask(What.PRICES), b"[" + body + b"]")
     assert [type(fact) for fact in facts] == [Mark, Funding]
+
+
+def test_the_ticker_sample_is_a_row_of_all_volumes() -> None:
+    body = (shared("venues/payloads/binance") / "rest_ticker_24hr.json").read_bytes()
+    assert tell(build(), Ask(What.VOLUMES), b"[" + body + b"]") == [Volume(0, 13258734360.38)]
 
 
 def test_recorded_errors_refuse_or_lose_an_order() -> None:
@@ -777,6 +856,8 @@ def test_no_answer_whatever_raises(request: Request, status: int, body: bytes, h
     ours = {one.id for one in (ORDER, order(id="second"))}
     if isinstance(request, Place | Batch | Cancel):
         assert any(getattr(fact, "order", None) in ours for fact in facts), "an order is never left without an outcome"
+    if isinstance(request, SetLeverage):
+        assert any(isinstance(fact, Leverage | Unset | Unanswered) for fact in facts), "nor is a setting"
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'[{"symbol":' + b"[" * 100_000])

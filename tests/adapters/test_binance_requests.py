@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from agent.core.events import Fault, Refused, Side
 from agent.core.orders import Style
-from agent.core.venue import Arm, Ask, Batch, Cancel, Place, What
-from tests.adapters.binance_kit import MS, NOW, S, build, call_for, contract, order, params, tell, told
+from agent.core.venue import Arm, Ask, Batch, Cancel, Place, SetLeverage, What
+from tests.adapters.binance_kit import KEY, MS, NOW, SECRET, S, build, call_for, contract, order, params, tell, told
 
 STAMP = {"recvWindow": "3000", "timestamp": str(NOW // MS)}
 WIRE = {
@@ -147,6 +148,16 @@ def test_the_dead_mans_switch() -> None:
     assert tell(build(), Arm(1, 0), {"symbol": "ETHUSDT", "countdownTime": "0"}) == []
 
 
+def test_a_leverage_setting_is_signed_like_an_order() -> None:
+    call = call_for(build(), SetLeverage(1, 7))
+    assert (call.method, urlsplit(call.url).path, call.body) == ("POST", "/fapi/v1/leverage", b"")
+    found = params(call)
+    query = urlsplit(call.url).query.rpartition("&signature=")[0]
+    assert found.pop("signature") == hmac.new(SECRET.encode(), query.encode(), "sha256").hexdigest()
+    assert found == {"symbol": "ETHUSDT", "leverage": "7", **STAMP}
+    assert call.headers == (("X-MBX-APIKEY", KEY),)
+
+
 @pytest.mark.parametrize(
     ("ask", "path", "own"),
     [
@@ -179,6 +190,7 @@ def test_questions_about_the_account(ask: Ask, path: str, own: dict[str, str]) -
         (What.INSTRUMENTS, "/fapi/v1/exchangeInfo"),
         (What.PRICES, "/fapi/v1/premiumIndex"),
         (What.INTERVALS, "/fapi/v1/fundingInfo"),
+        (What.VOLUMES, "/fapi/v1/ticker/24hr"),
     ],
 )
 def test_public_questions_carry_no_key(what: What, path: str) -> None:

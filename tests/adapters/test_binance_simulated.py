@@ -36,11 +36,28 @@ from agent.core.events import (
     Tiers,
     Unanswered,
     Unknown,
+    Unset,
     Up,
     Used,
+    Volume,
 )
 from agent.core.orders import Style
-from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Credentials, Open, Place, Reply, Request, Say, Secret, What
+from agent.core.venue import (
+    Arm,
+    Ask,
+    Batch,
+    Call,
+    Cancel,
+    Credentials,
+    Open,
+    Place,
+    Reply,
+    Request,
+    Say,
+    Secret,
+    SetLeverage,
+    What,
+)
 from tests.adapters.binance_kit import MS, S, order
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -49,9 +66,9 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 class Talk:
     """A dialect, an exchange, and the wire between them, in virtual time."""
 
-    def __init__(self, *, hedge: bool = False) -> None:
+    def __init__(self, *, hedge: bool = False, isolated: tuple[str, ...] = ()) -> None:
         market = StillMarket({"BTCUSDT": 80_000, "ETHUSDT": 2_500, "SOLUSDT": 100})
-        self.exchange = Exchange(market, [Account(balance=10_000, hedge=hedge)])
+        self.exchange = Exchange(market, [Account(balance=10_000, hedge=hedge, isolated=isolated)])
         self.venue = Venue(self.exchange)
         self.now = self.exchange.now_ms * MS
         credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET))
@@ -123,13 +140,14 @@ def test_every_question_has_an_answer(talk: Talk) -> None:
         What.ORDERS: {Orders},
         What.ORDER: {Absent},
         What.TRADES: set(),
+        What.VOLUMES: {Volume},
         What.KEY: set(),
     }
     for what in What:
         facts = talk.ask(Ask(what, 0, "never-sent"))
         assert expected[what] <= {type(fact) for fact in facts}, what
         assert not any(isinstance(fact, Unknown | Unanswered) for fact in facts), facts
-        if what in (What.PRICES, What.TIERS, What.LEVERAGE, What.INTERVALS):
+        if what in (What.PRICES, What.TIERS, What.LEVERAGE, What.INTERVALS, What.VOLUMES):
             assert sum(isinstance(fact, next(iter(expected[what]))) for fact in facts) == 2
 
 
@@ -229,6 +247,42 @@ def test_hedge_mode() -> None:
     (positions,) = talk.ask(Ask(What.POSITIONS))
     assert isinstance(positions, Positions)
     assert {(row.side, row.lots) for row in positions.rows if row.lots} == {(Side.LONG, 150), (Side.SHORT, -100)}
+
+
+def test_a_leverage_setting_is_changed_told_and_asked_about(talk: Talk) -> None:
+    assert talk.ask(SetLeverage(1, 7)) == [Leverage(1, 7)]
+    assert [fact for fact in talk.listen() if isinstance(fact, Leverage)] == [Leverage(1, 7)]
+    assert set(talk.ask(Ask(What.LEVERAGE))) == {Leverage(0, 20), Leverage(1, 7)}
+
+
+def test_a_leverage_setting_is_refused_with_the_venues_reason(talk: Talk) -> None:
+    def reason(leverage: int) -> str:
+        (fact,) = talk.ask(SetLeverage(0, leverage))
+        assert isinstance(fact, Unset)
+        assert (fact.instrument, fact.leverage) == (0, leverage)
+        return fact.reason
+
+    talk.ask(limit(talk, 0, lots=1_000, style=Style.MARKET, ticks=None))
+    assert reason(126) == "-4028 Leverage 126 is not valid"
+    assert reason(125).startswith("-2027")
+    assert reason(7).startswith("-2028")
+    assert Leverage(0, 20) in talk.ask(Ask(What.LEVERAGE))
+
+
+def test_an_isolated_position_keeps_its_wallet_on_the_stream_and_in_the_snapshot() -> None:
+    talk = Talk(isolated=("BTCUSDT",))
+    for name, index, symbol in (("b", 0, "BTCUSDT"), ("e", 1, "ETHUSDT")):
+        place = limit(talk, 0, id=name, instrument=index, symbol=symbol, style=Style.MARKET, ticks=None)
+        assert kinds(talk.ask(place)) == ["Accepted", "Ended"]
+    own = float(talk.exchange.accounts[DEMO_KEY].position("BTCUSDT").wallet)
+    streamed = {fact.instrument: fact.isolated for fact in talk.listen() if isinstance(fact, Position)}
+    assert streamed == {0: own, 1: None}
+    (positions,) = talk.ask(Ask(What.POSITIONS))
+    assert isinstance(positions, Positions)
+    assert {row.instrument: row.isolated for row in positions.rows} == {0: own, 1: None}
+    (fact,) = talk.ask(SetLeverage(0, 5))
+    assert isinstance(fact, Unset)
+    assert fact.reason.startswith("-4161")
 
 
 def test_a_wrong_clock_is_noticed_and_mended(talk: Talk) -> None:

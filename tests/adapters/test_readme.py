@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from adapters.binance import Binance
 from agent.core.events import Balance, Depth, Fact, Filled, Funding, Listed, Mark, Position, Quote, Side
 from agent.core.orders import Order, Style
-from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Request, What
+from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Request, SetLeverage, What
 from tests.adapters import binance_kit as kit
 from tests.adapters import test_binance_frames as frames
 
@@ -83,6 +83,15 @@ def binance() -> dict[str, str]:
         "orders in one request": lambda: largest_batch(dialect),
         "cancel by our id": lambda: sends(dialect, Cancel("mine", 0), "origClientOrderId=mine"),
         "dead man's switch": lambda: sends(dialect, Arm(0, 1_000), "countdownTime=1000"),
+        "change of leverage": lambda: sends(dialect, SetLeverage(0, 7), "leverage=7"),
+        "positions: wallet of isolated margin": lambda: any(
+            isinstance(fact, Position) and fact.isolated == 2.5
+            for fact in kit.frame(
+                dialect,
+                "private",
+                frames.account([frames.row("TRXUSDT", "1") | {"mt": "isolated", "iw": "2.5"}], [frames.money()]),
+            )
+        ),
     }
     asks = {f"ask: {what}": what in dialect.answers and sends(dialect, Ask(what, 0, "x")) for what in What}
     found = {name: test() for name, test in truth.items()} | asks

@@ -38,6 +38,7 @@ from agent.core.events import (
     Side,
     Tiers,
     Up,
+    Volume,
     Wake,
 )
 from agent.core.instruments import Instrument, Tier
@@ -53,6 +54,7 @@ from agent.core.venue import (
     Reply,
     Request,
     Say,
+    SetLeverage,
     Shut,
     Weight,
     What,
@@ -283,6 +285,8 @@ class Stage:
                 return [self.positions()]
             case What.ORDERS:
                 return [Orders(rows=(), asked_at=self.venue_now)]
+            case What.VOLUMES:
+                return [Volume(instrument=i, quote=1e9) for i in everywhere]
         return []
 
     # What happens to orders
@@ -460,6 +464,8 @@ class Parrot:
                 lane = Lane.RESCUE
             case Ask(what=What.ORDER | What.KEY):
                 lane = Lane.RESOLVE
+            case SetLeverage():
+                lane = Lane.CREATE
             case Place(order=placed):
                 lane = Lane.RESCUE if placed.reduce else Lane.CREATE
             case _:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from agent.core.audit import ANSWERS, EVERY_NS, PATIENCE_NS, RUSH_NS, TRUTH, Audit
-from agent.core.events import Clock, Fees, Listed, Mark, Mode, Orders, Positions, Unanswered
+from agent.core.events import Clock, Fees, Listed, Mark, Mode, Orders, Positions, Unanswered, Volume
 from agent.core.venue import Ask, What
 from tests.core.kit import START, S, instrument
 
@@ -133,6 +133,25 @@ def test_a_hurried_question_is_asked_soon_and_holds_nothing_up() -> None:
     assert Ask(What.POSITIONS) in questions.due(START + RUSH_NS)
     questions.hurry(What.POSITIONS, START + RUSH_NS)
     assert questions.due(START + RUSH_NS) == []
+
+
+def test_volumes_are_asked_for_once_an_hour_and_hold_nothing_up() -> None:
+    questions = Audit(frozenset({What.VOLUMES}), 1, salt="a")
+    assert questions.due(START) == [Ask(What.VOLUMES)]
+    assert questions.missing() == []
+    questions.apply(Unanswered(what=What.VOLUMES, reason="503"), START)
+    assert (questions.missing(), questions.troubles()) == ([], [])
+    again = questions.wake_at()
+    assert questions.due(again) == [Ask(What.VOLUMES)]
+    questions.apply(Volume(instrument=0, quote=1e9), again)
+    assert questions.due(again + 3600 * S - 1) == []
+    assert questions.due(again + 3600 * S) == [Ask(What.VOLUMES)]
+
+
+def test_a_leverage_setting_without_an_answer_is_no_failed_question() -> None:
+    questions = audit()
+    questions.apply(Unanswered(what="leverage 5 of instrument 0", reason="reset"), START)
+    assert questions.polls[What.LEVERAGE, None].pending_since is not None
 
 
 def test_prices_are_answered_by_a_mark_of_any_instrument() -> None:

@@ -98,10 +98,50 @@ def test_with_many_collateral_assets_the_wallet_is_the_venues_own_total() -> Non
     assert book.equity == 12_000.0
 
 
+def test_with_many_collateral_assets_a_realised_profit_is_not_missing_until_the_next_answer() -> None:
+    book = known(100)
+    book.apply(Mode(hedge=False, multi_asset=True, can_trade=True), T)
+    book.apply(Mark(instrument=0, price=70_000.0, index=None, at=T), T)
+    for fact in (Margin(12_000.0, 13_000.0, 0.0, 0.0, 12_000.0, T + S), Balance("USDT", 9_000.0, T + S)):
+        book.apply(fact, T + S)
+    assert book.equity == pytest.approx(13_000.0)
+    book.apply(position(0, T + 2 * S), T + 2 * S)
+    book.apply(Balance("USDT", 9_997.0, T + 2 * S), T + 2 * S)
+    assert book.equity == pytest.approx(12_997.0), "the profit has moved to the wallet, less the fee"
+    late = (Margin(12_000.0, 13_000.0, 0.0, 0.0, 12_000.0, T + S + 1), Balance("USDT", 9_000.0, T + S + 1))
+    for fact in late:
+        book.apply(fact, T + 3 * S)
+    assert book.equity == pytest.approx(12_997.0), "an answer older than the stream changes nothing"
+    for fact in (Margin(12_997.0, 12_997.0, 0.0, 0.0, 1.0, T + 4 * S), Balance("USDT", 9_997.0, T + 4 * S)):
+        book.apply(fact, T + 4 * S)
+    assert book.equity == pytest.approx(12_997.0)
+
+
 def test_an_older_balance_does_not_replace_a_newer_one() -> None:
     book = known()
     book.apply(Balance(asset="USDT", wallet=1.0, at=T - 1), T)
     assert book.wallets["USDT"].wallet == 10_000.0
+
+
+def test_the_volume_of_a_day_is_kept() -> None:
+    book = known()
+    assert book.rows[0].volume is None
+    book.apply(Volume(instrument=0, quote=13e9), T)
+    assert book.rows[0].volume == 13e9
+
+
+def test_the_wallet_of_an_isolated_position_is_kept_from_stream_and_snapshot() -> None:
+    book = known(100)
+    assert book.rows[0].holdings[Side.NET].isolated is None
+    book.apply(Position(0, Side.NET, 100, 60_000.0, T + S, isolated=250.0), T + S)
+    assert book.rows[0].holdings[Side.NET].isolated == 250.0
+    told = Position(0, Side.NET, 100, 60_000.0, T + S, isolated=300.0)
+    book.apply(snapshot(told, asked_at=T), T + S)
+    assert book.rows[0].holdings[Side.NET].isolated == 250.0, "the question is older than the stream"
+    book.apply(snapshot(told, asked_at=T + 2 * S), T + 2 * S)
+    assert book.rows[0].holdings[Side.NET].isolated == 300.0
+    book.apply(Position(0, Side.NET, 100, 60_000.0, T + 3 * S), T + 3 * S)
+    assert book.rows[0].holdings[Side.NET].isolated is None, "it is cross again"
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0, nan, inf])
@@ -153,7 +193,7 @@ def test_every_fact_about_an_instrument_is_found_in_its_row() -> None:
     book = known()
     depth = Depth(0, ((1.0, 1.0),), ((2.0, 1.0),), T)
     funding = Funding(0, 0.0001, T + S, T)
-    facts: list[Fact] = [depth, funding, Interval(0, 4.0), Fees(0, 0.0, 0.001), Volume(0, 2e9, T), Command("pause")]
+    facts: list[Fact] = [depth, funding, Interval(0, 4.0), Fees(0, 0.0, 0.001), Volume(0, 2e9), Command("pause")]
     for fact in facts:
         book.apply(fact, T)
     row = book.rows[0]

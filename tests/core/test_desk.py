@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -7,19 +8,35 @@ import pytest
 from msgspec.structs import replace
 
 from agent.core.desk import KEY_PATIENCE_NS, Answer, Closed, Desk, Frame, Input, Opened, Silence, Step, Tick, Told
-from agent.core.engine import Engine, Policy
+from agent.core.engine import Decision, Engine, Policy
 from agent.core.events import (
     Clock,
     Fact,
     Listed,
     Throttled,
+    Unset,
     Used,
 )
 from agent.core.limits import SHARE
 from agent.core.paper import Paper, PaperAccount
 from agent.core.targets import Targets
-from agent.core.venue import Ask, Bucket, Call, Cancel, Dialect, Lane, Open, Place, Reply, Say, Shut, What
-from tests.core.kit import MISSION, MS, START, THIRDS, Parrot, S, Stage, instrument
+from agent.core.venue import (
+    Ask,
+    Bucket,
+    Call,
+    Cancel,
+    Dialect,
+    Lane,
+    Open,
+    Place,
+    Reply,
+    Request,
+    Say,
+    SetLeverage,
+    Shut,
+    What,
+)
+from tests.core.kit import MISSION, MS, START, THIRDS, Parrot, S, Stage, instrument, order
 
 POLICY = Policy(mode="live", targets=Targets(weights=dict(THIRDS), leverage=3.0))
 
@@ -247,14 +264,55 @@ def test_an_order_that_waits_for_budget_is_judged_again_before_it_leaves(command
     assert not floor.desk.engine.blotter.live()
 
 
-def test_an_observer_asks_and_does_nothing_else_whatever_was_decided() -> None:
+@pytest.mark.parametrize("request_", [Cancel(order="x", instrument=0), SetLeverage(instrument=0, leverage=5)])
+def test_an_observer_asks_and_does_nothing_else_whatever_was_decided(request_: Request) -> None:
     floor = Floor().ready()
     engine = floor.desk.engine
     engine.policy = replace(engine.policy, mode="observe")
-    request = Cancel(order="x", instrument=0)
-    floor.desk.lanes.put(request, floor.desk.dialect.weigh(request))
+    floor.desk.lanes.put(request_, floor.desk.dialect.weigh(request_))
     floor.take(after=S)
     assert not [call for call in floor.parrot.calls if not isinstance(call.request, Ask)]
+
+
+def test_a_leverage_setting_leaves_once_before_the_increase_that_needs_it() -> None:
+    floor = Floor().ready()
+    dialect, lanes = floor.desk.dialect, floor.desk.lanes
+    increase = Place(order("more", expires_at=floor.now + 10 * S))
+    for request in (SetLeverage(0, 5), increase, SetLeverage(0, 5)):
+        lanes.put(request, dialect.weigh(request))
+    floor.take(after=MS)
+    assert [call.request for call in floor.calls() if not isinstance(call.request, Ask)] == [
+        SetLeverage(0, 5),
+        increase,
+    ]
+    (call,) = [call for call in floor.calls() if isinstance(call.request, SetLeverage)]
+    floor.take(Silence(call.tag, True, "reset"))
+    for _ in range(20):
+        floor.tell(*floor.stage.marks(), after=S)
+    sent = [call for call in floor.parrot.calls if isinstance(call.request, SetLeverage)]
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"), [("pause", "paused"), ("stop", "stopping"), ("halt", "by command"), ("kill", "by command")]
+)
+def test_a_leverage_setting_that_waits_does_not_leave_once_nothing_may_increase(command: str, reason: str) -> None:
+    floor = Floor().ready()
+    told: list[Fact] = []
+    step = floor.desk.engine.step
+
+    def hear(facts: Sequence[Fact], now: int) -> Decision:
+        told.extend(facts)
+        return step(facts, now)
+
+    floor.desk.engine.step = hear  # type: ignore[method-assign]
+    floor.tell(Throttled(until=floor.now + S, banned=False, reason="429"))
+    request = SetLeverage(0, 5)
+    floor.desk.lanes.put(request, floor.desk.dialect.weigh(request))
+    floor.take(Told(command))
+    floor.take(after=2 * S)
+    assert not [call for call in floor.parrot.calls if isinstance(call.request, SetLeverage)]
+    assert Unset(0, 5, f"unsent: {reason}") in told
 
 
 def test_an_order_is_given_to_the_wire_once_whatever_becomes_of_its_reply() -> None:

@@ -31,10 +31,27 @@ from agent.core.events import (
     Side,
     Tiers,
     Unanswered,
+    Unset,
+    Volume,
 )
 from agent.core.orders import Order, Style
 from agent.core.paper import Paper, PaperAccount
-from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Dialect, Lane, Open, Place, Reply, Request, Say, What
+from agent.core.venue import (
+    Arm,
+    Ask,
+    Batch,
+    Call,
+    Cancel,
+    Dialect,
+    Lane,
+    Open,
+    Place,
+    Reply,
+    Request,
+    Say,
+    SetLeverage,
+    What,
+)
 from tests.core.kit import MS, START, Parrot, S, instrument, order, vectors
 
 T = START
@@ -119,7 +136,9 @@ def test_only_public_questions_take_from_the_venues_budgets() -> None:
     assert paper.weigh(Place(order(reduce=True))) == type(paper.weigh(Cancel("o", 0)))(lane=Lane.RESCUE, takes=())
 
 
-@pytest.mark.parametrize("request_", [Place(order()), Batch((order(),)), Cancel("o1", 0), Arm(0, 5_000)])
+@pytest.mark.parametrize(
+    "request_", [Place(order()), Batch((order(),)), Cancel("o1", 0), Arm(0, 5_000), SetLeverage(0, 5)]
+)
 def test_nothing_that_could_trade_ever_reaches_the_venue(request_: Request) -> None:
     desk = Desk().ready()
     desk.perform(request_)
@@ -164,6 +183,44 @@ def test_positions_are_entered_once_at_the_first_mark() -> None:
     assert margin.equity == pytest.approx(10_100.0)
     desk.see(Listed(instruments=(desk.grid,)))
     assert desk.paper.started
+
+
+def test_volumes_are_the_venues_own() -> None:
+    desk = Desk()
+    call = desk.paper.perform(Ask(What.VOLUMES), T)
+    assert isinstance(call, Call)
+    volume = Volume(0, 13e9)
+    assert desk.paper.on_reply(call, Reply(200, {}, desk.public.frame(volume)), T) == [volume]
+
+
+def test_a_leverage_setting_is_kept_and_margin_follows_it() -> None:
+    desk = Desk(LONG).ready()
+    assert desk.perform(SetLeverage(0, 4)) == [Leverage(instrument=0, leverage=4)]
+    assert desk.ask(What.LEVERAGE) == [Leverage(instrument=0, leverage=4)]
+    (margin, _) = desk.ask(What.ACCOUNT)
+    assert isinstance(margin, Margin)
+    assert (margin.initial, margin.available) == (1_500.0, 8_500.0)
+    assert desk.perform(SetLeverage(0, 20)) == [Leverage(instrument=0, leverage=20)]
+
+
+@pytest.mark.parametrize("leverage", [-1, 0, 21])
+def test_a_leverage_that_no_tier_allows_is_refused(leverage: int) -> None:
+    desk = Desk(LONG).ready()
+    assert desk.perform(SetLeverage(0, leverage)) == [Unset(0, leverage, "leverage is between 1 and 20")]
+    assert desk.ask(What.LEVERAGE) == [Leverage(instrument=0, leverage=20)]
+
+
+def test_a_leverage_at_which_the_margin_does_not_suffice_is_refused() -> None:
+    desk = Desk(PaperAccount(equity=10_000.0, positions={"BTCUSDT": 0.5})).ready()
+    (fact,) = desk.perform(SetLeverage(0, 2))
+    assert fact == Unset(0, 2, "the margin does not suffice at this leverage")
+    assert desk.ask(What.LEVERAGE) == [Leverage(instrument=0, leverage=20)]
+    assert desk.perform(SetLeverage(0, 3)) == [Leverage(instrument=0, leverage=3)]
+
+
+def test_before_the_account_has_begun_a_leverage_can_be_set() -> None:
+    desk = Desk(LONG)
+    assert desk.perform(SetLeverage(0, 5)) == [Leverage(instrument=0, leverage=5)]
 
 
 # Taking orders

@@ -6,7 +6,7 @@ import pickle
 import msgspec
 import pytest
 
-from agent.core.venue import Ask, Cancel, Credentials, Lane, Place, Request, Secret, What
+from agent.core.venue import Ask, Cancel, Credentials, Lane, Place, Request, Secret, SetLeverage, What
 from tests.core.kit import order
 
 SECRET = Secret("hunter2")
@@ -39,9 +39,9 @@ def test_a_secret_has_no_other_attributes_to_be_dumped() -> None:
     assert not hasattr(SECRET, "__dict__")
 
 
-@pytest.mark.parametrize("request_", [Ask(What.ORDER, 0, "o1"), Place(order("o1")), Cancel("o1", 0)])
+@pytest.mark.parametrize("request_", [Ask(What.ORDER, 0, "o1"), Place(order("o1")), Cancel("o1", 0), SetLeverage(0, 5)])
 def test_a_request_comes_back_from_the_journal_as_it_was(request_: Request) -> None:
-    assert msgspec.json.decode(msgspec.json.encode(request_), type=Ask | Place | Cancel) == request_
+    assert msgspec.json.decode(msgspec.json.encode(request_), type=Ask | Place | Cancel | SetLeverage) == request_
 
 
 def test_safety_goes_before_truth_before_everything_else() -> None:

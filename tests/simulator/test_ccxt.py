@@ -93,6 +93,42 @@ async def test_funding_fees_and_tiers(venue: Any) -> None:
     assert (await venue.fetch_leverages([BTC]))[BTC]["longLeverage"] == 10
     with pytest.raises(ccxt.MarginModeAlreadySet):
         await venue.set_margin_mode("cross", BTC)
+    assert (await venue.fetch_margin_mode(BTC))["marginMode"] == "cross"
+
+
+async def test_leverage_that_is_refused(venue: Any) -> None:
+    with pytest.raises(ccxt.ExchangeError, match="-4028"):
+        await venue.set_leverage(101, "SOL/USDT:USDT")
+    await venue.create_order(ETH, "market", "sell", 50)
+    with pytest.raises(ccxt.ExchangeError, match="-2027"):
+        await venue.set_leverage(125, ETH)
+    with pytest.raises(ccxt.ExchangeError, match="-2028"):
+        await venue.set_leverage(1, ETH)
+
+
+async def test_isolated_margin(venue: Any) -> None:
+    sol = "SOL/USDT:USDT"
+    await venue.set_margin_mode("isolated", sol)
+    assert (await venue.fetch_margin_mode(sol))["marginMode"] == "isolated"
+    await venue.create_order(sol, "market", "buy", 10)
+    (held,) = await venue.fetch_positions([sol])
+    assert held["marginMode"] == "isolated"
+    assert held["collateral"] == pytest.approx(held["notional"] / 20, rel=0.02)
+    assert (await venue.add_margin(sol, 5))["amount"] == 5
+    (more,) = await venue.fetch_positions([sol])
+    assert more["collateral"] == pytest.approx(held["collateral"] + 5, abs=1)
+    assert (await venue.reduce_margin(sol, 3))["amount"] == 3
+    with pytest.raises(ccxt.ExchangeError, match="-4048"):
+        await venue.set_margin_mode("cross", sol)
+
+
+async def test_what_was_traded_in_a_day(venue: Any) -> None:
+    one = await venue.fetch_ticker(BTC)
+    assert one["quoteVolume"] == pytest.approx(12e9, rel=0.001)
+    assert one["quoteVolume"] / one["baseVolume"] == pytest.approx(one["vwap"])
+    assert one["low"] <= one["vwap"] <= one["high"]
+    every = await venue.fetch_tickers()
+    assert every[ETH]["quoteVolume"] == pytest.approx(7.5e9, rel=0.001)
 
 
 async def test_orders_live_and_die(venue: Any) -> None:

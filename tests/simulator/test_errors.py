@@ -144,7 +144,6 @@ def test_reduce_only_is_not_for_hedge_mode(hedged: Client) -> None:
         ("POST", "/fapi/v1/leverage", {"symbol": "BTCUSDT", "leverage": 126}, -4028),
         ("POST", "/fapi/v1/leverage", {"symbol": "BTCUSDT", "leverage": 0}, -4028),
         ("POST", "/fapi/v1/marginType", {"symbol": "BTCUSDT", "marginType": "CROSSED"}, -4046),
-        ("POST", "/fapi/v1/marginType", {"symbol": "BTCUSDT", "marginType": "ISOLATED"}, -1000),
         ("POST", "/fapi/v1/marginType", {"symbol": "BTCUSDT", "marginType": "X"}, -1130),
         ("POST", "/fapi/v1/positionSide/dual", {"dualSidePosition": "false"}, -4059),
         ("POST", "/fapi/v1/multiAssetsMargin", {"multiAssetsMargin": "false"}, -4171),

@@ -84,6 +84,18 @@ def test_the_money_moves_seconds_later_and_the_event_lists_no_position() -> None
     assert (row["symbol"], row["income"]) == ("SOLUSDT", "-1.00000000")
 
 
+def test_an_isolated_position_pays_out_of_its_own_wallet_and_is_listed() -> None:
+    account = Account(balance=10_000, positions={"SOLUSDT": "100"}, isolated=["SOLUSDT"])
+    client = Client(Binance(Exchange(StillMarket({"SOLUSDT": 100}), [account])))
+    due_ms = client.call("GET", "/fapi/v1/premiumIndex", symbol="SOLUSDT").data["nextFundingTime"]
+    client.wait(due_ms - client.now // 10**6)
+    stream = client.listen()
+    client.wait(10_000)
+    (frame,) = (one["a"] for one in client.take(stream))
+    assert (frame["m"], frame["B"]) == ("FUNDING_FEE", [{"a": "USDT", "wb": "9999", "cw": "9500", "bc": "-1"}])
+    assert [(row["s"], row["mt"], row["iw"]) for row in frame["P"]] == [("SOLUSDT", "isolated", "499")]
+
+
 def test_settled_rates_become_history() -> None:
     client = Client(Binance(Exchange(StillMarket({"SOLUSDT": 100}))))
     past = client.call("GET", "/fapi/v1/fundingRate", symbol="SOLUSDT", limit=1000).data

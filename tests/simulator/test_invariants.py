@@ -53,9 +53,9 @@ def act(client: Client, step: Any) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(steps)
-def test_everything_adds_up(story: list[Any]) -> None:
-    account = Account(balance=10_000)
+@given(steps, st.sampled_from([(), ("SOLUSDT",), SYMBOLS]))
+def test_everything_adds_up(story: list[Any], isolated: tuple[str, ...]) -> None:
+    account = Account(balance=10_000, isolated=isolated)
     exchange = Exchange(StillMarket(PRICES), [account])
     client = Client(
         Binance(
@@ -74,6 +74,10 @@ def test_everything_adds_up(story: list[Any]) -> None:
         expected = 10_000 + truth.realised - truth.fees + truth.funding + truth.deposits
         assert truth.wallet == expected + truth.insurance
         assert truth.equity == truth.wallet + truth.unrealised
+        own = {held.symbol: held.wallet for held in account.positions.values() if held.wallet}
+        assert set(own) <= set(truth.positions) & set(isolated)
+        assert account.cross_wallet == truth.wallet - sum(own.values())
+        assert account.cross_wallet >= 0 or account.shared()
         traded: defaultdict[str, Decimal] = defaultdict(Decimal)
         for fill in exchange.ledger.fills:
             traded[fill.symbol] += fill.side * fill.quantity
@@ -84,6 +88,8 @@ def test_everything_adds_up(story: list[Any]) -> None:
     frames = client.take(stream)
     wallets = [Decimal(f["a"]["B"][0]["wb"]) for f in frames if f["e"] == "ACCOUNT_UPDATE"]
     assert not wallets or wallets[-1] == exchange.snapshot(account).wallet
+    cross = [Decimal(f["a"]["B"][0]["cw"]) for f in frames if f["e"] == "ACCOUNT_UPDATE"]
+    assert not cross or cross[-1] == account.cross_wallet
     trades = [f["o"]["t"] for f in frames if f["e"] == "ORDER_TRADE_UPDATE" and f["o"]["t"]]
     assert len(trades) == len(set(trades))
     for order in exchange.ledger.orders.values():

@@ -151,6 +151,31 @@ def test_leverage_cannot_be_lowered_below_what_the_margin_allows(client: Client)
     assert config["leverage"] == 20
 
 
+def test_the_largest_position_of_a_leverage_is_the_last_bracket_that_offers_it(client: Client) -> None:
+    tiers = client.call("GET", "/fapi/v1/leverageBracket", symbol="BTCUSDT").data[0]["brackets"]
+    for leverage in (1, 2, 19, 20, 21, 76, 125):
+        most = max(tier["notionalCap"] for tier in tiers if tier["initialLeverage"] >= leverage)
+        answer = client.call("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=leverage).data
+        config = client.call("GET", "/fapi/v1/symbolConfig", symbol="BTCUSDT").data[0]
+        assert answer == {"symbol": "BTCUSDT", "leverage": leverage, "maxNotionalValue": str(most)}
+        assert (config["leverage"], config["maxNotionalValue"]) == (leverage, str(most))
+
+
+def test_a_change_of_leverage_is_told_and_one_that_changes_nothing_is_not(client: Client) -> None:
+    stream = client.listen()
+    for leverage in (7, 7, 126):
+        client.call("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=leverage)
+    assert [(frame["e"], frame["ac"]) for frame in client.take(stream)] == [
+        ("ACCOUNT_CONFIG_UPDATE", {"s": "BTCUSDT", "l": 7})
+    ]
+
+
+def test_open_orders_count_against_a_new_leverage(client: Client) -> None:
+    client.place("BTCUSDT", "BUY", "1", "79000")
+    assert client.call("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=7).code == -2028
+    assert client.call("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=125).code == -2027
+
+
 def test_an_account_is_liquidated_when_equity_meets_maintenance(client: Client) -> None:
     client.place("BTCUSDT", "BUY", "1")
     client.place("ETHUSDT", "BUY", "1", "2400")

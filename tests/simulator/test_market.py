@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.simulator import Account, Binance, Client, Exchange, SeededMarket, TapeError, TapeMarket
+from adapters.simulator import Account, Binance, Client, Exchange, SeededMarket, StillMarket, TapeError, TapeMarket
 from adapters.simulator.market import MOST_MOVES, YEAR_MS, Move
 
 HISTORY = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -197,3 +197,26 @@ def test_recorded_history_plays(name: str, symbols: int, first: str) -> None:
     client.now += (tape.end_ms - tape.start_ms) * 10
     client.wait()
     assert tape.ended
+
+
+def test_the_statistics_of_a_day_look_back_twenty_four_hours() -> None:
+    client = Client(Binance(Exchange(StillMarket({"BTCUSDT": 80_000}))))
+
+    def prices() -> list[str]:
+        row = client.call("GET", "/fapi/v1/ticker/24hr", symbol="BTCUSDT").data
+        return [row[name] for name in ("openPrice", "highPrice", "lowPrice", "lastPrice")]
+
+    client.binance.exchange.set_mark("BTCUSDT", 90_000)
+    assert prices() == ["80000.0", "90000.0", "80000.0", "90000.0"]
+    client.wait(25 * 3_600_000)
+    client.binance.exchange.set_mark("BTCUSDT", 85_000)
+    assert prices() == ["90000.0", "90000.0", "85000.0", "85000.0"]
+    client.wait(25 * 3_600_000)
+    assert prices() == ["85000.0"] * 4, "nothing has moved in it"
+
+
+def test_the_turnover_of_a_day_fits_its_mean_price() -> None:
+    client = Client(Binance(Exchange(StillMarket({"BTCUSDT": 80_000, "SOLUSDT": 100}))))
+    bitcoin, sol = client.call("GET", "/fapi/v1/ticker/24hr").data
+    assert (bitcoin["volume"], bitcoin["quoteVolume"]) == ("150000.000", "12000000000")
+    assert Decimal(sol["volume"]) * Decimal(sol["weightedAvgPrice"]) == Decimal(sol["quoteVolume"]) == 3 * 10**9

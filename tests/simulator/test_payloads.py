@@ -125,6 +125,30 @@ def test_events_have_the_fields_of_the_venue(busy: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "path", "params"),
+    [
+        ("rest_set_leverage_response", "/fapi/v1/leverage", {"symbol": "ETHUSDT", "leverage": 5}),
+        ("rest_set_margin_type_response", "/fapi/v1/marginType", {"symbol": "ETHUSDT", "marginType": "ISOLATED"}),
+        ("rest_position_margin_response", "/fapi/v1/positionMargin", {"symbol": "SOLUSDT", "amount": 1, "type": 1}),
+    ],
+)
+def test_settings_answer_as_the_venue_does(busy: Client, name: str, path: str, params: dict[str, object]) -> None:
+    busy.call("POST", "/fapi/v1/marginType", symbol="SOLUSDT", marginType="ISOLATED")
+    busy.place("SOLUSDT", "BUY", "1")
+    assert shape(busy.call("POST", path, **params).data) == shape(sample(name))
+
+
+def test_the_event_of_an_isolated_position_has_the_fields_of_the_venue(busy: Client) -> None:
+    wanted = shape(sample("ws_user_isolated_open_account_update"))
+    busy.call("POST", "/fapi/v1/marginType", symbol="SOLUSDT", marginType="ISOLATED")
+    stream = busy.listen()
+    busy.place("SOLUSDT", "BUY", "1")
+    (frame,) = [one for one in busy.take(stream) if one["e"] == "ACCOUNT_UPDATE"]
+    got = shape(frame)
+    assert {key: kind for key, kind in got.items() if key != "a.P.bep"} == wanted
+
+
+@pytest.mark.parametrize(
     ("name", "stream"),
     [
         ("ws_mark_price", "/market/ws/btcusdt@markPrice@1s"),

@@ -63,6 +63,9 @@ async def test_reads(client: Any) -> None:
     assert await client.futures_get_multi_assets_mode() == {"multiAssetsMargin": False}
     assert await client.futures_income_history() == []
     assert (await client.futures_commission_rate(symbol="BTCUSDT"))["makerCommissionRate"] == "0.0002"
+    one, every = await client.futures_ticker(symbol="ETHUSDT"), await client.futures_ticker()
+    assert float(one["quoteVolume"]) == pytest.approx(7.5e9, rel=0.001)
+    assert [row["symbol"] for row in every] == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     assert len(await client.futures_klines(symbol="BTCUSDT", interval="1m")) >= 1
 
 
@@ -122,6 +125,18 @@ async def test_batches_settings_and_refusals(client: Any) -> None:
     await client.futures_countdown_cancel_all(symbol="BTCUSDT", countdownTime=100_000)
     assert (await client.futures_cancel_all_open_orders(symbol="BTCUSDT"))["code"] == 200
     assert (await client.futures_change_leverage(symbol="BTCUSDT", leverage=7))["leverage"] == 7
+    assert await client.futures_change_margin_type(symbol="SOLUSDT", marginType="ISOLATED") == {
+        "code": 200,
+        "msg": "success",
+    }
+    await client.futures_create_order(symbol="SOLUSDT", side="BUY", type="MARKET", quantity=10)
+    (held,) = await client.futures_position_information(symbol="SOLUSDT")
+    assert float(held["isolatedWallet"]) == pytest.approx(float(held["notional"]) / 20, rel=0.02)
+    added = await client.futures_change_position_margin(symbol="SOLUSDT", amount=5, type=1)
+    assert (added["code"], added["amount"]) == (200, 5)
+    with pytest.raises(BinanceAPIException) as kept:
+        await client.futures_change_leverage(symbol="SOLUSDT", leverage=2)
+    assert kept.value.code == -4161
     with pytest.raises(BinanceAPIException) as refused:
         await client.futures_create_order(symbol="BTCUSDT", side="SELL", type="MARKET", quantity=500)
     assert refused.value.code == -4005

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -19,12 +19,15 @@ from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
 from agent.config import Account as Access
 from agent.config import Portfolio
-from agent.core.orders import State
+from agent.core.desk import Act
+from agent.core.engine import Decision
+from agent.core.events import Fact
+from agent.core.orders import Order, State
 from agent.core.paper import Paper, PaperAccount
 from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Credentials, Secret
+from agent.core.venue import Call, Credentials, Request, Secret, SetLeverage
 from agent.core.view import View
 from agent.journal import Journal, JournalFailed
 from agent.run import Agent
@@ -216,6 +219,73 @@ async def test_the_status_file_is_whole_at_every_moment(mode: str, tmp_path: Pat
         await until(lambda: (tmp_path / "status.json").exists())
         assert not (tmp_path / "status.partial").exists()
         assert agent.view().mode == mode
+
+
+def decide(agent: Agent, request: Request) -> list[str]:
+    """Have the next decision ask for this as well; gives what is done about it, in order."""
+    step, append, perform = agent.engine.step, agent.journal.append, agent.transport.do
+    left, done = [request], list[str]()
+
+    def decided(facts: Sequence[Fact], now: int) -> Decision:
+        decision = step(facts, now)
+        requests = (*decision.requests, *left)
+        left.clear()
+        return replace(decision, requests=requests, notes=()) if requests else decision
+
+    def written(now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool) -> None:
+        append(now, seq, record, orders, urgent)
+        if msgspec.json.encode(request) in record:
+            done.append("synced" if urgent else "written")
+
+    def sent(act: Act) -> None:
+        if isinstance(act, Call) and act.request == request:
+            done.append("sent")
+        perform(act)
+
+    agent.engine.step = decided  # type: ignore[method-assign]
+    agent.journal.append = written  # type: ignore[method-assign]
+    agent.transport.do = sent  # type: ignore[method-assign]
+    return done
+
+
+async def test_a_leverage_setting_is_on_disk_before_it_leaves(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
+        await until(lambda: at_rest(agent))
+        assert agent.engine.book.rows[0].leverage == 20
+        done = decide(agent, SetLeverage(instrument=0, leverage=7))
+        agent.tell("resync")
+        await until(lambda: agent.engine.book.rows[0].leverage == 7)
+        assert done == ["synced", "sent"]
+    assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 7
+
+
+async def test_an_observer_changes_no_setting(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server, "observe"), server, tmp_path) as agent:
+        await until(lambda: agent.engine.unready() is None)
+        done = decide(agent, SetLeverage(instrument=0, leverage=7))
+        agent.tell("resync")
+        await until(lambda: agent.engine.unready() is None)
+        assert done == ["synced"]
+    assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 20
+
+
+async def test_a_leverage_setting_that_can_not_be_written_down_does_not_leave(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+
+    async def break_the_journal(server: Server) -> None:
+        async with running(portfolio(server), server, tmp_path) as agent:
+            await until(lambda: at_rest(agent))
+            agent.journal._failed = "the disk is full"
+            done = decide(agent, SetLeverage(instrument=0, leverage=7))
+            agent.tell("resync")
+            assert done == []
+
+    async with await serve(exchange) as server:
+        with pytest.raises(JournalFailed):
+            await break_the_journal(server)
+    assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 20
 
 
 async def test_a_journal_that_fails_ends_the_run_in_order_and_cancels_what_rests(tmp_path: Path) -> None:
