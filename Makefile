@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check bench storm setup lock clean
+.PHONY: help run test check bench bench-policy storm setup lock clean
 
 help:            ## what can be typed
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
@@ -22,6 +22,9 @@ check: $(VENV)/dev ## lint, types, then every test: what the gate runs
 
 bench: $(VENV)/dev ## tick to decision and to the wire, beside a bare echo and ccxt.pro; writes bench.json
 	$(BIN)/trimtab bench --out bench.json $(ARGS)
+
+bench-policy: $(VENV)/run ## what trading and drift cost in the long run, over the least possible; some minutes
+	$(BIN)/trimtab bench policy $(ARGS)
 
 storm: $(VENV)/dev ## seeded faults in virtual time; SEED=n repeats one, SEEDS=n runs that many
 	$(BIN)/python -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))

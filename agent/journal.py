@@ -115,9 +115,9 @@ class Records:
         self.path = path
         self._db = connection
 
-    def last_run(self) -> Run | None:
-        """The newest run."""
-        found = self._rows("SELECT * FROM runs ORDER BY epoch DESC LIMIT 1")
+    def last_run(self, mode: str | None = None) -> Run | None:
+        """The newest run, or the newest in this mode."""
+        found = self._rows("SELECT * FROM runs WHERE ?1 IS NULL OR mode = ?1 ORDER BY epoch DESC LIMIT 1", (mode,))
         return Run(*found[0]) if found else None
 
     def decisions(self, symbol: str | None = None, since: int | None = None, limit: int = 100) -> list[Decided]:
@@ -309,6 +309,9 @@ def _own(path: Path) -> apsw.Connection:
                 db.pragma("application_id", APPLICATION)
                 db.pragma("user_version", VERSION)
         _recognise(db, path)
+        found = db.pragma("quick_check")
+        if found != "ok":
+            raise Unusable(f"{path}: damaged: {found}; {CURE}")
         while (version := db.pragma("user_version")) in UPGRADES:
             with db:
                 db.execute(UPGRADES[version])
@@ -316,9 +319,6 @@ def _own(path: Path) -> apsw.Connection:
         if db.pragma("journal_mode", "wal") != "wal":
             raise Unusable(f"{path}: its file system can't hold a journal; name a state directory on a local disk")
         db.pragma("synchronous", "full")
-        found = db.pragma("quick_check")
-        if found != "ok":
-            raise Unusable(f"{path}: damaged: {found}; {CURE}")
     return db
 
 

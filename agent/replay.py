@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from agent.config import Portfolio, blackout_of, parse, schedule_of
+from agent.core.decisions import Policy
 from agent.core.desk import Desk
-from agent.core.engine import Engine, Policy
+from agent.core.engine import Engine
 from agent.core.venue import Dialect
 from agent.tape import Concluded, Header, Heard, Torn, read
 

@@ -20,10 +20,11 @@ from msgspec.structs import replace
 
 from agent import notify
 from agent.clock import Clock
-from agent.config import Portfolio, render
+from agent.config import ConfigError, Portfolio, document_of, parse, render, targets_of
+from agent.core.decisions import Decision, Memory
 from agent.core.desk import Input, Step, Tick, Told
-from agent.core.engine import Decision, Memory
 from agent.core.orders import S
+from agent.core.targets import Given
 from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
 from agent.feed import Feed
@@ -39,7 +40,8 @@ VERSION = version("trimtab")
 CHORES_S = 1.0
 """How often the journal and the tape are flushed, the status written and the kill file looked for."""
 REMEMBER_S = 60.0
-"""How often what the next run should know is written down, besides whenever the strategies' ledgers change."""
+"""How often what the next run should know is written down, besides at the end and whenever the strategies' ledgers
+change."""
 STOP_S = 20.0
 """How long a stop may take to learn the fate of orders: with what closing takes, below the 30 s that systemd grants."""
 YEAR_2025 = 1_735_689_600 * S
@@ -96,6 +98,15 @@ class Agent:
         self._ready = False
         self._shown = True
         """The last status could be written."""
+        token = portfolio.feed.token
+        self.feed = Feed(
+            portfolio,
+            give=lambda given: self._hear(Told(name="targets", argument=self._encode(given).decode())),
+            refuse=lambda why: self._hear(Told(name="warn", argument=why)),
+            now=self.clock.now,
+            force=lambda: self.engine.mandate.given,
+            token=None if token is None else resolve(token),
+        )
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal = Journal(folder / "journal.db")
         try:
@@ -103,7 +114,7 @@ class Agent:
             now = self.clock.now()
             paper = portfolio.mode == "paper"  # whose account begins anew with each run
             resume = [] if paper else self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
-            memory = self._remembered()
+            memory = self._remembered(now)
             epoch = self.journal.begin(portfolio.mode, text, VERSION, now, above=(now - YEAR_2025) // EPOCH_NS)
             header = Header(
                 version=VERSION,
@@ -122,8 +133,12 @@ class Agent:
             self.journal.close()
             raise
 
-    def _remembered(self) -> Memory | None:
-        """What an earlier run remembered. Paper's account begins anew, so what belonged to positions is left out."""
+    def _remembered(self, now: int) -> Memory | None:
+        """What an earlier run remembered, as far as it holds for this one.
+
+        Targets of a feed don't where a person has changed those of the file since, and the next time of a schedule
+        doesn't of another schedule. Paper's account begins anew, so what belonged to positions is left out.
+        """
         record = self.journal.memory(self.portfolio.mode)
         if record is None:
             return None
@@ -132,10 +147,37 @@ class Agent:
         except msgspec.DecodeError as error:
             log.warning("what an earlier run remembered can't be read and is left out: %s", error)
             return None
-        feed, given = self.portfolio.feed, memory.given
-        if given is not None and (given.valid_until <= self.clock.now() or not (feed.file or feed.listen)):
-            memory = replace(memory, given=None)
+        before = self._portfolio_before()
+        if before is None or before.triggers.schedule != self.portfolio.triggers.schedule:
+            memory = replace(memory, schedule_at=None)
+        if memory.given is not None:
+            same = before is not None and before.targets == self.portfolio.targets
+            why = self._outlived(memory.given, now) if same else "those of the portfolio file have changed since"
+            if why is not None:
+                log.warning("the targets that %s gave are left out: %s", memory.given.source, why)
+                memory = replace(memory, given=None)
         return memory.without_positions() if self.portfolio.mode == "paper" else memory
+
+    def _portfolio_before(self) -> Portfolio | None:
+        """The portfolio file of the last run in this mode; None if it can't be read any more."""
+        run = self.journal.last_run(self.portfolio.mode)
+        try:
+            return None if run is None else parse(run.config, self.journal.path)
+        except ConfigError:
+            return None
+
+    def _outlived(self, given: Given, now: int) -> str | None:
+        """Why targets of a feed don't hold any more; None if they do."""
+        feed = self.portfolio.feed
+        if feed.file is None and feed.listen is None:
+            return "there is no feed any more"
+        if given.valid_until <= now:
+            return "they are past their time"
+        try:
+            targets_of(document_of(given.targets), self.portfolio, given.source)
+        except ConfigError as error:
+            return str(error)
+        return None
 
     def _recorder(self, header: Header) -> Recorder:
         tapes = self.folder / "tapes"
@@ -153,8 +195,11 @@ class Agent:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known."""
         self.transport = Transport(self._take)
-        async with self._feed().open():
-            await self._run(stop)
+        try:
+            async with self.feed.open():
+                await self._run(stop)
+        finally:
+            await self._close()
 
     async def _run(self, stop: asyncio.Event) -> None:
         chores = asyncio.create_task(self._chores(), name="chores")
@@ -168,23 +213,13 @@ class Agent:
             for end in (self.transport.failed, chores):
                 if end.done():
                     await end
+            with self._journaling():
+                self._remember()
             if self._broken is not None:
                 raise self._broken
         finally:
             for task in (chores, *waits):
                 task.cancel()
-            await self._close()
-
-    def _feed(self) -> Feed:
-        token = self.portfolio.feed.token
-        return Feed(
-            self.portfolio,
-            give=lambda given: self.tell("targets", self._encode(given).decode()),
-            refuse=lambda why: self.tell("warn", why),
-            now=self.clock.now,
-            force=lambda: self.engine.given,
-            token=None if token is None else resolve(token),
-        )
 
     def _take(self, arrived: Input) -> None:
         """One step: told, decided, on disk, on the wire."""
@@ -219,6 +254,11 @@ class Agent:
             urgent = _changes(decision)
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
 
+    def _remember(self) -> None:
+        now = self.clock.now()
+        self._remember_at = now + round(REMEMBER_S * S)
+        self.journal.remember(self._encode(self.engine.memory()), now)
+
     @contextlib.contextmanager
     def _journaling(self) -> Iterator[None]:
         """A journal that fails ends the run, but in order: nothing new is sent, and what rests is cancelled."""
@@ -239,12 +279,13 @@ class Agent:
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_later(max(0, wake_at - now) / S, self._tick)
+        self._timer = loop.call_later(max(0, wake_at - now) / S, self._hear, Tick())
         self._wake_at = wake_at
 
-    def _tick(self) -> None:
+    def _hear(self, arrived: Input) -> None:
+        """Take what comes from where nobody waits for a failure."""
         try:
-            self._take(Tick())
+            self._take(arrived)
         except Exception as error:  # noqa: BLE001 — handed to `run`, which stops the process
             if not self.transport.failed.done():
                 self.transport.failed.set_exception(error)
@@ -255,10 +296,10 @@ class Agent:
         while True:
             await asyncio.sleep(CHORES_S)
             with self._journaling():
-                if (now := self.clock.now()) >= self._remember_at and self._broken is None:
-                    self._remember_at = now + round(REMEMBER_S * S)
-                    self.journal.remember(self._encode(self.engine.memory()), now)
+                if self.clock.now() >= self._remember_at:
+                    self._remember()
                 self.journal.flush()
+            self.feed.look()
             if self.tape is not None:
                 self.tape.flush()
             self._look_for_kill_file()

@@ -16,8 +16,8 @@ from typing import BinaryIO, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from agent.core.decisions import Memory
 from agent.core.desk import Answer, Input
-from agent.core.engine import Memory
 from agent.core.orders import Order
 
 log = logging.getLogger(__name__)

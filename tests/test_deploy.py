@@ -17,16 +17,23 @@ from typing import Any
 import msgspec
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from agent.cli.app import app
-from agent.config import TABLES, Portfolio, load
-from agent.core.targets import Targets
+from agent.config import Portfolio, load, parse, render, targets_of
+from agent.config.portfolio import TABLES
+from agent.config.times import BadTime, cron_of, window_of
+from agent.core.health import Health
+from agent.core.pairs import Pair
+from agent.core.targets import Strategy, Targets, wishes_of
+from agent.feed import read as read_feed
 from agent.run import STOP_S
 from agent.secrets import is_reference
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 EXAMPLE = DEPLOY / "portfolio.example.toml"
+EXAMPLES = sorted((DEPLOY / "examples").glob("*.toml"))
 UNIT = DEPLOY / "trimtab.service"
 COMPOSE = DEPLOY / "compose.yaml"
 MISSION = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": 0.2}
@@ -52,35 +59,118 @@ def test_the_example_is_the_mission_on_paper_and_otherwise_all_defaults(monkeypa
 
 
 def sections(text: str) -> Iterator[tuple[str, str]]:
-    """Table and key of each line that sets something, or would without its "# "."""
+    """Table and key of each line that sets something, or would without its "# "; a star for what a user names."""
     table = ""
     for line in text.splitlines():
-        if header := re.match(r"\[([\w.]+)\]", line):
-            table = header[1]
+        if header := re.match(r"(?:# )?\[+([\w.]+)\]+", line):
+            table = re.sub(r"(strategies|baskets)\.\w+", r"\1.*", header[1])
         elif setting := re.match(r"(?:# )?(\w+) = \S", line):
             yield table, setting[1]
 
 
 def test_the_example_names_every_key_there_is() -> None:
-    text = EXAMPLE.read_text()
-    tables = set(re.findall(r"^\[([\w.]+)\]", text, re.MULTILINE))
-    named = set(sections(text))
-    by_symbol = {"targets.weights", "paper.positions"}
-    wanted = {("", field.name) for field in msgspec.structs.fields(Portfolio)} - {("", name) for name in TABLES}
-    for table, kind in TABLES.items():
-        wanted |= {(table, field.name) for field in msgspec.structs.fields(kind)}
-    wanted -= {tuple(name.split(".")) for name in by_symbol}
-    assert tables == set(TABLES) | by_symbol
+    kinds = TABLES | {"targets.strategies.*": Strategy, "pairs": Pair, "": Portfolio}
+    wanted = {(table, field.name) for table, kind in kinds.items() for field in msgspec.structs.fields(kind)}
+    wanted -= {("", table) for table in kinds} | {("targets", "strategies"), ("targets.strategies.*", "health")}
+    by_symbol = {("targets", "weights"), ("targets", "baskets"), ("paper", "positions")}
+    wanted -= by_symbol
+    named = set(sections(EXAMPLE.read_text()))
+    tables = {table for table, _ in named}
+    assert tables == set(kinds) | {"targets.weights", "targets.baskets.*", "paper.positions"}
     assert wanted - named == set()
-    assert {(table, key) for table, key in named if table not in by_symbol} - wanted == set()
+    assert {(table, key) for table, key in named if table in kinds} - wanted == set()
+
+
+def uncommented() -> list[str]:
+    return [re.sub(r"^# (?=\w+ = |\[)", "", line) for line in EXAMPLE.read_text().splitlines()]
 
 
 def test_what_is_commented_out_in_the_example_is_valid_too(tmp_path: Path) -> None:
-    lines = [re.sub(r"^# (?=\w+ = )", "", line) for line in EXAMPLE.read_text().splitlines()]
+    lines = [line for line in uncommented() if not line.startswith("utilisation")]
     file = tmp_path / "portfolio.toml"
     file.write_text("\n".join(lines))
     assert tomllib.loads(file.read_text())["state"] == "/var/lib/trimtab"
-    assert load(file).account.key == "credential:key"
+    found = load(file)
+    assert found.account.key == "credential:key"
+    assert found.targets.strategies["trend"].health == Health(psr=0.2), "what is shown of health are the defaults"
+    assert found.pairs == (Pair(over="BTCUSDT", into="ETHUSDT", target=0.6),)
+    assert parse(render(found), file) == found
+
+
+def test_shares_of_margin_are_valid_as_the_example_says(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text().replace('basis = "notional"', 'basis = "margin"').replace("# utilisation", "utilisation")
+    file = tmp_path / "portfolio.toml"
+    file.write_text("\n".join(line for line in text.splitlines() if not line.startswith("leverage = 3.0 ")))
+    assert load(file).targets.utilisation == 0.3
+
+
+@pytest.mark.parametrize("quoted", re.findall(r"such as (\[.*?\])", re.sub(r"\n *# ", " ", EXAMPLE.read_text())))
+def test_times_that_the_example_names_are_such(quoted: str) -> None:
+    for time_ in tomllib.loads(f"x = {quoted}")["x"]:
+        try:
+            cron_of(time_)
+        except BadTime:
+            window_of(time_)
+
+
+# Further examples
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_runs_on_paper_and_is_safe(path: Path) -> None:
+    portfolio = load(path)
+    assert portfolio.mode == "paper"
+    assert portfolio.targets.leverage <= 3
+    assert portfolio.limits.liquidation_distance >= 0.11
+    assert parse(render(portfolio), path) == portfolio
+    assert all(len(line) <= 120 for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_each_example_is_checked_by_the_command_that_its_user_types(path: Path) -> None:
+    done = CliRunner().invoke(app, ["check", str(path)])
+    assert done.exit_code == 0, done.output
+    assert "[targets]\n" in done.stdout
+
+
+def test_the_simple_example_is_the_mission() -> None:
+    targets = load(DEPLOY / "examples" / "simple.toml").targets
+    assert targets == Targets(weights=dict(MISSION), leverage=3.0)
+
+
+def test_the_strategies_of_the_example_net_as_its_comment_says() -> None:
+    path = DEPLOY / "examples" / "strategies.toml"
+    targets = load(path).targets
+    assert wishes_of(targets) == pytest.approx([0.78, 0.72, 0.3])
+    held = re.search(r"held +\+([\d,]+) +\+([\d,]+) +\+([\d,]+)", path.read_text())
+    assert held is not None
+    assert [int(value.replace(",", "")) for value in held.groups()] == [7800, 7200, 3000]
+    assert all(strategy.health is not None for strategy in targets.strategies.values())
+
+
+def test_the_request_that_the_strategies_example_shows_is_taken() -> None:
+    path = DEPLOY / "examples" / "strategies.toml"
+    [body] = re.findall(r"-d '(.*)'", path.read_text())
+    found = targets_of(msgspec.json.decode(body)["targets"], load(path), "example")
+    assert found.strategies["trend"].weights == {"BTCUSDT": 1.0}
+    text = re.sub(r"^# (?=\[feed\]|listen)", "", path.read_text(), flags=re.MULTILINE)
+    assert parse(text, path).feed.listen == "127.0.0.1:8787"
+
+
+def test_the_request_that_the_runbook_shows_is_taken(tmp_path: Path) -> None:
+    [body] = re.findall(r"-d '(.*?)'\n", (DEPLOY / "README.md").read_text(), re.DOTALL)
+    given = read_feed(body.encode(), load(EXAMPLE), source="runbook", now=1, issued_at=1)
+    assert given.targets.leverage == 2.0
+
+
+def test_the_funding_example_has_no_direction_in_any_coin() -> None:
+    portfolio = load(DEPLOY / "examples" / "funding.toml")
+    targets, hedges = portfolio.targets, portfolio.funding.hedges
+    wishes = dict(zip(targets.symbols, wishes_of(targets) or [], strict=True))
+    assert sorted(symbol for group in hedges for symbol in group) == sorted(targets.symbols)
+    for group in hedges:
+        assert sum(wishes[symbol] or 0.0 for symbol in group) == pytest.approx(0.0)
+        assert len({symbol[:3] for symbol in group}) == 1
 
 
 # systemd

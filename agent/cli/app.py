@@ -18,6 +18,7 @@ import typer
 import uvloop
 from msgspec.structs import replace
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from adapters.simulator import (
     DEMO_KEY,
@@ -38,7 +39,7 @@ from agent.cli import policy, screen
 from agent.cli.build import dialect_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
 from agent.core.covariance import VOLATILITY
-from agent.core.engine import Decision
+from agent.core.decisions import Decision
 from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
@@ -215,7 +216,8 @@ def plan(
     """Show what a correction would do now, what it would cost and which gate would refuse it. Sends nothing."""
     portfolio = load(file)
     configure(logging.ERROR)
-    shown = replace(portfolio, mode="observe")
+    # A running agent may listen already; the file of its feed is only read.
+    shown = replace(portfolio, mode="observe", feed=replace(portfolio.feed, listen=None, token=None))
     view, previewed, after = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
     if previewed is None:
         missing = f" ({'; '.join(view.missing)})" if view.missing else ""
@@ -414,20 +416,19 @@ def bench(
     what: Annotated[Contest, typer.Argument(help="What to measure.")] = Contest.SPEED,
     as_json: Json = False,
     file: Annotated[Path | None, typer.Option("--out", help="Also write the result to this file, as JSON.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Orders for each client.")] = benches.Options().rounds,
-    seconds: Annotated[float, typer.Option(help="For each client at most.")] = benches.Options().seconds,
+    rounds: Annotated[int, typer.Option(min=1, help="speed: orders for each client.")] = benches.Options().rounds,
+    seconds: Annotated[float, typer.Option(help="speed: for each client at most.")] = benches.Options().seconds,
+    short: Annotated[bool, typer.Option("--short", help="policy: a tenth of the time, and rough figures.")] = False,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="policy: recorded prices as well: CSV, as for `simulate --tape`.")
+    ] = None,
 ) -> None:
     """Measure from a price to an order on this machine, beside a bare echo and beside ccxt.pro.
 
     `bench policy`: what trading and drift cost in the long run, against the best that any policy could do.
     """
     if what is Contest.POLICY:
-        with err.status("trading for many years"):
-            found = policy.contest()
-        if as_json:
-            _json({"cases": found})
-        else:
-            out.print(policy.table(found))
+        _bench_policy(as_json, file, short, data)
         return
     options = benches.Options(rounds=rounds, seconds=seconds)
     with err.status("measuring") as status:
@@ -439,6 +440,28 @@ def bench(
     else:
         out.print(benches.table(report))
     raise SystemExit(0 if report.ok else FAILED)
+
+
+def _bench_policy(as_json: bool, file: Path | None, short: bool, data: Path | None) -> None:
+    if data is not None and not data.is_file():
+        raise typer.BadParameter(f"{data} is not there", param_hint="--data")
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task("starting", total=1.0)
+        report = policy.contest(
+            policy.SHORT if short else policy.FULL,
+            lambda now, part: progress.update(task, description=now, completed=part),
+            data,
+        )
+    if file is not None:
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    if as_json:
+        _json({"cases": report.cases})
+        return
+    for table in policy.tables(report):
+        out.print(table)
+    if data is None:
+        out.print("Recorded prices are left out: name a file with --data.", style="dim")
 
 
 @app.command()

@@ -45,14 +45,20 @@ from agent.cli.build import state_home
 from agent.config import Account, Portfolio
 from agent.core import events as fact
 from agent.core.audit import ANSWERS
+from agent.core.band import LANDING as EDGE
+from agent.core.band import band_of, noises, penalty_of
+from agent.core.book import Book
+from agent.core.costs import Costs
+from agent.core.covariance import prior_of
+from agent.core.decisions import Decision, Policy
 from agent.core.desk import Frame, Input, Step
-from agent.core.drift import Bands
-from agent.core.economy import Economy
-from agent.core.engine import Decision, Engine, Policy
+from agent.core.drift import Bands, measure
+from agent.core.economy import WORTH, Economy
+from agent.core.engine import Engine
 from agent.core.events import Fact
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import MS, S
-from agent.core.planner import Limits
+from agent.core.planner import Guide, Limits, destination, plan
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Credentials, Place, Secret
@@ -75,6 +81,8 @@ ANSWER_S = 1.0
 """A round without an order for so long is missed."""
 READY_S = 20.0
 SIZES = (3, 10, 30, 100)
+PLAN_SIZES = (3, 30, 200)
+SEED, WARM_LAPS = 17, 3
 LAPS = 10
 """Samples of each calculation for each round on sockets."""
 
@@ -134,6 +142,7 @@ async def run(options: Options, stop: asyncio.Event, say: Say) -> Report:
         mark, quote = _frames()
         alone = _decoding(mark, quote, LAPS * options.rounds)
         alone += [_stepping(size, LAPS * options.rounds) for size in SIZES]
+        alone += [_planning(size, options.rounds) for size in PLAN_SIZES]
         say("a bare echo")
         floor = await _floor(options, stop, mark)
         say("trimtab, journal on disk")
@@ -244,6 +253,41 @@ def _stepping(size: int, laps: int) -> Row:
         assert not decision.orders, "the price has left the band"
     what = "book, drift, triggers and the questions that are due; no decoding"
     return _row(f"step_{size}", f"one step, {size} instruments", what, samples)
+
+
+def _planning(size: int, laps: int) -> Row:
+    """`planner.plan` for ``size`` instruments, each time another portfolio that has drifted: long and short, at 3x."""
+    dice, samples = random.Random(SEED), []
+    symbols = [f"C{index:03d}USDT" for index in range(size)]
+    bands, limits = Bands(), Limits()
+    for lap in range(WARM_LAPS + laps):
+        shares = [dice.expovariate(1.0) + 0.05 for _ in symbols]
+        signed = [share / sum(shares) * dice.choice((1, 1, -1)) for share in shares]
+        targets = Targets(weights=dict(zip(symbols, signed, strict=True)), leverage=3.0)
+        book, now = Book(symbols), 1_790_000_000 * S
+        book.apply(fact.Listed(tuple(map(_listing, range(size), symbols))), now)
+        for told in _account(size, now):
+            book.apply(told, now)
+        lots = [round(3 * share * dice.lognormvariate(0.0, 0.15) * EQUITY / 100 * 1000) for share in signed]
+        held = [fact.Position(i, fact.Side.NET, many, 100.0, now) for i, many in enumerate(lots)]
+        book.apply(fact.Positions(tuple(held), (), now), now + 60 * S)
+        book.apply(fact.Positions(tuple(held), (), now), now + 120 * S)
+        drift = measure(book, targets, bands)
+        assert drift is not None, "everything is known"
+        penalty = penalty_of(prior_of([symbol.removesuffix("USDT") for symbol in symbols]), Economy().correlation_trust)
+        band = band_of(penalty, noises(penalty, drift.weights), [0.0006] * size, Economy().risk_aversion)
+        guide = Guide(
+            penalty=penalty,
+            prices=[EDGE * width for width in band.widths],
+            least=[WORTH * band.alone(index) for index in range(size)],
+        )
+        start = monotonic_ns()
+        to = destination(book, drift, limits, guide=guide, part=bands.landing)
+        plan(book, drift, limits, Costs(), to, maker=False)
+        if lap >= WARM_LAPS:
+            samples.append(monotonic_ns() - start)
+    what = "the joint problem, whole lots, legs with their costs; default limits; another portfolio each time"
+    return _row(f"plan_{size}", f"one plan, {size} instruments", what, samples)
 
 
 def _listing(index: int, symbol: str) -> Instrument:

@@ -34,6 +34,11 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     ``credentials`` stand in for those that the file refers to, where nothing is to be sent.
     """
     account = portfolio.account
+    if account.venue not in VENUES:
+        cure = f"write {' or '.join(VENUES)}"
+        raise ConfigError(
+            [Problem("account", None, "venue", account.venue, "is not a venue that is spoken here", cure)]
+        )
     symbols = tuple(portfolio.targets.symbols)
     if portfolio.mode == "paper":
         credentials = None

@@ -32,8 +32,8 @@ from agent.cli import screen
 from agent.cli.build import dialect_of, state_home
 from agent.config import Account as Access
 from agent.config import Portfolio
+from agent.core.decisions import Note
 from agent.core.desk import Step
-from agent.core.engine import Note
 from agent.core.planner import Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers

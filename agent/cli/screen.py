@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from agent.core.decisions import Note
 from agent.core.economy import Verdict
-from agent.core.engine import Note
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
 from agent.core.view import Leg, Outlook, Safety, View
@@ -30,6 +30,10 @@ KINDS = {
     "halt": "bold red",
     "hold": "dim",
     "state": "dim",
+    "targets": "bold cyan",
+    "strategies": "cyan",
+    "health": "bold yellow",
+    "funding": "yellow",
 }
 MODES = {"observe": "white on blue", "paper": "black on yellow", "live": "white on red"}
 BAR = 25
@@ -161,7 +165,7 @@ def told(notes: Iterable[tuple[int, Note]]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     for at, note in notes:
         text.append(f"{clock(at)} ", style="dim")
-        text.append(f"{note.kind:<8}", style=KINDS.get(note.kind, ""))
+        text.append(f"{note.kind:<10} ", style=KINDS.get(note.kind, ""))
         text.append(f"{note.symbol + ' ' if note.symbol else ''}{note.text}\n")
     text.rstrip()
     return text

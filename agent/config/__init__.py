@@ -4,8 +4,9 @@ Whatever is wrong with a file comes out as one `ConfigError` with every problem 
 wrong and the cure. What could be a secret is never shown.
 """
 
-from agent.config.portfolio import Account, ConfigError, Feed, Portfolio, Problem
-from agent.config.reader import load, parse, targets_of
+from agent.config.portfolio import Account, Feed, Portfolio
+from agent.config.problems import ConfigError, Problem
+from agent.config.reader import document_of, load, parse, targets_of
 from agent.config.render import render
 from agent.config.starter import starter
 from agent.config.times import blackout_of, schedule_of
@@ -17,6 +18,7 @@ __all__ = [
     "Portfolio",
     "Problem",
     "blackout_of",
+    "document_of",
     "load",
     "parse",
     "render",

@@ -105,6 +105,14 @@ def _weight(value: object) -> object:
     return Number(-1, 1, share=True)(value)
 
 
+def _share(value: object) -> object:
+    if value == "hold":
+        raise Wrong(
+            "is for [targets.weights] alone", "leave it out here: what is on hold belongs to no strategy or basket"
+        )
+    return Number(-1, 1, share=True)(value)
+
+
 def _venue(value: object) -> object:
     if not isinstance(value, str) or re.fullmatch(r"[a-z][a-z0-9]*", value) is None:
         raise Wrong("is not the name of a venue", 'write it in lower case, such as "binance"')
@@ -131,14 +139,15 @@ def _address(scheme: str) -> Check:
             raise Wrong(f"is not the address of a {scheme} service", cure)
         if parts.query or parts.fragment or parts.username is not None:
             raise Wrong("holds more than a host, a port and a path", cure)
-        if parts.scheme == scheme and not _on_this_machine(host):
+        if parts.scheme == scheme and not on_this_machine(host):
             raise Wrong("is not encrypted", cure)
         return str(value).rstrip("/")
 
     return check
 
 
-def _on_this_machine(host: str) -> bool:
+def on_this_machine(host: str) -> bool:
+    """Whether a host, a name or an address, is this machine as it calls itself."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -149,8 +158,10 @@ def _time(value: object) -> object:
     try:
         return cron_of(value)
     except BadTime as error:
-        cure = 'write minute, hour, day, month and weekday, such as "0 0 * * SUN", or "every Sunday at midnight"'
-        raise Wrong(str(error), cure) from None
+        cure = (
+            'write "every Sunday at midnight", or minute, hour, day, month and weekday, such as "0 0 * * SUN"; in UTC'
+        )
+        raise Wrong(str(error), f"{cure}, unless a time zone follows") from None
 
 
 def _window(value: object) -> object:
@@ -161,9 +172,10 @@ def _window(value: object) -> object:
 
 
 def _hedge(value: object) -> object:
-    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(leg, str) for leg in value):
-        raise Wrong("is not a group of at least two symbols", 'write it like ["BTCUSDT", "BTCUSDC"]')
-    return tuple(value)
+    legs = value if isinstance(value, list) else []
+    if len({leg for leg in legs if isinstance(leg, str) and is_symbol(leg)}) < max(2, len(legs)):
+        raise Wrong("is not a group of two symbols or more, each once", 'write it like ["BTCUSDT", "BTCUSDC"]')
+    return tuple(legs)
 
 
 def _symbol(value: object) -> object:
@@ -183,15 +195,13 @@ def is_name(name: str) -> bool:
 
 
 def _listen(value: object) -> object:
-    cure = 'write it like "127.0.0.1:8787"'
-    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    found = re.fullmatch(r"([0-9.]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", value) if isinstance(value, str) else None
     try:
-        ip_address(host.strip("[]"))
-        usable = 0 <= int(port) <= 65_535
+        usable = found is not None and ip_address(found[1].strip("[]")).version and int(found[2]) <= 65_535
     except ValueError:
         usable = False
     if not usable:
-        raise Wrong("is not an address and a port", cure)
+        raise Wrong("is not an address and a port", 'write it like "127.0.0.1:8787", for IPv6 like "[::1]:8787"')
     return value
 
 
@@ -235,7 +245,7 @@ CHECKS: Final[dict[str, Check]] = {
     "targets.strategies.*.health.pause_after_days": Number(1, 365, whole=True),
     "targets.strategies.*.health.drawdown_reduce": Number(0, 1, above=True, share=True),
     "targets.strategies.*.health.drawdown_pause": Number(0, 1, above=True, share=True),
-    "targets.strategies.*.health.reduced": Number(0, 1, share=True),
+    "targets.strategies.*.health.reduced": Number(0, 1, above=True, below=True, share=True),
     "targets.strategies.*.health.ramp_days": Number(1, 365, whole=True),
     "targets.strategies.*.health.min_pause_days": Number(0, 365, whole=True),
     "targets.strategies.*.health.psr": Number(0, 1, above=True, below=True, share=True),
@@ -270,6 +280,7 @@ CHECKS: Final[dict[str, Check]] = {
     "execution.slippage": Number(0, 0.1, above=True, share=True),
     "execution.patience_s": Number(0, 3600, above=True),
     "execution.request_life_s": Number(0.1, 5),
+    "execution.leverage": Number(1, 125, whole=True),
     "funding.horizon_days": Number(0, 365, above=True),
     "funding.enter": Number(0, 10, above=True, share=True),
     "funding.exit": Number(0, 10, share=True),
@@ -290,12 +301,10 @@ CHECKS: Final[dict[str, Check]] = {
 }
 """What each key may hold, choices apart, which are in the types."""
 
-SHARE: Final = Number(-1, 1, share=True)
-
 BY_SYMBOL: Final[dict[str, Check]] = {
     "targets.weights": _weight,
-    "targets.baskets.*": SHARE,
-    "targets.strategies.*.weights": SHARE,
+    "targets.baskets.*": _share,
+    "targets.strategies.*.weights": _share,
     "paper.positions": Number(-1e12, 1e12),
 }
 """Tables whose keys are symbols or, where targets are meant, names of baskets."""
@@ -304,7 +313,7 @@ LISTS: Final[dict[str, Check]] = {
     "triggers.schedule": _time,
     "triggers.blackout": _window,
     "funding.hedges": _hedge,
-    "targets.strategies.*.health.ramp": Number(0, 1, share=True),
+    "targets.strategies.*.health.ramp": Number(0, 1, above=True, share=True),
 }
 """Lists, by what each entry may be."""
 

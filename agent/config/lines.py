@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
 from collections.abc import Callable, Generator, Iterator
@@ -34,6 +33,8 @@ class Scanner:
             line += token.count("\n")
         self.tokens.append(("end", "", line))
         self.at = 0
+        self.rows: dict[Place, int] = {}
+        """The last position in each list of tables."""
 
     def document(self) -> Iterator[tuple[Place, int]]:
         """The line of each key, table and list entry, and of each part of a key that has several."""
@@ -42,26 +43,42 @@ class Scanner:
             if self._kind == "end":
                 self.at += 1
             elif self._word == "[":
-                self._pass("[")
-                table = yield from self._key(())
-                self._pass("]")
+                table = yield from self._header()
             else:
                 yield from self._pair(table)
 
+    def _header(self) -> Generator[tuple[Place, int], None, Place]:
+        """``[a.b]``, or ``[[a.b]]``, which is one more entry of a list; a list above stands for its last entry."""
+        row, line = self.tokens[self.at + 1][1] == "[", self._line
+        self._pass("[")
+        place: Place = ()
+        for part in self._key():
+            place = (*self._last(place), part)
+            yield place, line
+        self._pass("]")
+        if row:
+            self.rows[place] = self.rows.get(place, -1) + 1
+            yield self._last(place), line
+        return self._last(place)
+
+    def _last(self, place: Place) -> Place:
+        return (*place, self.rows[place]) if place in self.rows else place
+
     def _pair(self, around: Place) -> Iterator[tuple[Place, int]]:
-        place = yield from self._key(around)
+        place, line = around, self._line
+        for part in self._key():
+            place = (*place, part)
+            yield place, line
         self._pass("=")
         yield from self._value(place)
 
-    def _key(self, around: Place) -> Generator[tuple[Place, int], None, Place]:
-        place = around
+    def _key(self) -> list[str]:
+        parts = []
         while self._kind in ("bare", "text") or self._word == ".":
             if self._word != ".":
-                part = tomllib.loads(f"key = {self._word}")["key"] if self._kind == "text" else self._word
-                place = (*place, part)
-                yield place, self._line
+                parts.append(tomllib.loads(f"key = {self._word}")["key"] if self._kind == "text" else self._word)
             self.at += 1
-        return place
+        return parts
 
     def _value(self, place: Place) -> Iterator[tuple[Place, int]]:
         if self._word == "[":
@@ -78,13 +95,15 @@ class Scanner:
 
     def _inside(self, closing: str, entry: Callable[[int], Iterator[tuple[Place, int]]]) -> Iterator[tuple[Place, int]]:
         self.at += 1
-        for number in itertools.count():
+        number = 0
+        while True:
             while self._kind == "end" or self._word == ",":
                 self.at += 1
             if self._word == closing:
                 self.at += 1
                 return
             yield from entry(number)
+            number += 1
 
     def _pass(self, mark: str) -> None:
         while self._word == mark:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
+from agent.core.decisions import Mode
 from agent.core.drift import Bands
 from agent.core.economy import Economy
-from agent.core.engine import Mode
 from agent.core.health import Health
 from agent.core.pairs import Pair
 from agent.core.paper import PaperAccount
@@ -87,27 +86,3 @@ NAMED: Final[dict[str, type[Struct] | None]] = {"targets.strategies": Strategy, 
 
 ROWS: Final[dict[str, type[Struct]]] = {"pairs": Pair}
 """Lists of tables."""
-
-
-class Problem(Struct, frozen=True):
-    """One thing that is wrong with a portfolio file. ``value`` is None where there is none or it is not shown."""
-
-    path: str
-    line: int | None
-    key: str
-    value: str | None
-    wrong: str
-    cure: str
-
-    def __str__(self) -> str:
-        place = self.path if self.line is None else f"{self.path}:{self.line}"
-        what = self.key if self.value is None else f"{self.key} = {self.value}"
-        return ": ".join(part for part in (place, what, self.wrong) if part) + f"; {self.cure}"
-
-
-class ConfigError(Exception):
-    """A portfolio file that can't be used, with all that is wrong with it in the order of the file."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from agent.core.targets import Hold
+from agent.core.targets import Hold, Targets
 
 if TYPE_CHECKING:
     from agent.config.portfolio import Portfolio
@@ -25,6 +25,9 @@ def _blocks(name: str, table: Struct, heading: str | None = None) -> list[list[s
     inner: list[list[str]] = []
     for field, value in structs.asdict(table).items():
         path = f"{name}.{field}".removeprefix(".")
+        if field == "leverage" and isinstance(table, Targets) and leverage_follows(table):
+            lines.append("# leverage follows from the rest")
+            continue
         rows = value if isinstance(value, tuple) and value and isinstance(value[0], Struct) else ()
         if isinstance(value, Struct):
             inner += _blocks(path, value)
@@ -39,7 +42,7 @@ def _blocks(name: str, table: Struct, heading: str | None = None) -> list[list[s
 
 def _tables(path: str, table: dict[str, object]) -> list[list[str]]:
     plain = [f"{key_of(key)} = {toml(value)}" for key, value in table.items() if not isinstance(value, Struct | dict)]
-    inner = [[f"[{path}]", *plain]] if plain else []
+    inner = [[f"[{path}]", *plain]] if plain or not table else []
     for key, value in table.items():
         if isinstance(value, Struct):
             inner += _blocks(f"{path}.{key_of(key)}", value)
@@ -48,9 +51,30 @@ def _tables(path: str, table: dict[str, object]) -> list[list[str]]:
     return inner
 
 
+def leverage_follows(targets: Targets) -> bool:
+    """Whether something else than ``leverage`` decides on the leverage of the whole portfolio."""
+    own = [strategy.leverage is not None for strategy in targets.strategies.values()]
+    return targets.basis == "margin" or (bool(own) and all(own))
+
+
 def percent(share: float | Hold) -> str:
     """A share as a person writes it."""
     return share if share == "hold" else f"{100 * share:.10g}%"
+
+
+def shown(value: object) -> str:
+    """A value of any kind, briefly: a text in quotes, tables and lists without what is in them."""
+    match value:
+        case str():
+            return json.dumps(value if len(value) <= 40 else value[:39] + "…", ensure_ascii=False)
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "{…}"
+        case list():
+            return "[…]"
+        case _:
+            return str(value)[:40]
 
 
 def key_of(name: str) -> str:
@@ -63,8 +87,6 @@ def toml(value: object) -> str:
     match value:
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        case bool():
-            return str(value).lower()
         case tuple():
             return f"[{', '.join(toml(entry) for entry in value)}]"
         case _:

@@ -59,7 +59,7 @@ destination = "optimal"      # trade as little as pays; "edge": back to just ins
 [triggers]
 confirm_s = 5                # act only when it lasts so long
 cool_down_s = 60             # then wait so long
-# schedule = ["0 0 * * SUN"] # also at these times (cron, UTC), whatever the drift
+# schedule = ["every Sunday at midnight"]   # also at these times (UTC, or name a zone), whatever the drift
 
 [limits]
 leverage = {most:<17} # never more gross notional over equity than this

@@ -10,7 +10,8 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from agent.core.engine import Decision, Engine
+from agent.core.decisions import Decision
+from agent.core.engine import Engine
 from agent.core.events import Command, Denied, Fact, Fault, Listed, Refused, Throttled, Unset, Used, Wake
 from agent.core.limits import Lanes, backoff
 from agent.core.orders import MS, S

@@ -7,21 +7,17 @@ compared with old ones. The same facts at the same times give the same decisions
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core import margin, words
 from agent.core.audit import TRUTH, Audit
 from agent.core.book import Book
-from agent.core.carry import Carry, CarryRules, CarryState, Turn
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
-from agent.core.costs import Costs
-from agent.core.covariance import CovarianceState
-from agent.core.drift import Bands, Drift, measure
-from agent.core.economy import Economist, Economy, Verdict
+from agent.core.decisions import Decision, Memory, Note, Policy
+from agent.core.drift import Drift
+from agent.core.economy import Economist, Verdict
 from agent.core.events import (
     Absent,
     Accepted,
@@ -45,80 +41,26 @@ from agent.core.events import (
     Refused,
     Side,
     Throttled,
+    Unanswered,
     Unknown,
+    Unset,
     Up,
     Warned,
 )
-from agent.core.ledger import DAY_NS
+from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
-from agent.core.pairs import Pair
-from agent.core.planner import Execution, Leg, Limits, Plan, plan, relieved
+from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
-from agent.core.sleeves import EXACT, FLOWS, Sleeves, SleevesState
+from agent.core.settings import Settings
 from agent.core.tally import Tally
-from agent.core.targets import Given, Rows, Targets, matrix_of, netted
-from agent.core.triggers import Triggers, Watch
+from agent.core.targets import Given
 from agent.core.venue import Ask, Cancel, Place, Request, What
-
-Mode = Literal["observe", "paper", "live"]
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
-
-
-class Policy(Struct, frozen=True):
-    """What the user decided, as far as decisions depend on it."""
-
-    mode: Mode
-    targets: Targets
-    bands: Bands = Bands()
-    triggers: Triggers = Triggers()
-    limits: Limits = Limits()
-    costs: Costs = Costs()
-    economy: Economy = Economy()
-    execution: Execution = Execution()
-    funding: CarryRules = CarryRules()
-    pairs: tuple[Pair, ...] = ()
-
-
-class Memory(Struct, frozen=True):
-    """What a run knows that the next one can't find out from the venue."""
-
-    symbols: tuple[str, ...]
-    covariance: CovarianceState | None = None
-    carry: CarryState | None = None
-    sleeves: SleevesState | None = None
-    given: Given | None = None
-    schedule_at: int | None = None
-
-    def without_positions(self) -> Memory:
-        """For a run on another account: who owned what is left out, how strategies did is kept."""
-        return replace(self, sleeves=self.sleeves and self.sleeves.without_positions())
-
-
-class Note(Struct, frozen=True):
-    """A reason, in words: why something was done, or why not."""
-
-    kind: str
-    """state, trigger, plan, order, fill, refusal, hold, done, warning or halt."""
-    text: str
-    symbol: str | None = None
-
-
-class Decision(Struct, frozen=True):
-    """What to do now, why, and when to look again. ``orders`` are those that changed, as they are now."""
-
-    seq: int
-    at: int
-    requests: tuple[Request, ...]
-    notes: tuple[Note, ...]
-    orders: tuple[Order, ...]
-    wake_at: int
-    remember: bool = False
-    """The strategies' ledgers have changed: what is to be remembered goes to disk with this decision."""
 
 
 class Engine:
@@ -146,8 +88,6 @@ class Engine:
         self.epoch = epoch
         self.tag = tag
         self.streams = streams
-        self.targets = policy.targets
-        """What is wanted: what the file says, or what a feed has said since."""
         self.symbols = policy.targets.symbols
         self.book = Book(self.symbols)
         self.blotter = Blotter()
@@ -156,22 +96,12 @@ class Engine:
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
-        self.given = memory.given
-        """The targets that a feed gave last."""
-        if self.given is not None and set(self.given.targets.symbols) <= set(self.symbols):
-            self.targets = self.given.targets
-        self.carry = Carry(self.symbols, policy.funding, memory.carry)
-        self.economist = Economist(policy.economy, policy.bands, policy.costs, self.carry, learned)
+        self.settings = Settings(policy.execution.leverage)
         self.reasons = Reasons(
             self.symbols, policy.bands, policy.triggers, policy.pairs, schedule, blackout, memory.schedule_at
         )
-        self.sleeves = Sleeves(self.targets, self.symbols, memory.sleeves) if self.targets.strategies else None
-        self.strategy_watch = Watch(policy.triggers)
-        """Whether the strategies' shares of equity have left their bands."""
-        self.matrix: Rows | None = None
-        """The weight that each strategy wants of each instrument."""
-        self.wishes: list[float | None] | None = None
-        """The weight that is wanted of each instrument, at the leverage that the file names."""
+        self.mandate = Mandate(policy, memory, self._note, self.reasons.wish)
+        self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
         self.correction: Correction | None = None
@@ -193,12 +123,8 @@ class Engine:
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
-        self._basis: object = None
-        self._doubted = True
-        """Something was told about the account since the ledgers were last compared with it."""
-        self._remember = False
-        self._overdue = False
-        """It has been said that the feed's targets are past their time."""
+        self._led: tuple[object, Destination] | None = None
+        """The last destination, and what it was found from."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
         self._outside: dict[str, None] = {}
@@ -216,11 +142,12 @@ class Engine:
         requests: list[Request] = []
         if not self._changes_nothing(facts, now):
             requests += self._questions(now)
+            requests += self._settings(now)
             requests += [Place(order=order) for order in self._work(now)]
             self.wake_at = self._due_at(now)
         self.seq += 1
         notes, self._notes = self._notes, []
-        remember, self._remember = self._remember, False
+        remember, self.mandate.remember = self.mandate.remember, False
         return Decision(
             seq=self.seq,
             at=now,
@@ -236,9 +163,9 @@ class Engine:
         return Memory(
             symbols=tuple(self.symbols),
             covariance=self.economist.state,
-            carry=self.carry.state,
-            sleeves=self.sleeves.state if self.sleeves else None,
-            given=self.given,
+            carry=self.mandate.carry.state,
+            sleeves=self.mandate.sleeves.state if self.mandate.sleeves else None,
+            given=self.mandate.given,
             schedule_at=self.reasons.schedule_at,
         )
 
@@ -252,7 +179,7 @@ class Engine:
     def _take(self, fact: Fact, now: int) -> None:
         self.book.apply(fact, now)
         self.audit.apply(fact, now)
-        self._doubted = self._doubted or isinstance(fact, ACCOUNT)
+        self.mandate.doubted = self.mandate.doubted or isinstance(fact, ACCOUNT)
         match fact:
             case Quote() | Depth():
                 pass
@@ -282,25 +209,22 @@ class Engine:
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
                 self.blotter.cancel_resting(now, increases_only=True)
+            case Unset(instrument=index, leverage=leverage, reason=reason):
+                self.settings.refused(fact, now)
+                text = f"the leverage setting can't be changed to {leverage}x: {reason}"
+                self._note("warning", text, self.symbols[index])
+                self.audit.require((What.LEVERAGE,), now, 0)
+            case Unanswered(what=what) if what.startswith("leverage "):
+                self.audit.require((What.LEVERAGE,), now, 0)
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
                 self._note("warning", f"the venue warns: {what}")
             case Flow(kind=kind, amount=amount, asset=asset):
                 self._note("state", f"{kind} {amount:+,.2f} {asset}")
-                self._take_flow(fact, now)
+                self.mandate.flowed(fact, self.book)
             case _:
                 pass
-
-    def _take_flow(self, flow: Flow, now: int) -> None:
-        if self.sleeves:
-            self.sleeves.flowed(flow, self.book)
-            self._remember = True
-        equity = self.book.equity
-        if flow.kind in FLOWS and flow.asset == self.book.settle and equity:
-            part = abs(flow.amount) / equity
-            if part >= self.policy.triggers.cash_flow:
-                self.reasons.wish(Reason(cause=f"a {flow.kind} of {flow.amount:+,.2f} {flow.asset}", breach=False))
 
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
@@ -315,9 +239,7 @@ class Engine:
             self._count(after, after.filled_lots - before.filled_lots, fact, now)
         match fact:
             case Filled():
-                if self.sleeves and self.matrix is not None:
-                    self.sleeves.filled(before, fact, self.book, self.matrix)
-                    self._remember = True
+                self.mandate.filled(before, fact, self.book)
                 self.tally.fills += 1
                 if fact.fee_asset == self.book.settle:
                     self.tally.fees += fact.fee
@@ -417,23 +339,11 @@ class Engine:
             case "rebalance":
                 self._start(Reason(cause="command", to_target=command.argument == "target"), now)
             case "targets":
-                self._retarget(msgspec.json.decode(command.argument, type=Given), now)
+                self.mandate.retarget(msgspec.json.decode(command.argument, type=Given), now)
             case "warn":
                 self._note("warning", command.argument)
             case _:
                 self._note("warning", f"there is no command {command.name}")
-
-    def _retarget(self, given: Given, now: int) -> None:
-        """Take targets that a feed has checked. Older ones, and those past their time, never replace any."""
-        if self.given is not None and given.issued_at <= self.given.issued_at:
-            self._note("warning", f"targets of {given.source} are older than those in force, and are not taken")
-        elif given.valid_until <= now:
-            self._note("warning", f"targets of {given.source} are past their time, and are not taken")
-        else:
-            self._note("targets", f"targets of {given.source}: {words.targets(given.targets)}")
-            self.given, self.targets, self._overdue, self._remember = given, given.targets, False, True
-            if self.sleeves:
-                self.sleeves.retarget(given.targets)
 
     def _halt(self, reason: str) -> None:
         if self.halted != reason:
@@ -458,19 +368,32 @@ class Engine:
         self._cancels.clear()
         return requests
 
+    def _settings(self, now: int) -> list[Request]:
+        """A leverage setting to change, where the user wants that."""
+        idle = self.policy.mode == "observe" or self.stopping or self.paused or self.halted or self.killed
+        if idle or self.drift is None or self.unready():
+            return []
+        change = self.settings.due(self.book, self.drift, self.blotter, now)
+        if change is None:
+            return []
+        row = self.book.rows[change.instrument]
+        self._note("state", f"changing the leverage setting from {row.leverage}x to {change.leverage}x", row.symbol)
+        return [change]
+
     # What to do
 
     def _work(self, now: int) -> list[Order]:
         if self.stopping:
             self._enter("stopping")
             return []
-        drift = self._measure(now)
+        leverage = self.correction.leverage if self.correction else None
+        drift = self.mandate.drift(self.book, leverage, now)
         unready = self.unready() or (None if drift else "equity: it is not known, or not positive")
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return []
-        if self._tend_strategies(drift, now):
-            drift = self._measure(now) or drift
+        if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
+            drift = self.mandate.drift(self.book, leverage, now) or drift
         self.drift = drift
         self.economist.look(self.book, drift, now)
         if not self.paused:
@@ -482,99 +405,10 @@ class Engine:
         self._enter(self.posture)
         return orders
 
-    def _measure(self, now: int) -> Drift | None:
-        """Where the portfolio stands toward what is wanted now."""
-        if self.book.equity is None:
-            return None
-        self._want(now)
-        leverage = self.correction.leverage if self.correction else None
-        return measure(
-            self.book,
-            self.targets,
-            self.policy.bands,
-            leverage,
-            wishes=self.wishes,
-            parts=self.carry.scales(self.book, self.wishes or []),
-        )
-
-    def _want(self, now: int) -> None:
-        """Bring up to date what is wanted: by strategy, by instrument, and what funding leaves of it."""
-        settings = [row.leverage for row in self.book.rows]
-        capital = self.sleeves.capital if self.sleeves else self.targets.capital
-        basis = (self.targets, capital, settings if self.targets.basis == "margin" else None)
-        if basis != self._basis:
-            self._basis = basis
-            self.matrix = matrix_of(self.targets, self.symbols, settings, capital)
-            held = self.targets.held
-            self.wishes = None
-            if self.matrix is not None:
-                pairs = zip(self.symbols, netted(self.matrix), strict=True)
-                self.wishes = [None if symbol in held else wish for symbol, wish in pairs]
-        if self.wishes is not None:
-            for turn in self.carry.observe(self.book, self.wishes, now):
-                self._take_turn(turn)
-        if self.given is not None and now >= self.given.valid_until and not self._overdue:
-            self._overdue = True
-            self._note("warning", f"the targets of {self.given.source} are past their time; they stay until newer come")
-
-    def _take_turn(self, turn: Turn) -> None:
-        """Funding has begun to bleed, or ceased to: what it concerns goes to its new aim, if that pays."""
-        names = " and ".join(self.symbols[index] for index in turn.unit)
-        cause = words.bleeding(names, turn, self.policy.funding)
-        self._note("funding", cause, self.symbols[turn.unit[0]])
-        self.reasons.wish(Reason(cause=cause, scope=turn.unit))
-
-    def _tend_strategies(self, drift: Drift, now: int) -> bool:
-        """Keep the ledgers true, judge the strategies' health at the end of a day, and share out capital.
-
-        Whether other weights are wanted now.
-        """
-        sleeves = self.sleeves
-        if sleeves is None or self.matrix is None:
-            return False
-        if self._doubted and self._quiet():
-            self._doubted = False
-            self._compare_ledgers(sleeves, drift)
-        turns = sleeves.pass_day(self.book, now)
-        for turn in turns:
-            self._note("health", words.health(turn))
-        if turns:
-            before = self.wishes or []
-            self._want(now)
-            changed = [i for i, (a, b) in enumerate(zip(before, self.wishes or [], strict=True)) if a != b]
-            self.reasons.wish(Reason(cause="; ".join(map(words.health, turns)), weighed=False, scope=tuple(changed)))
-            self._remember = True
-        reaches = sleeves.reaches(self.book, self.policy.bands.strategy)
-        fired = self.strategy_watch.observe(reaches, now)
-        if not sleeves.settled or (fired and self.correction is None):
-            self._share_out(", ".join(fired) or "the start")
-        return bool(turns)
-
     def _quiet(self) -> bool:
         """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
         behind = any(self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols)))
         return not (self.blotter.live() or self.book.disputed or behind)
-
-    def _compare_ledgers(self, sleeves: Sleeves, drift: Drift) -> None:
-        strange = sleeves.adopt(self.book)
-        if strange is None or not sleeves.settled:
-            return
-        for index, lots in enumerate(strange.lots):
-            if lots:
-                text = f"{lots:+d} lots that no strategy has traded; they are unassigned until the next correction"
-                self._note("warning", text, self.symbols[index])
-        if abs(strange.cash) > EXACT * drift.equity:
-            self._note("warning", f"{strange.cash:+,.2f} of equity that no fill, fee or funding explains is unassigned")
-        self._remember = True
-
-    def _share_out(self, cause: str) -> None:
-        """Bring every strategy to its capital, and let opposite wishes change hands inside the account."""
-        if self.sleeves is None or self.matrix is None:
-            return
-        amounts, crossed = self.sleeves.settle(self.book, self.matrix)
-        if any(abs(amount) >= 0.005 for amount in amounts) or crossed:
-            self._note("strategies", words.shared_out(cause, self.sleeves.names, amounts, crossed))
-        self._remember = True
 
     def unready(self) -> str | None:
         """What is still missing before anything may be decided; None when all is known."""
@@ -583,11 +417,20 @@ class Engine:
             return f"the venue to list {', '.join(unlisted)}"
         if missing:
             return "answers of the venue"
+        if mixed := self.mixed():
+            return mixed
         down = [stream for stream in self.streams if stream not in self.book.streams]
         if down:
             return f"stream {', '.join(down)}"
         silent = [row.symbol for row in self.book.rows if row.mark is None]
         return f"a price of {', '.join(silent)}" if silent else None
+
+    def mixed(self) -> str | None:
+        """What a person must change where instruments are settled in several assets and the account counts one."""
+        settled = list(dict.fromkeys(row.instrument.settle for row in self.book.rows if row.instrument is not None))
+        if len(settled) < 2 or self.book.mode is None or self.book.mode.multi_asset:
+            return None
+        return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
 
     def unlisted(self) -> list[str]:
         """Symbols that the venue, having been asked, does not have."""
@@ -609,7 +452,9 @@ class Engine:
         if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
             self._start(urgent, now)
         busy = self.correction is not None
-        reason = self.reasons.due(self.book, drift, self.economist, self._hedges(drift), now, busy=busy)
+        reason = self.reasons.due(
+            self.book, drift, self.economist, self.mandate.hedges(self.book, drift), now, busy=busy
+        )
         if not self.reasons.outside:
             self.declined = None
         if reason is not None:
@@ -645,7 +490,7 @@ class Engine:
         """Leave things as they are, say why once, and look again after the cool-down."""
         self._say_unreachable(todo)
         if reason.scope is not None:
-            self._share_out(reason.cause)
+            self.mandate.share_out(self.book, reason.cause)
         if self.declined is None:
             self._note("hold", f"{reason.cause}; {why}")
         self.declined = why
@@ -657,10 +502,6 @@ class Engine:
         if held is None:
             return None
         return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
-
-    @property
-    def _all_the_way(self) -> bool:
-        return self.policy.bands.destination == "target"
 
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now, self.drift.leverage_free if self.drift else 0.0)
@@ -701,32 +542,36 @@ class Engine:
         return orders
 
     def _plan(self, drift: Drift, reason: Reason, now: int, *, maker: bool) -> Plan:
-        bands, limits = self.policy.bands, self.policy.limits
-        to_target = reason.to_target or self._all_the_way
         fixed: dict[int, float] | None = None
         if reason.scope is not None:
             fixed = {index: aim for index in reason.scope if (aim := drift.aims[index]) is not None}
         elif reason.goals:
             fixed = dict(reason.goals)
-        guide = self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None)
-        part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
-        increased = self.tally.increased_today(self.blotter.live(), now)
-        return plan(
-            self.book,
-            drift,
-            limits,
-            self.policy.costs,
-            guide=guide,
-            part=part,
-            maker=maker,
-            fixed=fixed,
-            groups=self._hedges(drift),
-            budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
-        )
+        to = self._destination(drift, reason, fixed, now)
+        sigmas, policy = self.economist.sigmas, self.policy
+        return plan(self.book, drift, policy.limits, policy.costs, to, maker=maker, sigmas=sigmas, fixed=fixed)
 
-    def _hedges(self, drift: Drift) -> list[tuple[int, ...]]:
-        """The instruments that hedge each other, group by group."""
-        return [unit for unit in self.carry.units(self.book, drift.targets) if len(unit) > 1]
+    def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
+        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has."""
+        settings = [row.leverage for row in self.book.rows]
+        basis = (reason, self._lots, settings, drift.aims, self.economist.looked_at)
+        if self._led is None or self._led[0] != basis:
+            bands, limits = self.policy.bands, self.policy.limits
+            to_target = reason.to_target or bands.destination == "target"
+            part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
+            increased = self.tally.increased_today(self.blotter.live(), now)
+            to = destination(
+                self.book,
+                drift,
+                limits,
+                guide=self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None),
+                part=part,
+                fixed=fixed,
+                groups=self.mandate.hedges(self.book, drift),
+                budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
+            )
+            self._led = (basis, to)
+        return self._led[1]
 
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""
@@ -754,7 +599,7 @@ class Engine:
             leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now) for leg in todo.legs
         )
         for leg in correction.candidates(todo.legs, self.blotter, now):
-            if reducing and not leg.reduce:
+            if not leg.reduce and (reducing or self.settings.pending(self.book, now)):
                 continue
             refusal = judge(leg, self._situation(drift, now))
             if refusal is not None:
@@ -810,7 +655,7 @@ class Engine:
             away = margin.distances(drift.equity, held).joint
             stands += "" if away is None else f", liquidation is {away:.1%} away"
         self._note("done", f"{outcome}; {stands}")
-        self._share_out("the correction")
+        self.mandate.share_out(self.book, "done")
         self._end(now)
 
     def _say_unreachable(self, todo: Plan) -> None:
@@ -902,9 +747,7 @@ class Engine:
         waits = (
             self.blotter.wake_at(),
             *self.reasons.dues,
-            *self.strategy_watch.dues,
-            self.given.valid_until if self.given else None,
-            now - now % DAY_NS + DAY_NS if self.sleeves else None,
+            *self.mandate.dues(now),
             self._next_hold_note,
         )
         times += [at for at in waits if at is not None and at > now]

@@ -13,6 +13,7 @@ from math import inf
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from agent.core.programme import BOX, CLOSE, TURNOVER, Arrays, Index, Programme, Vector, rounding, solution
@@ -29,6 +30,8 @@ LEADERS, FEW = 8, 4
 """Of how many instruments, those of the coarsest lots, one is the first of two; how many are tried together."""
 REFUSED = 4
 """After so many offers in a row that have become worthless, new ones are made."""
+NEAR = 0.95
+"""A bound of which less than this part is taken is left out of the exchanges, and looked at again afterwards."""
 ROUNDS = 30
 """The most rounds of offers. A few are usual."""
 FURTHEST = 10**12
@@ -54,8 +57,28 @@ def whole(programme: Programme, grids: Sequence[Grid]) -> list[int]:
     Boxes are met as nearly as the lots allow; no bound is broken, or none more than ``held`` breaks it. The legs of a
     hedge group follow the one with the coarsest lots, each to its nearest lot, or all stand still.
     """
+    return answer(programme, grids)[1]
+
+
+def answer(programme: Programme, grids: Sequence[Grid]) -> tuple[list[float], list[int]]:
+    """The best weights (see `agent.core.programme.solve`), and the best lots near them (see `whole`)."""
     arrays = Arrays(programme)
-    weights, choice = solution(arrays), _Choice(arrays, grids)
+    weights = solution(arrays)
+    goals: list[float] = weights.tolist()
+    taken, held = arrays.values(weights), arrays.values(arrays.held)
+    close = np.maximum(taken, held) > NEAR * arrays.most
+    bounds = tuple(bound for bound, kept in zip(programme.bounds, close, strict=True) if kept)
+    if len(bounds) < len(programme.bounds):
+        lots = _exchanged(Arrays(replace(programme, bounds=bounds)), weights, grids)
+        reached = arrays.values(np.array([grid.lot for grid in grids]) * lots)
+        if (reached <= np.maximum(arrays.most, held)).all():
+            return goals, lots.tolist()
+    return goals, _exchanged(arrays, weights, grids).tolist()
+
+
+def _exchanged(arrays: Arrays, weights: Vector, grids: Sequence[Grid]) -> Counts:
+    """The lots that exchanges lead to from those nearest to ``weights``."""
+    choice = _Choice(arrays, grids)
     choice.near(weights)
     beyond = bool(choice.charge(choice.totals) > 0)
     choice.improve()
@@ -68,8 +91,7 @@ def whole(programme: Programme, grids: Sequence[Grid]) -> list[int]:
     if choice.breaks():
         choice.hold(choice.held)
         choice.improve()
-    found: list[int] = choice.lots.tolist()
-    return found
+    return choice.lots
 
 
 class _Choice:

@@ -21,9 +21,9 @@ from agent.core.covariance import Matrix
 from agent.core.drift import Drift
 from agent.core.events import Side
 from agent.core.instruments import Instrument
-from agent.core.lots import Grid, whole
+from agent.core.lots import Grid, answer
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Bound, Curve, Programme, solve
+from agent.core.programme import Bound, Curve, Programme
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -43,6 +43,9 @@ class Execution(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a post-only order rests before it is cancelled."""
     request_life_s: float = 3.0
     """The venue must not accept an order later than this after it was sent."""
+    leverage: int | None = None
+    """Leverage setting to give every instrument that is traded, or less where the venue's table demands it; the
+    settings are left alone if not given."""
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +112,8 @@ class Guide(Struct, frozen=True):
     """What trading costs, in the same measure: the marginal risk that is left alone."""
     least: list[float]
     """Changes of weight that are not worth an order while the drift is inside its band."""
+    ahead: list[float] | None = None
+    """What each drift will have grown by when a trade has paid; None where only the drift that there is counts."""
 
 
 def plain(drift: Drift, *, to_target: bool) -> Guide:
@@ -118,42 +123,67 @@ def plain(drift: Drift, *, to_target: bool) -> Guide:
     return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
-def plan(
+class Destination(Struct, frozen=True):
+    """Where the best portfolio is: weights, and net lots near them. Lists are in instrument order."""
+
+    goals: list[float]
+    lots: list[int]
+
+
+def destination(
     book: Book,
     drift: Drift,
     limits: Limits,
-    costs: Costs,
     *,
     guide: Guide,
     part: float,
-    maker: bool,
     fixed: Mapping[int, float] | None = None,
     groups: Sequence[tuple[int, ...]] = (),
     budget: float | None = None,
-) -> Plan:
-    """The next legs toward the best portfolio inside the bands and the limits.
+) -> Destination:
+    """The best portfolio inside the bands and the limits.
 
     ``part`` of each band's half width is left at most: 0 to go all the way. With ``fixed`` only those instruments are
     traded, to those weights. ``groups`` are instruments that hedge each other and keep their proportions; ``budget`` is
     what may be added to positions at most, over equity.
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
-    goals = solve(problem)
     hedge = book.mode is not None and book.mode.hedge
-    aims = whole(problem, [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)])
+    grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
+    goals, lots = answer(problem, grids)
+    return Destination(goals=goals, lots=lots)
+
+
+def plan(
+    book: Book,
+    drift: Drift,
+    limits: Limits,
+    costs: Costs,
+    to: Destination,
+    *,
+    maker: bool,
+    sigmas: Sequence[float] | None = None,
+    fixed: Mapping[int, float] | None = None,
+) -> Plan:
+    """The next legs to a destination, reductions first; what can't be traded toward it is said with the reason.
+
+    ``sigmas`` are volatilities in a day, for the impact of large orders; ``fixed`` as in `destination`.
+    """
+    hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
     for index, row in enumerate(book.rows):
         if drift.targets[index] is None or row.instrument is None or row.mark is None:
             continue
-        side, wanted, reduce = next_row(row, aims[index] - row.lots, hedge=hedge)
+        side, wanted, reduce = next_row(row, to.lots[index] - row.lots, hedge=hedge)
         fits = wanted if reduce else within_tier(row, side, wanted)
         lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=reduce and not hedge):
-            legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker))
+            sigma = None if sigmas is None else sigmas[index]
+            legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=maker, sigma_day=sigma))
         elif abs(drift.drifts[index]) > drift.bands[index] and (fixed is None or index in fixed):
             skips.append(Skip(instrument=index, reason=why_not(row, drift, index, wanted, fits)))
     legs.sort(key=lambda leg: (not leg.reduce, -leg.notional))
-    return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(goals))
+    return Plan(legs=tuple(legs), skips=tuple(skips), goals=tuple(to.goals))
 
 
 def programme(
@@ -168,6 +198,7 @@ def programme(
     budget: float | None,
 ) -> Programme:
     """The joint problem of this moment, in weights. A hedge group of which nothing has to be traded stays as it is."""
+    ahead = guide.ahead or [0.0] * len(book.rows)
     unit, most = drift.gross_target, limits.asset_share * drift.gross_target
     lows, highs = list(drift.weights), list(drift.weights)
     for index, (row, aim) in enumerate(zip(book.rows, drift.aims, strict=True)):
@@ -175,6 +206,8 @@ def programme(
             continue
         cap = max(most, abs(drift.weights[index]))  # the share limits what is added
         cap, slack = min(cap, most_value(row) / drift.equity), part * drift.bands[index] * unit
+        if not aim:
+            slack = 0.0  # what is not wanted at all is closed whole
         if fixed is not None:
             aim, slack = fixed[index], 0.0
         lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
@@ -187,7 +220,9 @@ def programme(
                 lows[index] = highs[index] = drift.weights[index]
     return Programme(
         penalty=guide.penalty,
-        center=[w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)],
+        center=[
+            w if aim is None else aim - more for w, aim, more in zip(drift.weights, drift.aims, ahead, strict=True)
+        ],
         held=drift.weights,
         prices=guide.prices,
         low=lows,
@@ -208,7 +243,7 @@ def increases(held: Sequence[float], most: float) -> Bound:
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
-    risk = float(guide.penalty[index] @ drift.away)
+    risk = float(guide.penalty[index] @ np.add(drift.away, guide.ahead or 0.0))
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 
@@ -227,12 +262,22 @@ def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) ->
     return Grid(lot=lot, held=row.lots, smallest=max(smallest, worth), smallest_less=max(least, worth))
 
 
-def leg_of(row: Row, index: int, side: Side, lots: int, costs: Costs, *, reduce: bool, maker: bool) -> Leg:
+def leg_of(
+    row: Row,
+    index: int,
+    side: Side,
+    lots: int,
+    costs: Costs,
+    *,
+    reduce: bool,
+    maker: bool,
+    sigma_day: float | None = None,
+) -> Leg:
     """A leg with its value and its cost."""
     assert row.instrument is not None, "a leg is never planned without a grid"
     assert row.mark is not None, "a leg is never planned without a price"
     notional = abs(row.instrument.notional(lots, row.mark.price))
-    cost = cost_of(row, lots, costs, maker=maker and not reduce)
+    cost = cost_of(row, lots, costs, maker=maker and not reduce, sigma_day=sigma_day)
     return Leg(instrument=index, side=side, lots=lots, reduce=reduce, notional=notional, cost=cost)
 
 

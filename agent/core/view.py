@@ -165,7 +165,7 @@ def look(engine: Engine, now: int) -> View:
         epoch=engine.epoch,
         equity=engine.book.equity,
         leverage=drift.leverage if drift else None,
-        leverage_target=sum(abs(wish) for wish in engine.wishes or () if wish is not None),
+        leverage_target=sum(abs(wish) for wish in engine.mandate.wishes or () if wish is not None),
         leverage_limit=engine.policy.limits.leverage,
         drift_max=drift.worst if drift else None,
         drift_total=drift.total if drift else None,
@@ -190,11 +190,11 @@ def look(engine: Engine, now: int) -> View:
         declined=engine.declined,
         outlook=outlook(engine, now) if engine.correction is None else None,
         wakes_at=engine.wake_at,
-        triggers=engine.reasons.standings(now) + engine.strategy_watch.standings(now),
+        triggers=engine.reasons.standings(now) + engine.mandate.watch.standings(now),
         strategies=_strategies(engine),
-        unassigned=engine.sleeves.unassigned(engine.book) if engine.sleeves else None,
-        targets_from=engine.given.source if engine.given else "file",
-        targets_until=engine.given.valid_until if engine.given else None,
+        unassigned=engine.mandate.sleeves.unassigned(engine.book) if engine.mandate.sleeves else None,
+        targets_from=engine.mandate.given.source if engine.mandate.given else "file",
+        targets_until=engine.mandate.given.valid_until if engine.mandate.given else None,
     )
 
 
@@ -225,7 +225,7 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         symbol=row.symbol,
         weight=drift.weights[index] if drift else None,
         target=drift.targets[index] if drift else None,
-        hold=row.symbol in engine.targets.held,
+        hold=row.symbol in engine.mandate.targets.held,
         aim=drift.aims[index] if drift else None,
         drift=drift.drifts[index] if drift else None,
         band=drift.bands[index] if drift else None,
@@ -245,23 +245,23 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
 
 def _consumption(engine: Engine, index: int, now: int) -> float | None:
     """What funding takes of the margin of the unit that an instrument belongs to."""
-    if engine.wishes is None:
+    if engine.mandate.wishes is None:
         return None
-    for unit in engine.carry.units(engine.book, engine.wishes):
+    for unit in engine.mandate.carry.units(engine.book, engine.mandate.wishes):
         if index in unit:
-            charge = engine.carry.charge(engine.book, unit, engine.wishes, now)
+            charge = engine.mandate.carry.charge(engine.book, unit, engine.mandate.wishes, now)
             return None if charge is None else charge.phi
     return None
 
 
 def _strategies(engine: Engine) -> tuple[Strategy, ...]:
-    sleeves, worths = engine.sleeves, worths_of(engine.book)
+    sleeves, worths = engine.mandate.sleeves, worths_of(engine.book)
     if sleeves is None:
         return ()
     shares: Sequence[float | None] = sleeves.shares(engine.book) or [None] * len(sleeves.names)
     found = []
     for name, capital, share in zip(sleeves.names, sleeves.capital, shares, strict=True):
-        owner, health = sleeves.ledger.strategies[name], engine.targets.strategies[name].health
+        owner, health = sleeves.ledger.strategies[name], engine.mandate.targets.strategies[name].health
         ratio = None if health is None else sharpe(owner.returns, health.window_days)
         error = None if ratio is None or health is None else sharpe_error(ratio, health.window_days)
         found.append(

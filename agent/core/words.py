@@ -78,7 +78,9 @@ def targets(new: Targets) -> str:
         leverage = new.leverage if strategy.leverage is None else strategy.leverage
         own = ", ".join(f"{symbol} {share:+.1%}" for symbol, share in strategy.weights.items())
         shares.append(f"{name} {strategy.capital:.1%} of capital at {leverage:g}x{f' ({own})' if own else ''}")
-    return f"{', '.join(shares)}; leverage {new.leverage:g}x"
+    if new.basis == "margin":
+        return f"{', '.join(shares)} of margin; {new.utilisation or 0.0:.1%} of equity is used"
+    return f"{', '.join(shares)}{'' if new.strategies else f'; leverage {new.leverage:g}x'}"
 
 
 def bleeding(names: str, turn: Bleeding, rules: CarryRules) -> str:
@@ -108,4 +110,4 @@ def shared_out(cause: str, names: list[str], amounts: list[float], crossed: floa
     """What capital changed hands between strategies, and what positions."""
     moved = ", ".join(f"{name} {amount:+,.2f}" for name, amount in zip(names, amounts, strict=True))
     met = f"; positions worth {crossed:,.0f} changed hands inside the account" if crossed else ""
-    return f"after {cause}, capital is shared out again: {moved}{met}"
+    return f"{cause}: capital is shared out, {moved}{met}"

@@ -16,7 +16,7 @@ import pytest
 
 from agent.core.events import Side
 from agent.core.orders import Order, State, Style
-from agent.journal import Decided, Journal, JournalFailed, Locked, Run, Unusable
+from agent.journal import APPLICATION, VERSION, Decided, Journal, JournalFailed, Locked, Run, Unusable
 
 NOW = 1_764_000_000_000_000_000
 
@@ -117,6 +117,45 @@ def test_what_is_not_urgent_waits_for_a_flush(journal: Journal, path: Path) -> N
     assert [d.seq for d in reader.decisions()] == [3, 2, 1]
     journal.flush()
     reader.close()
+
+
+def test_memory_is_written_with_a_decision_or_alone_and_the_last_counts(journal: Journal, path: Path) -> None:
+    assert journal.memory("paper") is None
+    journal.append(NOW, 1, record("a"), [], urgent=False, memory=b'{"n":1}')
+    journal.append(NOW, 2, record("b"), [], urgent=False)
+    assert journal.memory("paper") == b'{"n":1}'
+    journal.remember(b'{"n":2}', NOW + 1)
+    assert journal.memory("paper") == b'{"n":2}'
+    assert journal.memory("live") is None, "each mode has its own"
+    reader = Journal.read(path)
+    assert reader.memory("paper") is None
+    journal.append(NOW, 3, record("c"), [order("x")], urgent=True, memory=b'{"n":3}')
+    assert reader.memory("paper") == b'{"n":3}', "it is on disk with the orders it goes with"
+    reader.close()
+
+
+def test_memory_outlives_the_run_and_its_failure_ends_the_journal(path: Path) -> None:
+    for epoch, mode in enumerate(["live", "paper", "live"], start=1):
+        journal = Journal(path)
+        before = None if epoch < 3 else b'{"epoch":1}'
+        assert journal.memory(mode) == before
+        journal.begin(mode, f"# {epoch}", "0.1.0", NOW)
+        journal.remember(f'{{"epoch":{epoch}}}'.encode(), NOW)
+        journal.close()
+    journal = Journal(path)
+    assert journal.memory("live") == b'{"epoch":3}'
+    assert journal.memory("paper") == b'{"epoch":2}'
+    found = journal.last_run("paper")
+    assert found is not None
+    assert (found.epoch, found.config) == (2, "# 2")
+    assert journal.last_run("observe") is None
+    journal.begin("live", "", "0.1.0", NOW)
+    full(journal)
+    with pytest.raises(JournalFailed, match="full"):
+        journal.remember(b"x" * 100_000, NOW)
+    with pytest.raises(JournalFailed, match="failed before"):
+        journal.remember(b"{}", NOW)
+    journal.close()
 
 
 def test_a_closed_journal_has_everything(path: Path) -> None:
@@ -321,14 +360,67 @@ def test_another_programs_database(path: Path) -> None:
     assert "not a journal of trimtab" in refused(path)
 
 
+FIRST = """
+CREATE TABLE runs (epoch INTEGER PRIMARY KEY, started_at INTEGER NOT NULL, mode TEXT NOT NULL, version TEXT NOT NULL,
+    config_hash TEXT NOT NULL, config TEXT NOT NULL) STRICT;
+CREATE TABLE decisions (epoch INTEGER NOT NULL REFERENCES runs, seq INTEGER NOT NULL, at INTEGER NOT NULL,
+    record TEXT NOT NULL, PRIMARY KEY (epoch, seq)) STRICT;
+CREATE TABLE orders (id TEXT PRIMARY KEY, epoch INTEGER NOT NULL REFERENCES runs, seq INTEGER NOT NULL,
+    at INTEGER NOT NULL, state TEXT NOT NULL, record TEXT NOT NULL) STRICT;
+CREATE INDEX orders_unresolved ON orders (state) WHERE state <> 'done';
+CREATE INDEX orders_by_age ON orders (epoch, seq);
+"""
+"""The tables of version 1."""
+
+
+def first_version(path: Path) -> None:
+    """A journal as the first version left it, with an order whose fate is open."""
+    path.parent.mkdir()
+    old = sqlite3.connect(path)
+    old.executescript(f"{FIRST} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1;")
+    old.execute("INSERT INTO runs VALUES (7, ?, 'live', '0.1.0', 'x', '# old')", (NOW,))
+    old.execute("INSERT INTO decisions VALUES (7, 1, ?, ?)", (NOW, record("send").decode()))
+    row = ("open", NOW, "sent", msgspec.json.encode(order("open")).decode())
+    old.execute("INSERT INTO orders VALUES (?, 7, 1, ?, ?, ?)", row)
+    old.commit()
+    old.execute("PRAGMA journal_mode = WAL")
+    old.close()
+
+
+def test_a_journal_of_the_first_version_is_upgraded_and_keeps_everything(path: Path) -> None:
+    first_version(path)
+    reader = Journal.read(path)
+    assert reader.orders() == [order("open")], "it can be read before, too"
+    reader.close()
+    for epoch in (8, 9):
+        journal = Journal(path)
+        assert journal.recent(2**62, "live") == [order("open")]
+        assert [d.seq for d in journal.decisions()] == [1]
+        assert journal.memory("live") == (None if epoch == 8 else b"{}")
+        assert journal.begin("live", "", "0.2.0", NOW) == epoch
+        journal.remember(b"{}", NOW)
+        journal.close()
+    upgraded = sqlite3.connect(path)
+    assert upgraded.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    upgraded.close()
+
+
+def test_a_damaged_journal_of_the_first_version_is_left_as_it_is(path: Path) -> None:
+    first_version(path)
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 3 + 100] = bytes(100)
+    path.write_bytes(content)
+    assert "damaged" in refused(path)
+
+
 def test_a_newer_version(path: Path) -> None:
     make(path)
     newer = sqlite3.connect(path)
-    newer.execute("PRAGMA user_version = 2")
+    newer.execute(f"PRAGMA user_version = {VERSION + 1}")
     newer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     newer.close()
-    assert "version 2" in refused(path)
-    with pytest.raises(Unusable, match="version 2"):
+    assert f"version {VERSION + 1}" in refused(path)
+    with pytest.raises(Unusable, match=f"version {VERSION + 1}, this trimtab knows {VERSION}"):
         Journal.read(path)
 
 

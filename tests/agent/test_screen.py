@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from agent.cli import screen
-from agent.core.engine import Note
+from agent.core.decisions import Note
 from agent.core.view import View, look
 from tests.core.test_engine import stage
 

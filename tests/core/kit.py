@@ -12,8 +12,11 @@ import pytest
 
 from agent.core.audit import ANSWERS
 from agent.core.book import Book
+from agent.core.costs import Costs
 from agent.core.covariance import DAY_NS, GRID_NS, Covariance, prior_of
-from agent.core.engine import Decision, Engine, Memory, Note, Policy
+from agent.core.decisions import Decision, Memory, Note, Policy
+from agent.core.drift import Drift
+from agent.core.engine import Engine
 from agent.core.events import (
     Absent,
     Accepted,
@@ -43,6 +46,7 @@ from agent.core.events import (
 )
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Order, State, Style
+from agent.core.planner import Limits, Plan, destination, plan
 from agent.core.venue import (
     Ask,
     Bucket,
@@ -142,6 +146,12 @@ def book_of(
     return book
 
 
+def plan_for(book: Book, drift: Drift, limits: Limits, costs: Costs, *, maker: bool = False, **where: Any) -> Plan:
+    """The legs to where the joint problem leads; ``where`` as for `agent.core.planner.destination`."""
+    to = destination(book, drift, limits, **where)
+    return plan(book, drift, limits, costs, to, maker=maker, fixed=where.get("fixed"))
+
+
 def order(name: str = "o1", **changes: Any) -> Order:
     fields: dict[str, Any] = {
         "id": name,
@@ -203,6 +213,8 @@ class Stage:
         self.strangers: tuple[str, ...] = ()
         self.quotes = quotes
         self.offset_ns = offset_ns
+        self.settings = [20] * len(self.symbols)
+        """Leverage settings; changed when the engine asks for it."""
         self.mute: set[What] = set()
         self.frozen: set[int] = set()
         """Instruments whose price stream has stalled."""
@@ -275,7 +287,7 @@ class Stage:
                 assert ask.instrument is not None
                 return [Fees(instrument=ask.instrument, maker=0.0002, taker=0.0005)]
             case What.LEVERAGE:
-                return [Leverage(instrument=i, leverage=20) for i in everywhere]
+                return [Leverage(instrument=i, leverage=self.settings[i]) for i in everywhere]
             case What.MODE:
                 return [self.mode]
             case What.ACCOUNT:
@@ -346,6 +358,9 @@ class Stage:
             placed += [request.order for request in decision.requests if isinstance(request, Place)]
             asks = [request for request in decision.requests if isinstance(request, Ask)]
             told = [fact for ask in asks if ask.what not in self.mute for fact in self.answer(ask)]
+            for change in [request for request in decision.requests if isinstance(request, SetLeverage)]:
+                self.settings[change.instrument] = change.leverage
+                told.append(Leverage(instrument=change.instrument, leverage=change.leverage))
             if not told:
                 break
             self.now += 10 * MS

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
 import numpy as np
 
+from agent.core.band import band_of, noises, penalty_of
+from agent.core.covariance import prior_of
 from agent.core.lots import Grid
 from agent.core.programme import Bound, Curve, Programme
 
@@ -126,3 +129,39 @@ def taken(grid: Grid, lots: int) -> bool:
         return abs(lots) >= grid.smallest
     less = abs(lots) < abs(grid.held)
     return abs(lots - grid.held) >= (grid.smallest_less if less else grid.smallest)
+
+
+MARKETS = {
+    "BTC": (60_000.0, 0.001, 100.0), "ETH": (3_000.0, 0.001, 20.0), "SOL": (150.0, 1.0, 5.0),
+    "XRP": (0.6, 0.1, 5.0), "LTC": (90.0, 0.001, 20.0), "DOGE": (0.15, 1.0, 5.0),
+}  # fmt: skip
+"""Price, step and smallest value of an order, as on a large venue."""
+
+
+def account(seed: int) -> tuple[Programme, list[Grid]]:
+    """An account as a trader has it: 500 to 100,000 of equity, two to four coins at 1x to 5x, drifted, in real lots."""
+    dice = random.Random(seed)
+    coins = dice.sample(list(MARKETS), dice.randint(2, 4))
+    equity, gross = 10 ** dice.uniform(2.7, 5.0), dice.choice([1.0, 2.0, 3.0, 5.0])
+    raw = [dice.uniform(0.2, 1.0) * dice.choice([1, 1, 1, -1]) for _ in coins]
+    center = np.array([gross * r / sum(map(abs, raw)) for r in raw])
+    penalty = penalty_of(prior_of(coins), 0.7)
+    band = band_of(penalty, noises(penalty, center.tolist()), [0.0006] * len(coins), 3.0)
+    lots = [price * step / equity for price, step, _ in (MARKETS[coin] for coin in coins)]
+    counts = [round(c * (1 + dice.gauss(0, 0.25)) / lot) for c, lot in zip(center, lots, strict=True)]
+    held = [lot * count for lot, count in zip(lots, counts, strict=True)]
+    box = dice.choice([0.05, 0.07, 0.2]) * gross
+    leverage = Bound(
+        name="leverage",
+        curves=(Curve(long=((1.0, 0.0),), short=((1.0, 0.0),)),) * len(coins),
+        most=gross * dice.choice([1.0, 1.2, 1.5]),
+    )
+    found = Programme(
+        penalty=penalty, center=center.tolist(), held=held, prices=[0.86 * width for width in band.widths],
+        low=(center - box).tolist(), high=(center + box).tolist(), bounds=(leverage,),
+    )  # fmt: skip
+    grids = [
+        Grid(lot=lot, held=count, smallest=max(1, math.ceil(MARKETS[coin][2] / MARKETS[coin][0] / MARKETS[coin][1])))
+        for coin, lot, count in zip(coins, lots, counts, strict=True)
+    ]
+    return found, grids

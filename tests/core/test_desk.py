@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from agent.core.decisions import Decision, Policy
 from agent.core.desk import KEY_PATIENCE_NS, Answer, Closed, Desk, Frame, Input, Opened, Silence, Step, Tick, Told
-from agent.core.engine import Decision, Engine, Policy
+from agent.core.engine import Engine
 from agent.core.events import (
     Clock,
     Fact,

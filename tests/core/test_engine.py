@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agent.core.correction import GIVE_UP_NS
+from agent.core.decisions import Policy
 from agent.core.drift import Bands
-from agent.core.engine import Engine, Policy
+from agent.core.engine import Engine
 from agent.core.events import (
     Accepted,
     Balance,

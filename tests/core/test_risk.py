@@ -15,10 +15,10 @@ from agent.core.drift import Bands, measure
 from agent.core.events import Ended, Filled, Leverage, Listed, Lost, Mark, Mode, Position, Positions, Side, Tiers
 from agent.core.margin import exposures, joint
 from agent.core.orders import Blotter
-from agent.core.planner import Leg, Limits, plain, plan
+from agent.core.planner import Leg, Limits, plain
 from agent.core.risk import ALWAYS, INCREASES, PASSING, POSITIONS_AGE_S, Refusal, Situation, judge, worst_notionals
 from agent.core.targets import Targets
-from tests.core.kit import MISSION, START, THIRDS, S, book_of, instrument, order
+from tests.core.kit import MISSION, START, THIRDS, S, book_of, instrument, order, plan_for
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
 
@@ -366,7 +366,7 @@ def test_whatever_the_gates_let_pass_margin_holds_for_any_part_that_fills(
         return Side.NET if not hedge else Side.LONG if size > 0 else Side.SHORT
 
     s.blotter = blotter(*(order(f"o{n}", instrument=i, lots=size, side=side(size)) for n, (i, size) in enumerate(live)))
-    todo = plan(book, s.drift, s.limits, Costs(), guide=plain(s.drift, to_target=True), part=0.0, maker=False)
+    todo = plan_for(book, s.drift, s.limits, Costs(), guide=plain(s.drift, to_target=True), part=0.0, maker=False)
     trades = [((i, side(size)), size) for i, size in live]
     passed = [one for one in todo.legs if not one.reduce and sends(one, s)]
     if not passed:
@@ -434,7 +434,7 @@ def test_whatever_the_gates_let_pass_leverage_holds_even_if_everything_fills(
     book = book_of({"BTCUSDT": lots[0] / 1000, "ETHUSDT": lots[1] / 1000, "SOLUSDT": lots[2]})
     s = situation(book, limits=Limits(leverage=limit))
     s.blotter = blotter(*(order(f"o{n}", instrument=i, lots=size) for n, (i, size) in enumerate(live)))
-    todo = plan(book, s.drift, s.limits, Costs(), guide=plain(s.drift, to_target=True), part=0.0, maker=False)
+    todo = plan_for(book, s.drift, s.limits, Costs(), guide=plain(s.drift, to_target=True), part=0.0, maker=False)
     for leg_ in todo.legs:
         if leg_.reduce or judge(leg_, s) is not None:
             continue

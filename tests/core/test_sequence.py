@@ -12,9 +12,9 @@ from agent.core.costs import Costs
 from agent.core.drift import Bands, measure
 from agent.core.events import Position, Side
 from agent.core.margin import exposures
-from agent.core.planner import Limits, plain, plan
+from agent.core.planner import Limits, plain
 from agent.core.targets import Targets
-from tests.core.kit import START, THIRDS, book_of, instrument, vectors
+from tests.core.kit import START, THIRDS, book_of, instrument, plan_for, vectors
 
 
 class Path(NamedTuple):
@@ -49,7 +49,7 @@ def carried_out(
         drift = measure(book, targets, bands)
         assert drift is not None
         guide = plain(drift, to_target=True)
-        legs = plan(book, drift, limits, Costs(), guide=guide, part=0.0, maker=False).legs
+        legs = plan_for(book, drift, limits, Costs(), guide=guide, part=0.0, maker=False).legs
         reductions = [leg for leg in legs if leg.reduce]
         if not legs:
             return path

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from agent.core.decisions import Policy
 from agent.core.drift import Bands
-from agent.core.engine import Policy
 from agent.core.events import Funding, Position, Side
 from agent.core.planner import Leg as Planned
 from agent.core.targets import Targets

@@ -21,6 +21,7 @@ from agent.core.covariance import prior_of
 from agent.core.drift import Bands, Drift, measure
 from agent.core.events import (
     Balance,
+    Fact,
     Fees,
     Leverage,
     Listed,
@@ -34,7 +35,7 @@ from agent.core.events import (
 )
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Blotter, Order, S, Style
-from agent.core.planner import Guide, Leg, Limits, plain, plan
+from agent.core.planner import Guide, Leg, Limits, destination, plain, plan
 from agent.core.risk import Situation, judge
 from agent.core.targets import Targets
 
@@ -99,7 +100,8 @@ def case_of(seed: int) -> Case:
     limit = leverage * dice.choice((0.8, 1.0, 1.05, 1.5))
     hedge = dice.random() < 0.15
     book = Book(symbols)
-    listed, facts = [], []
+    listed: list[Instrument] = []
+    facts: list[Fact] = []
     for index, symbol in enumerate(symbols):
         price = 10 ** dice.uniform(-1, 5)
         step = Decimal(10) ** dice.randint(-3, 0)
@@ -212,10 +214,9 @@ def broken(seed: int) -> list[str]:
         drift = measure(case.book, case.targets, case.bands)
         assert drift is not None
         part = 0.0 if case.to_target else case.bands.landing
-        todo = plan(
-            case.book, drift, case.limits, Costs(), guide=guide_of(case, drift), part=part, maker=False,
-            groups=case.groups,
-        )  # fmt: skip
+        guide = guide_of(case, drift)
+        to = destination(case.book, drift, case.limits, guide=guide, part=part, groups=case.groups)
+        todo = plan(case.book, drift, case.limits, Costs(), to, maker=False)
         sent = passed(case, drift, todo.legs, clock)
         if not sent:
             break

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator import DEMO_KEY, Account, Faults, SeededMarket
+from agent.core.decisions import Decision, Policy
 from agent.core.desk import Desk
 from agent.core.drift import Bands
-from agent.core.engine import Decision, Policy
 from agent.core.orders import S, State
 from agent.core.planner import Execution
 from agent.core.targets import Targets

@@ -18,8 +18,9 @@ from adapters.simulator.binance import Binance as Venue
 from adapters.simulator.binance_streams import CLOSE, Session
 from adapters.simulator.faults import Faults, Gateway
 from adapters.simulator.market import Market
+from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
-from agent.core.engine import Decision, Engine, Policy
+from agent.core.engine import Engine
 from agent.core.orders import MS, S
 from agent.core.venue import Call, Credentials, Open, Place, Reply, Say, Secret, Shut
 

@@ -15,9 +15,9 @@ import pytest
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
+from agent.core.decisions import Decision, Policy
 from agent.core.drift import Bands
 from agent.core.economy import Economy
-from agent.core.engine import Decision, Policy
 from agent.core.events import Balance, Command, Fact, Fault, Filled, Flow, Funding, Lost, Mode, Position, Refused, Side
 from agent.core.health import Health
 from agent.core.orders import Order, State
@@ -25,7 +25,7 @@ from agent.core.pairs import Pair
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Ask, Cancel, What
+from agent.core.venue import Ask, Cancel, SetLeverage, What
 from agent.core.view import safety
 from tests.core.kit import PRICES, START, S, Stage
 
@@ -106,7 +106,8 @@ class Scene:
     def set(self, *words: str) -> None:
         """set bands tolerance 0.05 (or limits, triggers, execution, costs)"""
         room, name, value = words
-        self.options[room][name] = float(value) if value.replace(".", "").isdigit() else value
+        number = float(value) if value.replace(".", "").isdigit() else value
+        self.options[room][name] = int(value) if (room, name) == ("execution", "leverage") else number
 
     def at(self, *seconds: str) -> None:
         """at 30 90: the schedule, in seconds after the start"""
@@ -311,7 +312,7 @@ class Scene:
             lines.append(f"{symbol.removesuffix('USDT')} weight {weight:+.3f} target {goal} drift {d:+.1%}")
         away = safety(self.on.engine).liquidation
         near = "" if away is None or away > 0.15 else f", liquidation {away:.1%} away"
-        sleeves, engine = self.on.engine.sleeves, self.on.engine
+        sleeves, engine = self.on.engine.mandate.sleeves, self.on.engine
         shares = (sleeves.shares(engine.book) or []) if sleeves else []
         for name, share in zip(sleeves.names if sleeves else [], shares, strict=True):
             owned = sleeves.ledger.strategies[name].lots if sleeves else []
@@ -363,6 +364,8 @@ def words(decision: Decision) -> list[str]:
         match request:
             case Ask(what=What.ORDER, order=order):
                 lines.append(f"{at}  ask        what became of order {order}?")
+            case SetLeverage(instrument=index, leverage=leverage):
+                lines.append(f"{at}  setting    instrument {index} to {leverage}x")
             case Cancel(order=order):
                 lines.append(f"{at}  cancel     order {order}")
             case _:

@@ -54,6 +54,7 @@ def test_everything_is_there_and_the_floor_is_the_measure(report: bench.Report) 
     wire = ["floor", "order_disk", "order_memory", "order_ccxt"]
     parts = ["decision_order", "decision_hold", "journal_disk"]
     alone = ["decode_mark", "decode_quote", *(f"step_{size}" for size in bench.SIZES)]
+    alone += [f"plan_{size}" for size in bench.PLAN_SIZES]
     assert {*wire, *parts, *alone} <= set(rows)
     assert rows["order_disk"].count + rows["order_disk"].missed == report.rounds
     assert rows["decision_order"].count >= rows["order_disk"].count

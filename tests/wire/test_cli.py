@@ -42,7 +42,8 @@ def write(folder: Path, text: str, mode: int = 0o600) -> Path:
         (GOOD.replace("leverage = 3", "leverage = nan"), ":6", "leverage"),
         (GOOD.replace("[targets]", "[bands]\ntolerance = 7\n[targets]"), ":6", "tolerance"),
         (GOOD.replace("leverage = 3", "leverage = 30"), "leverage", "limits.leverage"),
-        (GOOD + "[triggers]\nschedule = ['every blue moon']\n", "schedule", "SUN"),
+        (GOOD + "[triggers]\nschedule = ['every sundae']\n", "schedule", "SUN"),
+        (GOOD.replace("[account]", '[account]\nvenue = "binanse"'), "venue = binanse", "write binance"),
         (GOOD.replace('"file:KEYFILE"', '"a-very-secret-value"'), "account", "file:"),
     ],
 )
@@ -88,7 +89,7 @@ weights = {{ BTCUSDT = 0.5, DOGGUSDT = 0.5 }}
         path = write(tmp_path, text)
         ended = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
     assert ended.returncode == 78
-    assert "targets: DOGGUSDT: binance does not list DOGGUSDT" in ended.stderr
+    assert "targets: DOGGUSDT: binance does not list DOGGUSDT; correct the name" in ended.stderr
     assert not exchange.ledger.orders
 
 
@@ -106,11 +107,13 @@ weights = {{ BTCUSDT = 0.6, ETHUSDT = -0.4 }}
 [paper]
 equity = 50_000
 positions = {{ BTCUSDT = 0.1 }}
+[feed]
+listen = "{server.rest_url.removeprefix("http://")}"
 """
         path = write(tmp_path, text)
         shown = await asyncio.to_thread(trimtab, "plan", str(path), state=tmp_path)
         counted = await asyncio.to_thread(trimtab, "plan", str(path), "--json", state=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+    assert shown.returncode == 0, f"{shown.stderr}: an agent that runs has the port, and plan needs none"
     assert "buy" in shown.stdout
     assert "sell" in shown.stdout
     planned = json.loads(counted.stdout)

@@ -80,7 +80,16 @@ def test_why_and_status_tell_the_story(played: tuple[dict[str, Any], Path]) -> N
     result, state = played
     told = trimtab("why", "--state", result["records"], state=state)
     assert told.returncode == 0
-    for word in ("trigger", "correcting: BTCUSDT drifted +1", "plan", "sell", "fill", "done", "looked again at"):
+    for word in (
+        "trigger",
+        "correcting: BTCUSDT drifted +1",
+        "plan",
+        "sell",
+        "fill",
+        "done",
+        "looks again at",
+        "tolerance",
+    ):
         assert word in told.stdout
     about_eth = trimtab("why", "ETHUSDT", "--state", result["records"], state=state)
     assert "buy" in about_eth.stdout

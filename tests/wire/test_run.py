@@ -19,8 +19,8 @@ from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
 from agent.config import Account as Access
 from agent.config import Portfolio
+from agent.core.decisions import Decision
 from agent.core.desk import Act
-from agent.core.engine import Decision
 from agent.core.events import Fact
 from agent.core.orders import Order, State
 from agent.core.paper import Paper, PaperAccount
@@ -232,8 +232,10 @@ def decide(agent: Agent, request: Request) -> list[str]:
         left.clear()
         return replace(decision, requests=requests, notes=()) if requests else decision
 
-    def written(now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool) -> None:
-        append(now, seq, record, orders, urgent)
+    def written(
+        now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool, memory: bytes | None = None
+    ) -> None:
+        append(now, seq, record, orders, urgent, memory)
         if msgspec.json.encode(request) in record:
             done.append("synced" if urgent else "written")
 
