@@ -250,10 +250,12 @@ def stirred(drift: Drift, guide: Guide, index: int) -> bool:
 def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) -> Grid:
     """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
 
-    In hedge mode a reduction is not exempt from the smallest value.
+    In hedge mode a reduction is not exempt from the smallest value. What is never traded is one lot, for it counts in
+    the limits.
     """
     if row.instrument is None or row.mark is None or drift.aims[index] is None:
-        return Grid(lot=1.0, held=0, smallest=1, smallest_less=1)
+        weight = drift.weights[index]
+        return Grid(lot=abs(weight) or 1.0, held=(weight > 0) - (weight < 0))
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
     worth = ceil(guide.least[index] / lot - 1e-9) if inside else 1
