@@ -126,7 +126,7 @@ def test_it_fires_exactly_when_it_said_it_would(confirm_s: int, cool_down_s: int
 # All of them by name
 
 
-def watch(**changes: float) -> Watch:
+def watch(**changes: Any) -> Watch:
     return Watch(Triggers(**{"confirm_s": 5.0, "cool_down_s": 60.0, **changes}))
 
 
