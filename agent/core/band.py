@@ -128,5 +128,5 @@ def band_of(
         for c, v in zip(costs, noise, strict=True)
     ]
     grown = [0.0] * len(widths) if trend is None else trend
-    ahead = [m * c / (risk_aversion * k) for m, c, k in zip(grown, costs, widths, strict=True)]
+    ahead = [m * c / (risk_aversion * k) if k else 0.0 for m, c, k in zip(grown, costs, widths, strict=True)]
     return Band(penalty=penalty, widths=widths, costs=list(costs), risk_aversion=risk_aversion, ahead=ahead)

@@ -183,7 +183,9 @@ def test_distances_are_as_in_the_vectors(case: Any) -> None:
         [sds[a] * sds[b] * (1.0 if a == b else pairs.get(a + b, pairs.get(b + a, 0.0))) for b in coins] for a in coins
     ]
     assert sum(one.maintenance for one in portfolio) / given_["equity"] == pytest.approx(expected["margin_ratio"])
-    assert sigma_distance(given_["equity"], portfolio, np.array(covariance)) == pytest.approx(expected["sigma_distance_1d"])
+    assert sigma_distance(given_["equity"], portfolio, np.array(covariance)) == pytest.approx(
+        expected["sigma_distance_1d"]
+    )
 
 
 def test_the_distance_in_standard_deviations_knows_what_a_hedge_is_worth() -> None:
