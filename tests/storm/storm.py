@@ -131,12 +131,13 @@ class Watchman:
     def _widen(self) -> None:
         """The hull is that of start and *planned* targets: at the prices the agent had, which may be a little old.
 
-        A cost-aware plan may lead to the other side of a target, never out of the tolerance around it.
+        A cost-aware plan may lead to the other side of a target, never out of the tolerance around it; what funding
+        eats into has a smaller target.
         """
         drift = self.world.engine.drift
         assert drift is not None
         for index, symbol in enumerate(self.world.symbols):
-            row, target = self.world.engine.book.rows[index], drift.targets[index]
+            row, target = self.world.engine.book.rows[index], drift.aims[index]
             assert row.mark is not None
             assert target is not None
             planned = Decimal(target * drift.equity / row.mark.price)
