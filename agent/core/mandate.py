@@ -129,9 +129,13 @@ class Mandate:
                 self._say("health", text)
             self._wish(Reason(cause="; ".join(told), weighed=False, scope=tuple(changed)))
             self.remember = True
+        if not sleeves.settled:
+            self.share_out(book, "the start")
         fired = self.watch.observe(sleeves.reaches(book, self.policy.bands.strategy), now)
-        if not sleeves.settled or (fired and not busy):
-            self.share_out(book, f"{' and '.join(fired)} out of its band" if fired else "the start")
+        if fired and busy:
+            self.watch.rearm()  # the correction shares out at its end, unless it comes to nothing
+        elif fired:
+            self.share_out(book, f"{' and '.join(fired)} out of its band")
         return bool(turns)
 
     def share_out(self, book: Book, cause: str) -> None:
