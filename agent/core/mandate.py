@@ -36,10 +36,10 @@ class Mandate:
         self.policy = policy
         self.symbols = policy.targets.symbols
         self.targets = policy.targets
-        self.given = memory.given
+        self.given: Given | None = None
         """The targets that a feed gave last; None while the file's are in force."""
-        if self.given is not None and set(self.given.targets.symbols) <= set(self.symbols):
-            self.targets = self.given.targets
+        if memory.given is not None and set(memory.given.targets.symbols) <= set(self.symbols):
+            self.given, self.targets = memory.given, memory.given.targets
         self.carry = Carry(self.symbols, policy.funding, memory.carry)
         self.sleeves = Sleeves(self.targets, self.symbols, memory.sleeves) if self.targets.strategies else None
         self.watch = Watch(policy.triggers)
