@@ -17,7 +17,7 @@ from agent.core.events import Filled, Flow
 from agent.core.ledger import DAY_NS
 from agent.core.orders import Order
 from agent.core.reasons import Reason
-from agent.core.sleeves import EXACT, FLOWS, Sleeves
+from agent.core.sleeves import EXACT, FLOWS, Sleeves, worths_of
 from agent.core.targets import Given, Rows, matrix_of, netted
 from agent.core.triggers import Watch
 
@@ -177,15 +177,16 @@ class Mandate:
         self._wish(Reason(cause=cause, scope=turn.unit))
 
     def _compare(self, sleeves: Sleeves, book: Book, drift: Drift) -> None:
-        strange = sleeves.adopt(book)
-        if strange is None or not sleeves.settled:
+        strange, worths = sleeves.adopt(book), worths_of(book)
+        if strange is None or worths is None or not sleeves.settled:
             return
         for index, lots in enumerate(strange.lots):
             if lots:
                 text = f"{lots:+d} lots that no strategy has traded; they are unassigned until the next correction"
                 self._say("warning", text, self.symbols[index])
-        if abs(strange.cash) > EXACT * drift.equity:
-            self._say("warning", f"{strange.cash:+,.2f} of equity that no fill, fee or funding explains is unassigned")
+        gained = strange.cash + sum(lots * each for lots, each in zip(strange.lots, worths, strict=True))
+        if abs(gained) > EXACT * drift.equity:
+            self._say("warning", f"{gained:+,.2f} of equity that no fill, fee or funding explains is unassigned")
         self.remember = True
 
     def _say(self, kind: str, text: str, symbol: str | None = None) -> None:
