@@ -540,5 +540,5 @@ def test_whatever_happens_ledgers_add_up_to_the_account_and_profits_to_its_chang
     exchange = Exchange(seed, others=others)
     for _ in range(120):
         exchange.happen()
-    assert exchange.rounds > 25, "there was something to add up"
+    assert exchange.rounds > 10, "there was something to add up"
     assert exchange.checks > 100
