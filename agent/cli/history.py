@@ -45,9 +45,9 @@ class Ratio(Struct, frozen=True):
     """Turnover of the product over the rule's at one tracking error."""
 
     value: float
-    low: float
-    high: float
-    """Between these it lies with 95 % (weeks drawn anew, the same ones for both)."""
+    within: tuple[float, float] | None
+    """Between these it lies with 95 % (weeks drawn anew, the same ones for both). None: there were too few trades to
+    tell, so that some draws hold none."""
 
 
 class Past(Struct, frozen=True):
@@ -159,9 +159,12 @@ def ratio_of(rule: Weeks, ours: Sequence[Weeks], *, seen: bool = False) -> Ratio
     count = len(rule.turnover)
     draws = np.random.default_rng(SEED).integers(0, count, (DRAWS, count))
     (value,) = at_equal_error(rule, ours, np.arange(count)[None], seen=seen)
-    with np.errstate(all="ignore"):  # at 1x, some draws hold no trade at all
-        low, high = np.nanquantile(at_equal_error(rule, ours, draws, seen=seen), (0.025, 0.975))
-    return Ratio(float(value), float(low), float(high))
+    with np.errstate(all="ignore"):
+        drawn = at_equal_error(rule, ours, draws, seen=seen)
+    if not np.isfinite(drawn).all():
+        return Ratio(float(value), None)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Ratio(float(value), (float(low), float(high)))
 
 
 def at_equal_error(rule: Weeks, ours: Sequence[Weeks], draws: NDArray[np.int64], *, seen: bool = False) -> Array:

@@ -354,7 +354,10 @@ def recorded_table(recorded: Sequence[Past]) -> Table:
             *(
                 text
                 for ratio in (past.ratio, past.ratio_seen)
-                for text in (f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}")
+                for text in (
+                    f"{ratio.value:.2f}",
+                    f"{ratio.within[0]:.2f} to {ratio.within[1]:.2f}" if ratio.within else "too few trades",
+                )
             ),
         )
     return rows

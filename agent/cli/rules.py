@@ -123,13 +123,15 @@ class CostAware:
         noise = np.diag(pull @ self.penalty @ pull.T)
         least = costs / (case.risk_aversion * LONGEST_YEARS)
         self.widths: Array = np.maximum(np.cbrt(1.5 * costs * noise / case.risk_aversion), least)
+        trend = w * (w @ covariance @ w - covariance @ w)
+        self._ahead = (trend * costs / (case.risk_aversion * self.widths))[:, None]
         self._trigger = (trigger * self.widths)[:, None]
         self._slack = landing * self.widths
         self._worth = (WORTH * self.widths / np.diag(covariance))[:, None]
 
     def trade(self, x: Array, step: int) -> Array | None:
         """As in `Rule`."""
-        flat = x.reshape(len(x), -1)
+        flat: Array = x.reshape(len(x), -1) + self._ahead
         left = np.flatnonzero((np.abs(self.penalty @ flat) >= self._trigger).any(axis=0))
         if not len(left):
             return None

@@ -14,6 +14,7 @@ from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
 from agent.core.health import Health
+from agent.core.margin import EXIT
 from agent.core.pairs import ROUNDING, Pair
 from agent.core.planner import Limits
 from agent.core.targets import Targets, compose, fitted, gross, netted
@@ -38,6 +39,10 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
         _judge_funding(clean.get("funding", {}), problems)
     if targets is None:
         return
+    setting = clean.get("execution", {}).get("leverage")
+    if targets.basis == "margin" and setting is not None:
+        cure = 'set it at the venue and drop it here, or write basis = "notional"'
+        problems.add(("execution", "leverage"), "can't be set where weights are shares of margin", cure, setting)
     _judge_baskets_used(targets, problems)
     for symbol in clean.get("paper", {}).get("positions", {}):
         _judge_symbol(("paper", "positions", symbol), symbol, targets, problems)
@@ -58,6 +63,7 @@ def judge_targets(given: dict[str, Any], limits: Limits | None, problems: Proble
     _judge_sums(given, problems)
     _judge_strategies(given, problems)
     _judge_basis(given, problems)
+    _judge_mode(given, problems)
     if problems.at("targets"):
         return None
     targets = msgspec.convert(given, Targets)
@@ -202,6 +208,14 @@ def _judge_basis(given: dict[str, Any], problems: Problems) -> None:
         )
 
 
+def _judge_mode(given: dict[str, Any], problems: Problems) -> None:
+    mode = given.get("leverage_mode", "constant")
+    judged = [name for name, strategy in given.get("strategies", {}).items() if strategy.get("health") is not None]
+    if mode != "constant" and judged:
+        wrong = f"does not go with {judged[0]}'s health: what a pause takes out would never come back"
+        problems.add(("targets", "leverage_mode"), wrong, 'write "constant", or drop the health', mode)
+
+
 def _judge_typed_weights(targets: Targets, net: Sequence[float], problems: Problems) -> None:
     """Weights of the whole are a summary where each strategy has its own; they must be a true one."""
     shares, total = targets.spread(targets.weights, targets.symbols), gross(net)
@@ -228,15 +242,16 @@ def _judge_leverage(targets: Targets, total: float, limits: Limits, problems: Pr
     which = f"lead to a leverage of {total:.4g}, which " if targets.strategies else ""
     leverage = total if targets.strategies else targets.leverage
     value = None if targets.strategies else leverage
-    floor = limits.liquidation_distance
+    floor = EXIT * limits.liquidation_distance
     if leverage > limits.leverage * (1 + 1e-9):
         wrong = f"{which}is more than limits.leverage allows ({limits.leverage:g})"
         problems.add(place, wrong, f"lower it, or raise limits.leverage to {leverage:.4g} or more", value)
     elif leverage * floor >= 1:
         wrong = (
-            f"{which}is liquidated by a move of {1 / leverage:.1%}, and limits.liquidation_distance is {percent(floor)}"
+            f"{which}is liquidated by a move of {1 / leverage:.1%}, and increases keep {EXIT:g} times "
+            f"limits.liquidation_distance ({percent(limits.liquidation_distance)}) away"
         )
-        cure = f"lower it below {1 / floor:.4g}, or limits.liquidation_distance below {1 / leverage:.1%}"
+        cure = f"lower it below {1 / floor:.4g}, or limits.liquidation_distance below {1 / leverage / EXIT:.1%}"
         problems.add(place, wrong, cure, value)
 
 

@@ -10,6 +10,10 @@ and trades only back to that edge (the cube-root law of Davis-Norman, Shreve-Son
 by this with its marginal risk y = Qx, whose variance a year is (QDQ)_ii; D = G Q G' with G = diag(w) - w w' is how
 weights drift when nobody trades. The level of volatility cancels: only ratios, costs and g count. At the edge a trade
 earns just its cost within the time c / (g k), which makes "the benefit exceeds the cost" and the band one rule.
+
+Drift has a trend m of its own as well: a leveraged book grows heavier when prices only swing, for equity loses more on
+the way down than it gains on the way back. With a trend the same optimum lies between edges that are both moved by
+-m c / (g k): drift is judged not where it is but where it will have come by the time that a trade has paid.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ from msgspec import Struct
 
 from agent.core.covariance import Matrix
 
-TRIGGER = 1.15
+TRIGGER = 1.08
 """A trade begins when the marginal risk of an instrument is beyond its band by this factor."""
-LANDING = 0.86
-"""And it ends where this part of the band is reached: with the trigger, 1 on average."""
+LANDING = 0.93
+"""And it ends where this part of the band is reached: with the trigger a little more than 1 on average, so that a trade
+earns its cost. The optimum trades at the edge itself without end; in one dimension these two cost 0.2 % more."""
 LONGEST_YEARS = 30 / 365
 """No drift is expected to last longer than this."""
 
@@ -46,10 +51,12 @@ class Band(Struct, frozen=True):
     costs: list[float]
     """c: one-way cost of a trade as a fraction of its value."""
     risk_aversion: float
+    ahead: list[float]
+    """What its trend adds to each drift by the time that a trade has paid."""
 
     def reaches(self, x: Sequence[float]) -> list[float]:
         """The marginal risk of each drift as a part of its band: a trade begins at `TRIGGER`."""
-        found: list[float] = (self.penalty @ np.asarray(x) / self.widths).tolist()
+        found: list[float] = (self.penalty @ np.add(x, self.ahead) / self.widths).tolist()
         return found
 
     def alone(self, index: int) -> float:
@@ -68,7 +75,8 @@ class Band(Struct, frozen=True):
     def benefit(self, x: Sequence[float], trade: Sequence[float], funding: Sequence[float], years: float) -> float:
         """Tracking risk and funding that ``trade`` saves within ``years``, as a fraction of equity.
 
-        ``x`` is the drift from the user's own targets before it; ``funding`` what a long pays a year.
+        ``x`` is the drift from the user's own targets before it, with `ahead` where what will come counts as well;
+        ``funding`` what a long pays a year.
         """
         after = [a + b for a, b in zip(x, trade, strict=True)]
         return (self.risk_aversion / 2 * (self._risk(x) - self._risk(after)) - dot(funding, trade)) * years
@@ -93,10 +101,32 @@ def noises(penalty: Matrix, weights: Sequence[float]) -> list[float]:
     return found
 
 
-def band_of(penalty: Matrix, noise: Sequence[float], costs: Sequence[float], risk_aversion: float) -> Band:
-    """The band for these one-way costs. It is never so narrow that a trade would need longer than `LONGEST_YEARS`."""
+def trends(covariance: Matrix, weights: Sequence[float]) -> list[float]:
+    """How much each weight grows a year on average while nobody trades and no price has a trend: w_i (w'Sw - (Sw)_i).
+
+    The second order of w_i (1 + r_i) / (1 + w'r).
+    """
+    w = np.asarray(weights)
+    pulls = covariance @ w
+    found: list[float] = (w * (w @ pulls - pulls)).tolist()
+    return found
+
+
+def band_of(
+    penalty: Matrix,
+    noise: Sequence[float],
+    costs: Sequence[float],
+    risk_aversion: float,
+    trend: Sequence[float] | None = None,
+) -> Band:
+    """The band for these one-way costs. It is never so narrow that a trade would need longer than `LONGEST_YEARS`.
+
+    ``trend`` is what drift adds to itself a year, where that is to count (see `trends`).
+    """
     widths = [
         max(cbrt(1.5 * c * v / risk_aversion), c / (risk_aversion * LONGEST_YEARS))
         for c, v in zip(costs, noise, strict=True)
     ]
-    return Band(penalty=penalty, widths=widths, costs=list(costs), risk_aversion=risk_aversion)
+    grown = [0.0] * len(widths) if trend is None else trend
+    ahead = [m * c / (risk_aversion * k) if k else 0.0 for m, c, k in zip(grown, costs, widths, strict=True)]
+    return Band(penalty=penalty, widths=widths, costs=list(costs), risk_aversion=risk_aversion, ahead=ahead)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
+from math import inf, isfinite
 from typing import assert_never
 
 from msgspec import Struct
@@ -163,8 +163,8 @@ class Book:
     def apply(self, fact: Fact, now: int) -> None:
         """Take note of a fact; facts that are not about the book are none of its business.
 
-        What can't be a price (zero, negative, not a number, a bid above the ask) is not taken for one: the last that
-        could be stays, and ages.
+        What can't be a price (zero, negative, not a number, a bid above the ask) or a rate is not taken for one: the
+        last that could be stays, and ages.
         """
         match fact:
             case Mark(instrument=i, price=price):
@@ -176,8 +176,9 @@ class Book:
                     self.rows[i].quote, self.rows[i].quote_seen = fact, now
             case Depth(instrument=i):
                 self.rows[i].depth = fact
-            case Funding(instrument=i):
-                self.rows[i].funding = fact
+            case Funding(instrument=i, rate=rate):
+                if isfinite(rate):
+                    self.rows[i].funding = fact
             case Position():
                 self._hold(fact, now)
             case Filled():

@@ -8,6 +8,7 @@ not the rest of its own.
 from __future__ import annotations
 
 from agent.core.book import Row
+from agent.core.drift import Drift
 from agent.core.orders import MS, Blotter, Order, S, Style
 from agent.core.planner import Execution, Leg, Limits
 from agent.core.reasons import Reason
@@ -24,12 +25,13 @@ STRIKES = 3
 
 
 class Correction:
-    """A correction under way. ``leverage`` is what was not on hold, over equity, when it began: what leverage modes
-    ``cap`` and ``off`` keep to."""
+    """A correction under way."""
 
-    def __init__(self, reason: Reason, now: int, leverage: float) -> None:
+    def __init__(self, reason: Reason, now: int) -> None:
         self.reason = reason
-        self.leverage = leverage
+        self.begun: Drift | None = None
+        """Where the portfolio stood when it was first planned: leverage modes ``cap`` and ``off`` keep to what was not
+        on hold then."""
         self.progress_at = now
         self.orders = 0
         self.traded = 0.0
@@ -38,6 +40,14 @@ class Correction:
         self._rest_until: dict[int, int] = {}
         self._tried_resting: dict[int, None] = {}
         self._said: dict[tuple[str, int], None] = {}
+
+    def outrun(self, drift: Drift) -> bool:
+        """Whether what is wanted has moved by more than a band since it began: it was not weighed for that."""
+        if self.begun is None or self.reason.urgent:
+            return False
+        aims = zip(self.begun.aims, drift.aims, self.begun.bands, strict=True)
+        unit = self.begun.gross_target or 1.0
+        return any(abs((new or 0.0) - (old or 0.0)) > band * unit for old, new, band in aims)
 
     def candidates(self, legs: tuple[Leg, ...], blotter: Blotter, now: int) -> list[Leg]:
         """The legs that may be sent now: not given up, not resting, and not traded yet in this round."""

@@ -117,11 +117,11 @@ def measure(
         weights.append(row.notional / equity)
     free = gross(w for w, wish in zip(weights, wishes, strict=True) if wish is not None)
     wanted = gross(wish for wish in wishes if wish is not None)
-    part = following(targets, wanted, free if leverage_now is None else leverage_now)
+    left_of = [1.0] * len(wishes) if parts is None else parts
+    trimmed = gross(wish * left for wish, left in zip(wishes, left_of, strict=True) if wish is not None)
+    part = following(targets, trimmed, free if leverage_now is None else leverage_now)
     goals = [None if wish is None else wish * part for wish in wishes]
-    aims = goals
-    if parts is not None:
-        aims = [None if goal is None else goal * left for goal, left in zip(goals, parts, strict=True)]
+    aims = [None if goal is None else goal * left for goal, left in zip(goals, left_of, strict=True)]
     unit = wanted * part or 1.0
     return Drift(
         equity=equity,

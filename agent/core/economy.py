@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.core.band import LANDING, TRIGGER, Band, band_of, noises, penalty_of
+from agent.core.band import LANDING, TRIGGER, Band, band_of, noises, penalty_of, trends
 from agent.core.book import Book
 from agent.core.carry import Carry, unusual_funding
 from agent.core.costs import Costs, rate_of
 from agent.core.covariance import Covariance, CovarianceState, Matrix, prior_of
 from agent.core.drift import Bands, Drift
 from agent.core.planner import Guide, Plan, plain
-from agent.core.programme import Programme, solve
 from agent.core.triggers import S
 
 LOOK_NS = S
@@ -83,6 +80,7 @@ class Economist:
         self._look_at = 0
         self._penalty: Matrix = np.zeros((0, 0))
         self._noise: list[float] = []
+        self._trend: list[float] = []
         self._basis: object = None
 
     @property
@@ -159,7 +157,9 @@ class Economist:
             self._basis = basis
             self._penalty = penalty_of(covariance.matrix, self.economy.correlation_trust)
             self._noise = noises(self._penalty, goals)
-        return band_of(self._penalty, self._noise, costs, self.economy.risk_aversion)
+            grown = zip(trends(covariance.matrix, goals), drift.targets, strict=True)
+            self._trend = [0.0 if target is None else trend for trend, target in grown]
+        return band_of(self._penalty, self._noise, costs, self.economy.risk_aversion, self._trend)
 
     def guide(self, drift: Drift, *, breach: bool, to_target: bool = False) -> Guide:
         """What decides how far to trade: the cost-aware band, or the plain bands where it does not count.
@@ -174,6 +174,7 @@ class Economist:
             penalty=self.band.penalty,
             prices=[LANDING * width for width in self.band.widths],
             least=[WORTH * self.band.alone(index) for index in range(len(self.band.widths))],
+            ahead=None if breach else self.band.ahead,
         )
 
     def verdict(self, book: Book, drift: Drift, todo: Plan, *, breach: bool) -> Verdict | None:
@@ -189,30 +190,13 @@ class Economist:
                 return None
             cost += leg.cost.total
             trade[leg.instrument] += leg.notional * (1 if leg.lots > 0 else -1) / drift.equity
-        years = self.economy.payback_days / 365
+        years, seen = self.economy.payback_days / 365, drift.astray
         if self.bands.destination == "optimal" and not breach:
             years = self.band.horizon(trade)
+            seen = [x + more for x, more in zip(seen, self.band.ahead, strict=True)]
         means = [self.carry.mean(row) if self.carry else None for row in book.rows]
         funding = [
             unusual_funding(row, self.economy.payback_days, mean) for row, mean in zip(book.rows, means, strict=True)
         ]
-        benefit = self.band.benefit(drift.astray, trade, funding, years) * drift.equity
+        benefit = self.band.benefit(seen, trade, funding, years) * drift.equity
         return Verdict(benefit=benefit, cost=cost, days=years * 365)
-
-
-def best_trade(band: Band, x: Sequence[float], boxes: Sequence[float]) -> list[float]:
-    """The change of weights that leads from drift ``x`` to just inside the band, none further out than its box.
-
-    A box below 0 marks an instrument that is not traded.
-    """
-    after = solve(
-        Programme(
-            penalty=band.penalty,
-            center=[0.0] * len(x),
-            held=x,
-            prices=[LANDING * width for width in band.widths],
-            low=[a if box < 0 else -box for a, box in zip(x, boxes, strict=True)],
-            high=[a if box < 0 else box for a, box in zip(x, boxes, strict=True)],
-        )
-    )
-    return [b - a for a, b in zip(x, after, strict=True)]

@@ -336,6 +336,8 @@ class Engine:
                 self.blotter.cancel_resting(now)
             case "rebalance" if self.paused:
                 self._note("warning", "paused: nothing is corrected before a resume")
+            case "rebalance" if self.correction is not None and self.correction.reason.urgent:
+                self._note("warning", "reducing for safety; ask for a correction once that is done")
             case "rebalance":
                 self._start(Reason(cause="command", to_target=command.argument == "target"), now)
             case "targets":
@@ -386,9 +388,10 @@ class Engine:
         if self.stopping:
             self._enter("stopping")
             return []
-        leverage = self.correction.leverage if self.correction else None
+        begun = self.correction.begun if self.correction else None
+        leverage = begun.leverage_free if begun else None
         drift = self.mandate.drift(self.book, leverage, now)
-        unready = self.unready() or (None if drift else "equity: it is not known, or not positive")
+        unready = self.unready() or (None if drift else self.mandate.missing(self.book))
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return []
@@ -398,6 +401,11 @@ class Engine:
         self.economist.look(self.book, drift, now)
         if not self.paused:
             self._pull_triggers(drift, now)
+        if self.correction and self.correction.outrun(drift):
+            self._note(
+                "done", "left off: what is wanted has moved by more than a band; weighed anew after the cool-down"
+            )
+            self._end(now)
         orders = self._correct(self.correction, drift, now) if self.correction else []
         if self.correction is None:
             self.economist.look(self.book, drift, now)
@@ -478,7 +486,7 @@ class Engine:
         """
         todo = self._plan(drift, reason, now, maker=self.policy.execution.style == "maker")
         verdict = self.economist.verdict(self.book, drift, todo, breach=reason.breach)
-        opening = reason.breach and any(not drift.weights[leg.instrument] for leg in todo.legs)
+        opening = reason.breach and not reason.goals and any(opens(leg, drift) for leg in todo.legs)
         if not todo.legs:
             self._decline(reason, words.nothing(todo, self.symbols), todo, now)
         elif verdict is None or verdict.pays or opening or not reason.weighed:
@@ -504,13 +512,14 @@ class Engine:
         return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
 
     def _start(self, reason: Reason, now: int) -> None:
-        self.correction = Correction(reason, now, self.drift.leverage_free if self.drift else 0.0)
+        self.correction = Correction(reason, now)
         self.reasons.watch.absorb(now)
         self.declined = None
         self._note("trigger", f"correcting: {reason.cause}")
 
     def _correct(self, correction: Correction, drift: Drift, now: int) -> list[Order]:
         reason = correction.reason
+        correction.begun = correction.begun or drift
         maker = self.policy.execution.style == "maker" and not reason.urgent
         if reason.relief is not None:
             todo = self._relieved(drift, reason.relief)
@@ -594,12 +603,13 @@ class Engine:
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         """The orders of this moment: reductions, and increases once no reduction is left that can be had."""
         orders: list[Order] = []
+        alone = self._alone(correction, drift, todo, now)
         first_word = len(self._notes)
         reducing = any(
             leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now) for leg in todo.legs
         )
         for leg in correction.candidates(todo.legs, self.blotter, now):
-            if not leg.reduce and (reducing or self.settings.pending(self.book, now)):
+            if not leg.reduce and (reducing or leg.instrument in alone or self.settings.pending(self.book, now)):
                 continue
             refusal = judge(leg, self._situation(drift, now))
             if refusal is not None:
@@ -612,6 +622,16 @@ class Engine:
             said = words.plan(self.book, todo, self._verdict(correction, drift, todo))
             self._notes.insert(first_word, Note(kind="plan", text=said))
         return orders
+
+    def _alone(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> list[int]:
+        """Legs of a hedge that would be opened while another one can't be: all wait, for none is to stand alone."""
+        vain = [
+            leg.instrument
+            for leg in todo.legs
+            if not leg.reduce and (correction.given_up(leg) or not self._hopeful(leg, drift, now))
+        ]
+        groups = self.mandate.hedges(self.book, drift) if vain else []
+        return [i for group in groups if any(other in vain for other in group) for i in group if i not in vain]
 
     def forbids(self, order: Order) -> str | None:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
@@ -682,7 +702,7 @@ class Engine:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
             where = "inside the band"
-            if drift.reach >= 1 or self.economist.reach >= 1:
+            if self.reasons.outside:
                 where = "paused" if self.paused else "waiting for confirmation or cool-down"
                 where = self.declined or where
             aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""
@@ -754,3 +774,8 @@ class Engine:
         if self.correction is not None:
             times.append(now + RETRY_NS)
         return max(now + MS, min(times))
+
+
+def opens(leg: Leg, drift: Drift) -> bool:
+    """Whether a leg opens what is wanted and not held at all."""
+    return not drift.weights[leg.instrument] and (drift.aims[leg.instrument] or 0.0) * leg.lots > 0

@@ -178,8 +178,9 @@ class Ledger(Struct):
     def pass_day(self, now: int, worths: Sequence[Worth]) -> bool:
         """Whether ``now`` (UTC nanoseconds) is in a new UTC day; if so, every strategy's day gets its return."""
         today = now // DAY_NS
-        before, self.day = self.day, today
-        if before is None or before == today:
+        before = self.day
+        self.day = today if before is None else max(before, today)
+        if before is None or today <= before:
             return False
         for sleeve in self.strategies.values():
             sleeve.end_day(worths)

@@ -63,8 +63,16 @@ class Mandate:
         if book.equity is None:
             return None
         self._look(book, now)
-        parts = self.carry.scales(book, self.wishes or [])
+        if self.wishes is None:
+            return None
+        parts = self.carry.scales(book, self.wishes)
         return measure(book, self.targets, self.policy.bands, leverage, wishes=self.wishes, parts=parts)
+
+    def missing(self, book: Book) -> str:
+        """Why there is no drift, where every instrument has a price."""
+        if book.equity is None or book.equity <= 0:
+            return "equity: it is not known, or not positive"
+        return "leverage settings: weights that are shares of margin follow from them"
 
     def hedges(self, book: Book, drift: Drift) -> list[tuple[int, ...]]:
         """The instruments that hedge each other, group by group."""
@@ -178,7 +186,7 @@ class Mandate:
 
     def _compare(self, sleeves: Sleeves, book: Book, drift: Drift) -> None:
         strange, worths = sleeves.adopt(book), worths_of(book)
-        if strange is None or worths is None or not sleeves.settled:
+        if strange is None or worths is None or (sleeves.fresh and not sleeves.settled):
             return
         for index, lots in enumerate(strange.lots):
             if lots:

@@ -360,11 +360,12 @@ def relief(equity: float, held: Sequence[Exposure], room: Sequence[float | None]
 
 
 def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, floor: float) -> tuple[Bound, ...]:
-    """What limits allow of all instruments together, for weights: signed notional over ``equity``.
+    """What an increase may lead to, of all instruments together, for weights: signed notional over ``equity``.
 
-    Gross leverage, initial margin, maintenance margin by the venue's tables, and the joint adverse liquidation distance
-    ``floor``. Where a table or leverage setting is not known, the bound that needs it is left out: the gates refuse
-    what increases there.
+    Gross leverage, initial margin, maintenance margin by the venue's tables, and the joint adverse liquidation
+    distance. The last two keep to the exit levels of `relief`, lest noise at the very limit sell what was just bought.
+    Where a table or leverage setting is not known, the bound that needs it is left out: the gates refuse what increases
+    there.
     """
     rows = book.rows
     found = [Bound(name="leverage", curves=(_straight(1.0),) * len(rows), most=leverage)]
@@ -373,8 +374,8 @@ def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, fl
         found.append(Bound(name="initial margin", curves=initial, most=1.0))
     if all(row.tiers for row in rows):
         kept = tuple(_lines(row, equity, 0.0) for row in rows)
-        found.append(Bound(name="maintenance margin", curves=kept, most=maintenance))
-        near = tuple(_lines(row, equity, floor) for row in rows)
+        found.append(Bound(name="maintenance margin", curves=kept, most=maintenance / EXIT))
+        near = tuple(_lines(row, equity, EXIT * floor) for row in rows)
         found.append(Bound(name="liquidation distance", curves=near, most=1.0))
     return tuple(found)
 

@@ -60,7 +60,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     liquidation_distance: float = 0.11
     """Smallest move of all prices at once, each against its position, that may liquidate the account: no order goes
     below it, and below it everything is reduced at once. In the venue's lowest tiers 3x stands at 33 %, 5x at 20 %, 8x
-    at 12 % and 9x at 10.8 %, so 9x and more are refused."""
+    at 12 %; increases keep 1.2 times as far away, so more than 7.5x is refused."""
     order_notional: float | None = None
     """Largest value of one order in the quote currency; larger legs are sent in slices."""
     turnover_per_day: float = 10.0
@@ -112,12 +112,14 @@ class Guide(Struct, frozen=True):
     """What trading costs, in the same measure: the marginal risk that is left alone."""
     least: list[float]
     """Changes of weight that are not worth an order while the drift is inside its band."""
+    ahead: list[float] | None = None
+    """What each drift will have grown by when a trade has paid; None where only the drift that there is counts."""
 
 
 def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
-    least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
+    least = [WORTH * band * unit for band in drift.bands]
     return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
@@ -147,7 +149,8 @@ def destination(
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     hedge = book.mode is not None and book.mode.hedge
-    grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
+    ends = drift.aims if fixed is None else [fixed.get(index, aim) for index, aim in enumerate(drift.aims)]
+    grids = [grid_of(row, drift, index, guide, ends[index], hedge=hedge) for index, row in enumerate(book.rows)]
     goals, lots = answer(problem, grids)
     return Destination(goals=goals, lots=lots)
 
@@ -196,6 +199,7 @@ def programme(
     budget: float | None,
 ) -> Programme:
     """The joint problem of this moment, in weights. A hedge group of which nothing has to be traded stays as it is."""
+    ahead = guide.ahead or [0.0] * len(book.rows)
     unit, most = drift.gross_target, limits.asset_share * drift.gross_target
     lows, highs = list(drift.weights), list(drift.weights)
     for index, (row, aim) in enumerate(zip(book.rows, drift.aims, strict=True)):
@@ -217,7 +221,9 @@ def programme(
                 lows[index] = highs[index] = drift.weights[index]
     return Programme(
         penalty=guide.penalty,
-        center=[w if aim is None else aim for w, aim in zip(drift.weights, drift.aims, strict=True)],
+        center=[
+            w if aim is None else aim - more for w, aim, more in zip(drift.weights, drift.aims, ahead, strict=True)
+        ],
         held=drift.weights,
         prices=guide.prices,
         low=lows,
@@ -238,20 +244,21 @@ def increases(held: Sequence[float], most: float) -> Bound:
 
 def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     """Whether an instrument has left its band, or its marginal risk is more than what is left alone."""
-    risk = float(guide.penalty[index] @ drift.away)
+    risk = float(guide.penalty[index] @ np.add(drift.away, guide.ahead or 0.0))
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 
-def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) -> Grid:
+def grid_of(row: Row, drift: Drift, index: int, guide: Guide, end: float | None, *, hedge: bool) -> Grid:
     """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
 
-    In hedge mode a reduction is not exempt from the smallest value.
+    What is to end at nothing is closed to the last lot. In hedge mode a reduction is not exempt from the smallest
+    value.
     """
-    if row.instrument is None or row.mark is None or drift.aims[index] is None:
+    if row.instrument is None or row.mark is None or drift.aims[index] is None or end is None:
         return Grid(lot=1.0, held=0, smallest=1, smallest_less=1)
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
-    worth = ceil(guide.least[index] / lot - 1e-9) if inside else 1
+    worth = max(1, ceil(guide.least[index] / lot - 1e-9)) if inside and end else 1
     smallest = smallest_lots(row.instrument, price)
     least = smallest if hedge else row.instrument.min_lots
     return Grid(lot=lot, held=row.lots, smallest=max(smallest, worth), smallest_less=max(least, worth))

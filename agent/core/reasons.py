@@ -111,7 +111,9 @@ class Reasons:
         if not found:
             return None
         chosen = min(found, key=_urgency)
-        if self.wishes and (chosen is self.wishes[0] or not (_limited(chosen) or _limited(self.wishes[0]))):
+        if not _limited(chosen):
+            self.wishes = [wish for wish in self.wishes if _limited(wish)]
+        elif self.wishes and chosen is self.wishes[0]:
             del self.wishes[0]
         if scheduled and not _limited(chosen):
             self.schedule_at = self._schedule(now)
@@ -127,7 +129,7 @@ class Reasons:
         found = {TOLERANCE: drift.reach, **strayed(drift, self.bands, economist.matrix, drift.weights)}
         for name, pair in self.pairs.items():
             margins = self._margins(pair, book)
-            if margins is not None:
+            if margins is not None and self._wanted(pair, drift):
                 found[name] = max(0.0, pair.reach(*margins))
         for name, group in self.hedges.items():
             if (parts := apart(drift, group)) is not None:
@@ -168,6 +170,11 @@ class Reasons:
             ends += [at + self._funding_ns + 1 for at in settled]
         return max((end for end in ends if end is not None), default=None)
 
+    def _wanted(self, pair: Pair, drift: Drift) -> bool:
+        """Whether both instruments are wanted, and neither is held the other way round: else the rule has no sense."""
+        indices = [self.symbols.index(name) for name in (pair.over, pair.into)]
+        return all((aim := drift.aims[i]) and drift.weights[i] * aim >= 0 for i in indices)
+
     def _margins(self, pair: Pair, book: Book) -> tuple[float, float] | None:
         """What the two positions take at their leverage settings; None while that is not known."""
         held = [exposure(book.rows[self.symbols.index(name)]) for name in (pair.over, pair.into)]
@@ -206,8 +213,8 @@ class Reasons:
         assert moved is not None, "there is margin to move"
         goals = []
         for index, value in zip(indices, (-moved.close, moved.open), strict=True):
-            weight = drift.weights[index]
-            goals.append((index, weight + value / drift.equity * (1.0 if weight >= 0 else -1.0)))
+            way = 1.0 if (drift.aims[index] or 0.0) > 0 else -1.0
+            goals.append((index, drift.weights[index] + value / drift.equity * way))
         share = margins[0] / sum(margins)
         cause = (
             f"{pair.over} has {share:.1%} of the margin of {pair.over} and {pair.into}, its target is {pair.target:.1%}"
@@ -221,5 +228,8 @@ def _limited(reason: Reason) -> bool:
 
 
 def _urgency(reason: Reason) -> int:
-    """What has left a band comes first, then what concerns a few instruments, then the rest."""
-    return 1 if _limited(reason) else 0 if reason.breach else 2
+    """A hedge that has come apart and a strategy's health come first, then what has left a band, then what concerns a
+    few instruments, then the rest."""
+    if not reason.weighed:
+        return 0
+    return 2 if _limited(reason) else 1 if reason.breach else 3

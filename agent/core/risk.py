@@ -51,7 +51,6 @@ class Refusal(Struct, frozen=True):
 
 def judge(leg: Leg, situation: Situation) -> Refusal | None:
     """The first refusal, or None when every gate lets the leg pass."""
-    situation.worst = None
     situation.worst = None  # what is live may have changed since the last leg was judged
     for gate in ALWAYS if leg.reduce else ALWAYS + INCREASES:
         reason = gate(leg, situation)

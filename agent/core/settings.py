@@ -19,6 +19,8 @@ from agent.core.venue import SetLeverage
 
 AHEAD = 1.1
 """The setting must do for a position this many times what is held or wanted."""
+RAISE = 1.3
+"""It is raised again only where it would do for this many times as much: it must not change to and fro at an edge."""
 ANSWER_NS = 30 * S
 """A change that has not shown after so long is tried again; it is the same change, so twice does no harm."""
 REFUSED_NS = 3600 * S
@@ -69,9 +71,13 @@ class Settings:
         if self.wanted is None or target is None or row.leverage is None or row.mark is None or row.instrument is None:
             return None
         weight = max(abs(drift.weights[index]), abs(target))
-        lots = row.instrument.lots_for(AHEAD * weight * drift.equity, row.mark.price)
-        tier = tier_of(row.tiers, abs(row.instrument.value(lots, row.mark.price)))
-        return None if tier is None else min(self.wanted, tier.leverage)
+        allowed = []
+        for ahead in (AHEAD, RAISE):
+            lots = row.instrument.lots_for(ahead * weight * drift.equity, row.mark.price)
+            tier = tier_of(row.tiers, abs(row.instrument.value(lots, row.mark.price)))
+            allowed.append(None if tier is None else min(self.wanted, tier.leverage))
+        most, safe = allowed
+        return most if most is None or most <= row.leverage else max(row.leverage, safe or 0)
 
     def _affordable(self, book: Book, drift: Drift, index: int, leverage: int) -> bool:
         """Whether initial margin stays within equity."""

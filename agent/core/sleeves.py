@@ -65,6 +65,8 @@ class Sleeves:
         self.names = list(targets.strategies)
         known = state.ledger.carried(self.names, symbols) if state else None
         self.ledger = known or opened(self.names, symbols)
+        self.fresh = known is None
+        """Nothing is known of an earlier run, so nothing that the account has is a surprise at the start."""
         conditions = state.conditions if state else {}
         self.conditions = {name: conditions.get(name, Condition()) for name in self.names}
         self.capital: list[float] = []

@@ -100,7 +100,8 @@ def health(turn: Ailing) -> str:
     known = "" if turn.sharpe is None else f", Sharpe ratio {turn.sharpe:.2f} in {turn.health.window_days} days"
     days = f"{turn.before.bad_days + 1} bad" if turn.worse else f"{turn.before.good_days + 1} good"
     cause = f"{days} days in a row"
-    if turn.worse and turn.drawdown >= turn.health.drawdown_reduce and turn.before.bad_days + 1 < turn.health.bad_days:
+    level = turn.health.drawdown_pause if turn.after.state == "paused" else turn.health.drawdown_reduce
+    if turn.worse and turn.drawdown >= level:
         cause = "drawdown"
     given = f"{turn.after.multiplier:.0%} of its capital"
     return f"strategy {turn.name} is {turn.after.state}, {given}: {cause}{known}, drawdown {turn.drawdown:.1%}"

@@ -154,7 +154,7 @@ def targets(draw: st.DrawFn, parts: dict[str, float]) -> Targets:
         capital=st.floats(0.01, 1 / len(names)),
         leverage=st.none() | st.floats(0.1, 5, exclude_max=True),
         weights=st.sampled_from([{}, parts]),
-        health=st.none() | healths(),
+        health=st.none() | healths() if mode == "constant" else st.none(),
     )
     strategies = {name: draw(chosen) for name in names}
     found = Targets(
@@ -196,13 +196,15 @@ def portfolios(draw: st.DrawFn) -> Portfolio:
     listen = draw(st.sampled_from([None, "127.0.0.1:8787", "[::1]:0", "0.0.0.0:1"]))
     token = st.just("env:TOKEN") if listen == "0.0.0.0:1" else st.sampled_from([None, "env:TOKEN"])
     key = draw(references)
+    wanted = draw(targets(parts))
+    setting: dict[str, Any] = {"leverage": st.none()} if wanted.basis == "margin" else {}
     return Portfolio(
         mode=draw(st.sampled_from(["paper", "observe", "live"]) if key else st.just("paper")),
         state="/" + (draw(paths) or "").strip("/"),
         account=Account(
             key=key, secret=key, stream_url=draw(st.sampled_from([None, "wss://a.b:9/c", "ws://localhost"]))
         ),
-        targets=draw(targets(parts)),
+        targets=wanted,
         bands=draw(table(Bands, "bands", destination=st.sampled_from(["optimal", "edge", "target"]))),
         triggers=draw(
             table(
@@ -218,12 +220,12 @@ def portfolios(draw: st.DrawFn) -> Portfolio:
                 "limits",
                 leverage=st.floats(5, 125),
                 asset_share=st.just(1.0),
-                liquidation_distance=st.floats(0, 0.2, exclude_min=True),
+                liquidation_distance=st.floats(0, 0.166, exclude_min=True),
             )
         ),
         costs=draw(table(Costs, "costs")),
         economy=draw(table(Economy, "economy")),
-        execution=draw(table(Execution, "execution", style=st.sampled_from(["taker", "maker"]))),
+        execution=draw(table(Execution, "execution", style=st.sampled_from(["taker", "maker"]), **setting)),
         funding=draw(
             table(CarryRules, "funding", enter=st.just(enter), exit=st.floats(0, enter), hedges=hedges(parts))
         ),

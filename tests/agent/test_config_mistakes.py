@@ -211,8 +211,23 @@ MISTAKES = {
         "[targets]\nleverage = 10\n" + WEIGHTS + "\n[limits]\nleverage = 10\n",
         2,
         "targets.leverage",
-        "is liquidated by a move of 10.0%, and limits.liquidation_distance is 11%",
-        "lower it below 9.091, or limits.liquidation_distance below 10.0%",
+        "is liquidated by a move of 10.0%, and increases keep 1.2 times limits.liquidation_distance (11%) away",
+        "lower it below 7.576, or limits.liquidation_distance below 8.3%",
+    ),
+    "a setting that weights follow from": (
+        '[targets]\nbasis = "margin"\nutilisation = 0.3\n' + WEIGHTS + "\n[execution]\nleverage = 20\n",
+        9,
+        "execution.leverage",
+        "can't be set where weights are shares of margin",
+        "set it at the venue and drop it here",
+    ),
+    "health with a leverage that only comes down": (
+        '[targets]\nleverage_mode = "cap"\n[targets.strategies]\n'
+        "trend = { capital = 1, health = {}, weights = { BTCUSDT = 1 } }\n",
+        2,
+        "targets.leverage_mode",
+        "does not go with trend's health: what a pause takes out would never come back",
+        'write "constant"',
     ),
     "leverage over its limit": (
         "[targets]\nleverage = 6\n" + WEIGHTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from agent.core.band import LANDING, LONGEST_YEARS, TRIGGER, Band, band_of, noises, penalty_of
-from agent.core.economy import best_trade
+from agent.core.band import LANDING, LONGEST_YEARS, TRIGGER, Band, band_of, noises, penalty_of, trends
+from agent.core.programme import Programme, solve
 from tests.core.kit import vectors
 
 SIGMA = [[0.36, 0.3936, 0.432], [0.3936, 0.64, 0.608], [0.432, 0.608, 1.0]]
@@ -29,6 +30,26 @@ def band(
 ) -> Band:
     penalty = penalty_of(np.array(sigma), t)
     return band_of(penalty, noises(penalty, target), costs, gamma)
+
+
+def best_trade(it: Band, x: Sequence[float], boxes: Sequence[float]) -> list[float]:
+    """What leads from drift ``x`` to just inside the band, none further out than its box; below 0: not traded."""
+    after = solve(
+        Programme(
+            penalty=it.penalty,
+            center=[-more for more in it.ahead],
+            held=x,
+            prices=[LANDING * width for width in it.widths],
+            low=[a if box < 0 else -box for a, box in zip(x, boxes, strict=True)],
+            high=[a if box < 0 else box for a, box in zip(x, boxes, strict=True)],
+        )
+    )
+    return [b - a for a, b in zip(x, after, strict=True)]
+
+
+def landing_at(it: Band, part: float) -> Band:
+    """Trades as with another landing: published cases have their own."""
+    return replace(it, widths=[width * part / LANDING for width in it.widths])
 
 
 def scaled(by: float) -> list[float]:
@@ -53,9 +74,59 @@ def test_what_does_not_drift_by_itself_still_has_a_band() -> None:
 def test_leverage_a_tenth_too_high_leaves_the_band_and_six_hundredths_do_not() -> None:
     assert max(map(abs, band().reaches(scaled(1.10)))) == pytest.approx(1.4111, abs=1e-4)
     assert max(map(abs, band().reaches(scaled(1.06)))) < TRIGGER
-    trade = best_trade(band(), scaled(1.10), WIDE)
+    trade = best_trade(landing_at(band(), 0.86), scaled(1.10), WIDE)
     assert trade == pytest.approx([-0.033136, -0.046526, -0.022798], abs=1e-6)
     assert band().horizon(trade) * 365 == pytest.approx(0.88942, abs=1e-5)
+
+
+def test_weights_of_a_leveraged_book_grow_when_prices_only_swing() -> None:
+    """One instrument, up and down by 1 % with even chances: w (1 + r) / (1 + w r), on average."""
+    w, r = 3.0, 0.01
+    mean = (w * (1 + r) / (1 + w * r) + w * (1 - r) / (1 - w * r)) / 2
+    assert trends(np.array([[r * r]]), [w]) == pytest.approx([mean - w], rel=1e-3)
+    assert trends(np.array(SIGMA), [0.0, 1.0, 0.0]) == [0.0, 0.0, 0.0]
+
+
+def edges(noise: float, trend: float, risk: float, cost: float) -> tuple[float, float]:
+    """Where the best policy for one instrument trades, below and above, from its equation, by shooting.
+
+    f, what one more unit of drift costs, obeys noise f'/2 + trend f + risk x^2/2 = J; it is -cost and flat at the lower
+    edge, cost and flat at the upper one.
+    """
+
+    def shot(low: float) -> tuple[float, float]:
+        best, x, f = risk * low * low / 2 - trend * cost, -low, -cost
+        step = low / 2000
+
+        def slope(x: float, f: float) -> float:
+            return 2 / noise * (best - trend * f - risk * x * x / 2)
+
+        x, f = x + step, f + step * step / 2 * 2 / noise * risk * low
+        while (rise := slope(x, f)) > 0:
+            f += step * slope(x + step / 2, f + step / 2 * rise)
+            x += step
+        return x, f
+
+    least, most = 1e-3, 2.0
+    for _ in range(60):
+        low = (least + most) / 2
+        least, most = (low, most) if shot(low)[1] < cost else (least, low)
+    return -low, shot(low)[0]
+
+
+def test_with_a_trend_both_edges_are_moved_to_meet_it() -> None:
+    sigma, w, gamma, cost = [[0.36]], 3.0, 1.0, 0.0006
+    noise = (w * (1 - w)) ** 2 * 0.36
+    (trend,) = trends(np.array(sigma), [w])
+    low, high = edges(noise, 0.0, gamma * 0.36, cost)
+    plain = band(sigma, [w], [cost], gamma)
+    assert (-low, high) == pytest.approx((plain.alone(0),) * 2, rel=2e-3)
+    low, high = edges(noise, trend, gamma * 0.36, cost)
+    leaning = band_of(np.array(sigma), noises(np.array(sigma), [w]), [cost], gamma, [trend])
+    assert leaning.ahead[0] > 0.02
+    assert [*leaning.reaches([low]), *leaning.reaches([high])] == pytest.approx([-1, 1], abs=0.01)
+    (back,) = best_trade(leaning, [2 * high], [9.9])
+    assert leaning.reaches([2 * high + back]) == pytest.approx([LANDING])
 
 
 def test_what_is_on_hold_is_not_traded_for_any_risk() -> None:
@@ -112,7 +183,7 @@ def test_a_trade_ends_inside_the_band_and_then_there_is_no_other(portfolio: Port
 def test_a_voluntary_trade_earns_more_than_it_costs_within_its_own_horizon(portfolio: Portfolio) -> None:
     """Landing on the band itself: what the optimum saves is more than k|u|, which is the cost over the horizon."""
     it, x = made(portfolio), portfolio[4]
-    whole = replace(it, widths=[w / LANDING for w in it.widths])
+    whole = landing_at(it, 1.0)
     trade = best_trade(whole, x, WIDE)
     assume(sum(map(abs, trade)) > 1e-6)
     assert it.benefit(x, trade, [0.0] * 3, it.horizon(trade)) > it.cost(trade) * (1 - 1e-9)
@@ -161,7 +232,8 @@ def test_published_bands_of_many(case: dict[str, Any]) -> None:
 def test_published_trades(case: dict[str, Any]) -> None:
     given_ = case["input"]
     widths = [k / LANDING for k in given_["kappa"]]
-    it = Band(penalty=np.array(given_["Sigma"]), widths=widths, costs=[0.0] * len(widths), risk_aversion=1.0)
+    none = [0.0] * len(widths)
+    it = Band(penalty=np.array(given_["Sigma"]), widths=widths, costs=none, risk_aversion=1.0, ahead=none)
     trade = best_trade(it, given_["x"], [9.9] * len(widths))
     assert trade == pytest.approx(case["expected"]["trade"], abs=1e-10)
 
@@ -169,7 +241,7 @@ def test_published_trades(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", vectors("gate", "decide"))
 def test_published_decisions(case: dict[str, Any]) -> None:
     given_, knobs, expected = case["input"], case["input"]["params"], case["expected"]
-    assert (knobs["trigger"], knobs["land"], knobs["horizon_max_days"] / 365) == (TRIGGER, LANDING, LONGEST_YEARS)
+    assert knobs["horizon_max_days"] / 365 == LONGEST_YEARS
     target, weight, size = given_["target"], given_["weight"], len(given_["weight"])
     wanted = [w * scale for w, scale in zip(target, given_["funding_scale"] or [1.0] * size, strict=True)]
     it = band(given_["Sigma"], target, given_["cost"], knobs["gamma"], knobs["corr_trust"])
@@ -177,7 +249,7 @@ def test_published_decisions(case: dict[str, Any]) -> None:
     reaches = it.reaches(x)
     box = knobs["tolerance"] * sum(map(abs, target))
     breach = any(abs(a) > box for a in x)
-    voluntary = any(abs(reach) > TRIGGER for reach in reaches)
+    voluntary = any(abs(reach) > knobs["trigger"] for reach in reaches)
     decision = expected["decision"]
     assert it.widths == pytest.approx(expected["kappa"], rel=1e-9)
     assert reaches == pytest.approx(decision["marginal_over_kappa"], rel=1e-9)
@@ -185,7 +257,7 @@ def test_published_decisions(case: dict[str, Any]) -> None:
     if not (breach or voluntary):
         assert decision["reason"] == "inside band"
         return
-    trade = best_trade(it, x, [box * (knobs["tol_land"] if breach else 1.0)] * size)
+    trade = best_trade(landing_at(it, knobs["land"]), x, [box * (knobs["tol_land"] if breach else 1.0)] * size)
     if knobs["destination"] == "target":
         trade = [-a for a in x]
     years = knobs["payback_days"] / 365 if breach else it.horizon(trade)

@@ -68,7 +68,7 @@ def test_the_band_of_one_instrument_is_the_best_of_all_bands(w: float, s: float,
 
 @given(st.floats(-6, 6).filter(lambda w: abs(w * (w - 1)) > 0.1), st.floats(0.2, 2), st.floats(1e-4, 1e-2))
 def test_the_upkeep_is_that_of_the_band_that_decides(w: float, s: float, c: float) -> None:
-    penalty = penalty_of([[s * s]], 0.7)
+    penalty = penalty_of(np.array([[s * s]]), 0.7)
     band = band_of(penalty, noises(penalty, [w]), [c], 3.0)
     kept = upkeep(w, s, c, 3.0)
     assert band.alone(0) == pytest.approx(max(kept.band, c / (3.0 * 30 / 365) / (s * s)))
@@ -257,14 +257,14 @@ def test_effective_samples_are_as_in_the_vectors(case: Any) -> None:
 
 
 def test_trust_keeps_variances_and_believes_a_part_of_what_is_common() -> None:
-    found = penalty_of(SIGMA, 0.25)
+    found = penalty_of(np.array(SIGMA), 0.25)
     assert [found[i][i] for i in range(3)] == [0.36, 0.64, 1.0]
     assert (found[0][1], found[2][1]) == pytest.approx((0.09, 0.1))
 
 
 @pytest.mark.parametrize("case", vectors("ewma", "shrink_diag"))
 def test_trust_in_correlations_is_as_in_the_vectors(case: Any) -> None:
-    found = penalty_of(case["input"]["cov"], 1 - case["input"]["delta"])
+    found = penalty_of(np.array(case["input"]["cov"]), 1 - case["input"]["delta"])
     for row, want in zip(found, case["expected"], strict=True):
         assert row == pytest.approx(want, rel=1e-9)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +92,7 @@ def test_drift_and_its_sums_are_as_in_the_vectors(case: Any) -> None:
     assert drift.worst * drift.gross_target == pytest.approx(want["linf"])
     assert drift.leverage == pytest.approx(want["leverage"])
     assert drift.leverage - drift.gross_target == pytest.approx(want["leverage_drift"], abs=1e-12)
-    band = band_of(penalty_of(given_["Sigma"], 1.0), [0.0] * 3, [0.0] * 3, 2.0)
+    band = band_of(penalty_of(np.array(given_["Sigma"]), 1.0), [0.0] * 3, [0.0] * 3, 2.0)
     variance = band.benefit(away, [-x for x in away], [0.0] * 3, 1.0)
     assert variance**0.5 == pytest.approx(want["TE"])
     shifts = [-x * drift.equity for x in away]

@@ -5,6 +5,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,11 +183,13 @@ def test_distances_are_as_in_the_vectors(case: Any) -> None:
         [sds[a] * sds[b] * (1.0 if a == b else pairs.get(a + b, pairs.get(b + a, 0.0))) for b in coins] for a in coins
     ]
     assert sum(one.maintenance for one in portfolio) / given_["equity"] == pytest.approx(expected["margin_ratio"])
-    assert sigma_distance(given_["equity"], portfolio, covariance) == pytest.approx(expected["sigma_distance_1d"])
+    assert sigma_distance(given_["equity"], portfolio, np.array(covariance)) == pytest.approx(
+        expected["sigma_distance_1d"]
+    )
 
 
 def test_the_distance_in_standard_deviations_knows_what_a_hedge_is_worth() -> None:
-    covariance = [[0.36, 0.36 * 0.5], [0.36 * 0.5, 0.36]]
+    covariance = np.array([[0.36, 0.36 * 0.5], [0.36 * 0.5, 0.36]])
     long = sigma_distance(10_000.0, held([10_000.0, 10_000.0], [flat(0.004)] * 2), covariance)
     hedged = sigma_distance(10_000.0, held([10_000.0, -10_000.0], [flat(0.004)] * 2), covariance)
     assert long == pytest.approx(0.992 / (0.6 * (3 / 365) ** 0.5))
