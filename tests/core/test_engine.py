@@ -287,6 +287,27 @@ def test_an_urgent_correction_replaces_one_that_is_under_way() -> None:
     assert on.engine.correction.reason.urgent
 
 
+def test_safety_uses_up_no_other_reason_that_comes_at_the_same_moment() -> None:
+    at = START + 30 * S
+    on = stage(BALANCED, schedule=lambda now: at if now < at else None)
+    on.now = at
+    on.wallet = 5_500.0
+    placed = on.tell(Balance("USDT", 5_500.0, on.now))
+    assert [text.endswith("is over the limit") for text in on.said("trigger")] == [True]
+    assert on.engine.reasons.schedule_at == at
+    for one in placed:
+        on.tell(*on.fill(one))
+    on.carry_out(100)
+    assert on.engine.reasons.schedule_at is None
+
+
+def test_what_leaves_its_band_in_a_blackout_is_corrected_at_its_end() -> None:
+    end = START + 40 * S
+    on = stage(blackout=lambda now: end if now < end else None)
+    assert on.wait(38) == []
+    assert first_order(on, 5).created_at >= end
+
+
 HIGH = {"BTCUSDT": 0.58, "ETHUSDT": 7.0, "SOLUSDT": 93.0}
 """6.98 times an equity of 10,000: 13.9 % to liquidation."""
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.triggers import S, Threshold
+from agent.core.triggers import S, Standing, Threshold, Triggers, Watch
 from tests.core.kit import vectors
 
 
@@ -121,3 +121,87 @@ def test_it_fires_exactly_when_it_said_it_would(confirm_s: int, cool_down_s: int
         assert due is not None
         assert not trigger.observe(0.06, due - 1)
         assert trigger.observe(0.06, due)
+
+
+# All of them by name
+
+
+def watch(**changes: Any) -> Watch:
+    return Watch(Triggers(**{"confirm_s": 5.0, "cool_down_s": 60.0, **changes}))
+
+
+def test_each_fires_for_itself_at_one_once_it_is_confirmed() -> None:
+    it = watch()
+    assert it.observe({"a": 1.0, "b": 0.99}, 0) == []
+    assert it.observe({"a": 1.2, "b": 1.1}, 5 * S) == ["a"]
+    assert it.observe({"a": 1.2, "b": 1.1}, 10 * S) == ["b"]
+    assert it.observe({"a": 1.2, "b": 1.1}, 300 * S) == [], "each once in an excursion"
+
+
+def test_it_is_armed_again_below_a_part_of_its_level() -> None:
+    it = watch(confirm_s=0.0, cool_down_s=0.0, rearm=0.75)
+    assert it.observe({"a": 1.0}, 0) == ["a"]
+    assert it.observe({"a": 0.8}, S) == []
+    assert it.observe({"a": 1.0}, 2 * S) == []
+    assert it.observe({"a": 0.75}, 3 * S) == []
+    assert it.observe({"a": 1.0}, 4 * S) == ["a"]
+
+
+def test_what_is_no_longer_watched_is_forgotten() -> None:
+    it = watch(confirm_s=0.0, cool_down_s=0.0)
+    assert it.observe({"a": 1.0}, 0) == ["a"]
+    assert it.observe({}, S) == []
+    assert it.standings(S) == ()
+    assert it.observe({"a": 1.0}, 2 * S) == ["a"], "it is another excursion"
+
+
+def test_after_a_rest_what_is_still_exceeded_is_confirmed_anew_and_fires_again() -> None:
+    it = watch()
+    it.observe({"a": 1.5}, 0)
+    assert it.observe({"a": 1.5}, 5 * S) == ["a"]
+    it.rest(10 * S)
+    it.observe({"a": 1.5}, 68 * S)
+    assert it.observe({"a": 1.5}, 72 * S) == []
+    assert it.observe({"a": 1.5}, 73 * S) == ["a"]
+
+
+def test_a_rest_is_as_long_as_the_cool_down_or_the_least_that_is_asked_for() -> None:
+    short = watch(confirm_s=0.0, cool_down_s=0.0)
+    short.observe({"a": 1.0}, 0)
+    short.rest(S, 3 * S)
+    assert short.observe({"a": 1.0}, 3 * S) == []
+    assert short.observe({"a": 1.0}, 4 * S) == ["a"]
+
+
+def test_the_rest_counts_for_what_is_watched_only_later() -> None:
+    it = watch(confirm_s=0.0)
+    it.absorb(0)
+    assert it.observe({"new": 1.0}, 59 * S) == []
+    assert it.observe({"new": 1.0}, 60 * S) == ["new"]
+
+
+def test_held_back_it_is_confirmed_meanwhile_and_fires_at_the_end() -> None:
+    it = watch()
+    it.observe({"a": 1.5}, 0)
+    it.hold_back(30 * S)
+    assert it.observe({"a": 1.5, "b": 1.5}, 29 * S) == []
+    assert sorted(it.dues) == [30 * S, 34 * S], "what was exceeded before its end need not wait twice"
+    assert it.observe({"a": 1.5, "b": 1.5}, 30 * S) == ["a"]
+    it.hold_back(S)
+    assert it.observe({"a": 1.5, "b": 1.5}, 34 * S) == ["b"], "never shorter than it rests already"
+
+
+def test_a_standing_tells_how_near_it_is_since_when_and_what_holds_it_up() -> None:
+    it = watch()
+    it.observe({"a": 1.5, "b": 0.4}, 2 * S)
+    assert it.standings(3 * S) == (
+        Standing(name="a", reach=1.5, since=2 * S, due_at=7 * S, rests_until=None),
+        Standing(name="b", reach=0.4, since=None, due_at=None, rests_until=None),
+    )
+    it.observe({"a": 1.5, "b": 0.4}, 7 * S)
+    (fired, other) = it.standings(8 * S)
+    assert (fired.due_at, fired.rests_until) == (None, 67 * S)
+    assert other.rests_until is None
+    it.absorb(8 * S)
+    assert [one.rests_until for one in it.standings(8 * S)] == [68 * S, 68 * S]
+    assert [one.rests_until for one in it.standings(68 * S)] == [None, None]

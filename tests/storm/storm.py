@@ -49,6 +49,8 @@ SWARM = {
 
 OLD_PRICES = Decimal("0.06")
 """How far a planned target may be from any that the exchange's own prices ever gave."""
+A_SECOND = Decimal("0.01")
+"""How far an order may lead from its plan's goal: lots are kept for a second while the prices of a storm run on."""
 
 
 class Violation(Exception):
@@ -143,7 +145,9 @@ class Watchman:
             if not low - slack <= planned <= high + slack:
                 raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{low:.4f}, {high:.4f}]")
             goal = self._goal(index, target)
-            self.low[symbol], self.high[symbol] = min(low, planned, goal), max(high, planned, goal)
+            end = self._end(index)
+            kept = goal if end is None or abs(end - goal) > A_SECOND * abs(goal) else end
+            self.low[symbol], self.high[symbol] = min(low, planned, goal, kept), max(high, planned, goal, kept)
 
     def _goal(self, index: int, target: float) -> Decimal:
         """Where a plan leads if that is inside the tolerance, in quantity; the target otherwise."""
@@ -154,6 +158,14 @@ class Watchman:
         assert row.mark is not None
         inside = abs(todo.goals[index] - target) <= drift.bands[index] * drift.gross_target
         return Decimal((todo.goals[index] if inside else target) * drift.equity / row.mark.price)
+
+    def _end(self, index: int) -> Decimal | None:
+        """The position that the order planned for an instrument leads to; None if there is none."""
+        engine, symbol = self.world.engine, self.world.symbols[index]
+        step = self.world.exchange.instruments[symbol].step
+        legs = engine.plan.legs if engine.plan else ()
+        ends = [(engine.book.rows[index].lots + leg.lots) * step for leg in legs if leg.instrument == index]
+        return ends[0] if ends else None
 
     def held(self, symbol: str) -> Decimal:
         """The position as the exchange has it."""
