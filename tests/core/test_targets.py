@@ -97,6 +97,14 @@ def test_a_strategy_without_weights_or_leverage_of_its_own_has_those_of_the_port
     assert plain.leverages() == [2.0]
 
 
+def test_a_leverage_of_nothing_is_one_of_its_own() -> None:
+    assert replace(TWO, strategies={"idle": Strategy(capital=1.0, leverage=0.0)}).leverages() == [0.0]
+
+
+def test_opposite_wishes_are_never_traded() -> None:
+    assert netted(compose([0.5, 0.5], [2.0, 2.0], [[1.0], [-1.0]])) == [0.0]
+
+
 def test_capital_that_health_has_changed_is_composed_with() -> None:
     assert wishes_of(TWO, capital=[0.3, 0.3]) == pytest.approx([0.6, 0.0, 0.6])
 
@@ -152,6 +160,13 @@ def test_shares_of_margin_become_weights_by_the_leverage_settings() -> None:
     assert wishes_of(targets, [10, None]) is None
     assert matrix_of(targets, ["BTC", "ETH"], [10, None]) is None
     assert from_margin_shares([1.0, 0.0], [5, None], 0.2) == [1.0, 0.0], "what has no share needs no setting"
+
+
+def test_what_is_on_hold_needs_no_setting_and_without_a_utilisation_no_margin_is_used() -> None:
+    targets = Targets(weights={"BTC": 1.0, "ETH": "hold"}, basis="margin", utilisation=0.25)
+    assert wishes_of(targets) is None, "nothing is known of settings"
+    assert wishes_of(targets, [10, None]) == [2.5, None]
+    assert wishes_of(replace(targets, utilisation=None), [10, None]) == [0.0, None]
 
 
 @pytest.mark.parametrize("case", vectors("weights", "margin_share_to_weight"))
@@ -237,3 +252,14 @@ def test_it_has_the_sums_and_keeps_the_odds_ratios(
         assert prod([matrix[0][one], matrix[1][two]]) / prod([matrix[0][two], matrix[1][one]]) == pytest.approx(
             prior[0][one] * prior[1][two] / (prior[0][two] * prior[1][one]), rel=1e-6
         )
+
+
+def test_sums_that_no_matrix_can_have_come_to_an_end_as_well() -> None:
+    fit = fitted([[1.0, 0.0], [0.0, 1.0]], [1.0, 2.0], [2.0, 1.0])
+    assert netted(fit) == [2.0, 1.0], "the columns come last, and the rows can't be had"
+
+
+def test_an_instrument_that_nobody_wants_stays_at_nothing() -> None:
+    fit = fitted([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0]], [1.0, 1.0], [1.2, 0.8, 0.0])
+    assert [row[2] for row in fit] == [0.0, 0.0]
+    assert netted(fit) == pytest.approx([1.2, 0.8, 0.0])
