@@ -49,7 +49,7 @@ SWARM = {
 
 OLD_PRICES = Decimal("0.06")
 """How far a planned target may be from any that the exchange's own prices ever gave."""
-A_SECOND = Decimal("0.01")
+A_SECOND = Decimal("0.03")
 """How far an order may lead from its plan's goal: lots are kept for a second while the prices of a storm run on."""
 
 
