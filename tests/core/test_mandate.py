@@ -156,6 +156,9 @@ def test_without_equity_nothing_is_known() -> None:
     scene.book.wallets.clear()
     assert scene.mandate.drift(scene.book, None, START) is None
     assert scene.mandate.wishes is None
+    assert scene.mandate.missing(scene.book).startswith("equity: it is not known")
+    lost = book_of({BTC: 0.1, ETH: 0.0}, equity=-1.0)
+    assert scene.mandate.missing(lost).startswith("equity: it is not known, or not positive")
 
 
 def test_what_is_on_hold_is_not_wished_for() -> None:
@@ -172,6 +175,7 @@ def test_shares_of_margin_follow_the_leverage_settings() -> None:
     scene.book.rows[0].leverage = None
     assert scene.mandate.drift(scene.book, None, START) is None
     assert (scene.mandate.matrix, scene.mandate.wishes) == (None, None)
+    assert scene.mandate.missing(scene.book).startswith("leverage settings: ")
 
 
 def test_hedges_are_the_groups_of_more_than_one() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from agent.core.book import Book
 from agent.core.costs import Costs
-from agent.core.drift import Bands, Drift, measure
+from agent.core.drift import Bands, Drift, measure, strayed
 from agent.core.economy import Economist, Economy
 from agent.core.events import Funding, Interval, Leverage
 from agent.core.margin import exposures
@@ -118,6 +119,8 @@ def test_what_strays_as_a_whole_is_drawn_in_as_a_whole(bands: Bands, name: str) 
     assert reason.cause.endswith("% of its band")
     assert [index for index, _ in reason.goals] == [0, 1, 2]
     assert 1.5 < reason.goals[0][1] < 2.04
+    after = strayed(it.drift, bands, it.economist.matrix, [weight for _, weight in reason.goals])
+    assert after[name] == pytest.approx(bands.landing), "just inside, and no further"
     assert it.reasons.breached
 
 
@@ -138,6 +141,13 @@ def test_a_leg_on_the_wrong_side_closes_the_hedge() -> None:
     reason = it.due()
     assert reason is not None
     assert dict(reason.goals) == {0: 0.0, 1: pytest.approx(0.0)}
+
+
+def test_a_hedge_of_which_a_leg_is_not_wanted_is_not_watched() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": "hold", "SOLUSDT": -0.5}, leverage=1.0)
+    it = Scene({"BTCUSDT": 0.084, "ETHUSDT": 0.5, "SOLUSDT": -20.0}, targets=targets, groups=((0, 1), (0, 2)))
+    it.due()
+    assert [name for name in it.reasons.reaches if name.startswith("hedge")] == ["hedge BTCUSDT/SOLUSDT"]
 
 
 # The pair rule
@@ -185,6 +195,24 @@ def test_a_pair_without_margin_or_without_a_leverage_setting_is_not_watched(held
     it = Scene(held, pairs=(Pair("BTCUSDT", "ETHUSDT", target=0.1),), bands=Bands(tolerance=1.5))
     if held is BALANCED:
         it.book.rows[0].leverage = None
+    assert it.due() is None
+    assert "pair BTCUSDT/ETHUSDT" not in it.reasons.reaches
+
+
+@pytest.mark.parametrize(
+    ("weights", "held"),
+    [
+        ({"BTCUSDT": 1.0, "ETHUSDT": 0.0}, {"BTCUSDT": 0.2, "ETHUSDT": 0.0}),
+        ({"BTCUSDT": 0.5, "ETHUSDT": "hold"}, {"BTCUSDT": 0.2, "ETHUSDT": 1.0}),
+        ({"BTCUSDT": 0.5, "ETHUSDT": 0.5}, {"BTCUSDT": 0.2, "ETHUSDT": -1.0}),
+    ],
+    ids=["not wanted", "on hold", "held the other way round"],
+)
+def test_a_pair_rule_for_what_is_not_wanted_or_held_the_other_way_round_has_no_sense(
+    weights: Any, held: dict[str, float]
+) -> None:
+    targets = Targets(weights=weights, leverage=1.0)
+    it = Scene(held, targets=targets, pairs=(Pair("BTCUSDT", "ETHUSDT", target=0.4),), bands=Bands(tolerance=9.0))
     assert it.due() is None
     assert "pair BTCUSDT/ETHUSDT" not in it.reasons.reaches
 
@@ -245,6 +273,25 @@ def test_a_breach_comes_before_what_concerns_a_few_and_that_before_the_cost_awar
     pairless = Scene(bands=Bands(tolerance=0.5))
     pairless.economist.reaches = [1.5, 0.0, 0.0]
     assert "cost-aware" in str(pairless.cause())
+
+
+def test_what_is_not_weighed_comes_before_a_breach_and_the_breach_is_not_forgotten() -> None:
+    it = Scene(MISSION)
+    it.reasons.wish(Reason(cause="health", weighed=False, scope=(1,)))
+    assert it.cause() == "health"
+    it.reasons.watch.rest(START)
+    assert it.cause(59.0) is None
+    assert str(it.cause(60.0)).startswith("BTCUSDT drifted")
+
+
+def test_wishes_for_all_are_granted_together_and_those_for_a_few_are_kept() -> None:
+    it = Scene()
+    for amount in (1, 2):
+        it.reasons.wish(Reason(cause=f"a deposit of {amount}", breach=False))
+    it.reasons.wish(Reason(cause="funding bleeds", scope=(2,)))
+    assert it.cause() == "a deposit of 1"
+    assert it.cause(1.0) == "funding bleeds"
+    assert it.due(2.0) is None
 
 
 def test_a_trigger_that_was_passed_over_fires_again_after_the_rest() -> None:

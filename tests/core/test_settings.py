@@ -71,20 +71,42 @@ def test_lower_ones_come_before_higher_ones() -> None:
     assert order_of == [1, 2, 0]
 
 
-def test_a_setting_is_as_low_as_the_bracket_of_the_larger_of_position_and_target_demands() -> None:
-    """45 000 of bitcoin at 1.5x of 30 000, a tenth more is 49 500: the first bracket ends at 50 000."""
-    small = book_of({symbol: 0.0 for symbol in THIRDS}, equity=30_000.0)
-    large = book_of({symbol: 0.0 for symbol in THIRDS}, equity=30_500.0)
-    held = book_of({**MISSION, "BTCUSDT": 0.8}, equity=10_000.0)
-    settings = Settings(125)
-    assert settings.right(small, stands(small), 0) == 125
-    assert settings.right(large, stands(large), 0) == 100
-    assert settings.right(held, stands(held), 0) == 100, "48 000 are held, though 15 000 are wanted"
+def empty(equity: float, *, setting: int) -> Book:
+    """Nothing held; one and a half times equity of bitcoin are wanted, and the first bracket ends at 50 000."""
+    book = book_of(dict.fromkeys(THIRDS, 0.0), equity=equity)
+    told(book, SetLeverage(instrument=0, leverage=setting))
+    return book
+
+
+def test_a_setting_is_as_low_as_the_bracket_demands_with_a_tenth_to_spare() -> None:
+    settings, small, large = Settings(125), empty(30_300.0, setting=125), empty(30_305.0, setting=125)
+    assert settings.right(small, stands(small), 0) == 125, "49 995"
+    assert settings.right(large, stands(large), 0) == 100, "50 003"
     assert Settings(50).right(large, stands(large), 0) == 50
+
+
+def test_what_is_held_counts_where_it_is_more_than_what_is_wanted() -> None:
+    held = book_of({**MISSION, "BTCUSDT": 0.8})
+    told(held, SetLeverage(instrument=0, leverage=125))
+    assert Settings(125).right(held, stands(held), 0) == 100
+
+
+def test_a_setting_is_raised_only_with_more_to_spare_so_that_it_does_not_change_to_and_fro() -> None:
+    settings = Settings(125)
+    for equity, setting, right in [(25_600, 100, 125), (25_700, 100, 100), (25_700, 125, 125), (25_700, 20, 100)]:
+        book = empty(equity, setting=setting)
+        assert settings.right(book, stands(book), 0) == right
+
+
+def test_a_setting_that_is_too_high_for_a_raise_and_low_enough_to_stay_stays() -> None:
+    """Of a wanted 125, 1.3 times 38 550 would allow 100; the person's 110 does for 1.1 times as much."""
+    book = empty(25_700.0, setting=110)
+    assert Settings(125).right(book, stands(book), 0) == 110
 
 
 def test_a_short_needs_the_same_setting_as_a_long() -> None:
     book = book_of({**MISSION, "BTCUSDT": -0.8})
+    told(book, SetLeverage(instrument=0, leverage=125))
     assert Settings(125).right(book, stands(book), 0) == 100
 
 
