@@ -263,10 +263,10 @@ def stirred(drift: Drift, guide: Guide, index: int) -> bool:
 def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) -> Grid:
     """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
 
-    In hedge mode a reduction is not exempt from the smallest value. What is never traded is one lot, for it counts in
-    the limits.
+    In hedge mode a reduction is not exempt from the smallest value. What has no grid, or no price, is one lot that is
+    never traded but counts.
     """
-    if row.instrument is None or row.mark is None or drift.aims[index] is None:
+    if row.instrument is None or row.mark is None:
         weight = drift.weights[index]
         return Grid(lot=abs(weight) or 1.0, held=(weight > 0) - (weight < 0))
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
@@ -301,10 +301,12 @@ def why_not(row: Row, drift: Drift, index: int, wanted: int, fits: int) -> str:
     assert row.instrument is not None, "without a grid nothing is planned"
     assert row.mark is not None, "without a price nothing is planned"
     price, outside = row.mark.price, f"drift {drift.drifts[index]:+.1%} is outside the band"
-    if abs(fits) < abs(wanted):
+    smallest = smallest_lots(row.instrument, price)
+    full = drift.drifts[index] * row.lots <= 0 and abs(row.lots) + smallest > most_lots(row)  # and more is wanted
+    if full or abs(fits) < abs(wanted):
         return beyond_tier(row, drift, index)
     gap = abs(drift.drifts[index]) * (drift.gross_target or 1.0) * drift.equity
-    if gap < row.instrument.notional(smallest_lots(row.instrument, price), price):
+    if gap < row.instrument.notional(smallest, price):
         return unreachable(row.instrument, price, drift, index)
     if wanted:
         return f"{outside}, but the largest order is too small"
