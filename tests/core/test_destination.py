@@ -1,0 +1,885 @@
+"""Where a correction leads, by which legs, and what is said of drift that stays: the parts of the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.book import Book
+from agent.core.costs import Costs
+from agent.core.drift import Bands, Drift, measure
+from agent.core.events import Leverage, Position, Quote, Side, Volume
+from agent.core.margin import EXIT, distances, exposures
+from agent.core.planner import (
+    DEAR,
+    WORTH,
+    Destination,
+    Guide,
+    Limits,
+    Plan,
+    Skip,
+    beyond_tier,
+    destination,
+    grid_of,
+    increases,
+    leg_of,
+    next_row,
+    plain,
+    plan,
+    programme,
+    relieved,
+    sliced,
+    smallest_lots,
+    steady,
+    stirred,
+    too_small,
+    unreachable,
+    why_not,
+    within_tier,
+)
+from agent.core.targets import Targets
+from tests.core.kit import MISSION, PRICES, START, THIRDS, book_of, instrument, plan_for
+from tests.core.problems import level
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
+HEDGED = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.3, "SOLUSDT": 0.2}, leverage=2.0)
+"""Weights of +1.0, -0.6 and +0.4; the first two may be one hedge group."""
+LOOSE = Limits(leverage=50.0, maintenance=1.0, liquidation_distance=0.0001)
+"""Of which none binds but the one that a test sets."""
+
+
+def measured(book: Book, targets: Targets = SHARES, bands: Bands | None = None) -> Drift:
+    drift = measure(book, targets, bands or Bands())
+    assert drift is not None
+    return drift
+
+
+def planned(
+    book: Book,
+    targets: Targets = SHARES,
+    *,
+    bands: Bands | None = None,
+    limits: Limits | None = None,
+    to_target: bool = False,
+    maker: bool = False,
+    **where: Any,
+) -> Plan:
+    """A plan by plain thresholds, to just inside the bands or to target; ``where`` as for `destination`."""
+    bands = bands or Bands()
+    drift = measured(book, targets, bands)
+    where = {"guide": plain(drift, to_target=to_target), "part": 0.0 if to_target else bands.landing, **where}
+    return plan_for(book, drift, limits or Limits(), Costs(), maker=maker, **where)
+
+
+def lots(todo: Plan) -> dict[int, int]:
+    return {leg.instrument: leg.lots for leg in todo.legs}
+
+
+def at_leverage(book: Book, setting: int) -> Book:
+    for index in range(len(book.rows)):
+        book.apply(Leverage(instrument=index, leverage=setting), START)
+    return book
+
+
+def hedged(long: int, short: int) -> Book:
+    """Bitcoin in hedge mode: signed lots of its two position rows."""
+    book = book_of({"BTCUSDT": long / 1000}, hedge=True)
+    entry = 60_000.0 if short else None
+    book.apply(Position(instrument=0, side=Side.SHORT, lots=short, entry=entry, at=START), START)
+    return book
+
+
+# The mission's table
+
+
+def test_to_target_the_missions_table_shifts_minus_4500_plus_3000_plus_1500() -> None:
+    todo = planned(book_of(MISSION), to_target=True)
+    assert lots(todo) == {0: -75, 1: 1000, 2: 10}
+    assert [leg.notional for leg in todo.legs] == pytest.approx([4_500, 3_000, 1_500])
+    assert todo.goals == pytest.approx([1.5, 0.9, 0.6])
+
+
+def test_to_the_edge_only_what_stands_outside_is_moved_to_just_inside_its_band() -> None:
+    """The edge of the first is 1.6575, which is 2.5 lots of 60 beyond a whole number; both round to the inside."""
+    todo = planned(book_of(MISSION))
+    assert lots(todo) == {0: -49, 1: 475}
+    assert todo.goals == pytest.approx([1.5 + 0.75 * 0.21, 0.9 - 0.75 * 0.21, 0.45])
+
+
+def test_reductions_come_first_and_then_the_largest() -> None:
+    book = book_of({"BTCUSDT": 0.10, "ETHUSDT": 6.0, "SOLUSDT": 80.0})
+    todo = planned(book, to_target=True)
+    assert [(leg.instrument, leg.reduce) for leg in todo.legs] == [(1, True), (2, True), (0, False)]
+
+
+def test_each_leg_tells_its_cost_where_that_is_known() -> None:
+    book = book_of(MISSION)
+    book.apply(Quote(0, 59_999.9, 10.0, 60_000.1, 10.0, START), START)
+    costs = [leg.cost for leg in planned(book).legs]
+    assert costs[0] is not None
+    assert costs[0].fee == pytest.approx(49 * 60 * 0.0005)
+    assert costs[1] is None
+
+
+def test_a_resting_increase_is_costed_as_maker_and_a_reduction_as_taker() -> None:
+    book = book_of(MISSION)
+    for i, price in enumerate((60_000.0, 3_000.0, 150.0)):
+        book.apply(Quote(i, price, 1e6, price, 1e6, START), START)
+    reduction, increase = planned(book, maker=True).legs
+    assert reduction.cost is not None
+    assert increase.cost is not None
+    assert reduction.cost.fee == pytest.approx(reduction.notional * 0.0005)
+    assert increase.cost.fee == pytest.approx(increase.notional * 0.0002)
+
+
+def test_the_impact_of_a_leg_is_reckoned_where_volatilities_are_given() -> None:
+    """The square-root law of 4500 in a day of 1e6 at a volatility of 4 % a day: 0.18 % on average."""
+    book = book_of(MISSION)
+    book.apply(Quote(0, 60_000.0, 0.01, 60_000.0, 0.01, START), START)
+    book.apply(Volume(instrument=0, quote=1e6), START)
+    drift = measured(book)
+    to = destination(book, drift, Limits(), guide=plain(drift, to_target=True), part=0.0)
+    free = plan(book, drift, Limits(), Costs(), to, maker=False).legs[0].cost
+    dear = plan(book, drift, Limits(), Costs(), to, maker=False, sigmas=[0.04, 0.04, 0.04]).legs[0].cost
+    assert free is not None
+    assert dear is not None
+    assert free.impact == 0.0
+    assert dear.impact == pytest.approx(4_500 * 0.04 * (4_500 / 1e6) ** 0.5 * 2 / 3)
+
+
+# The guide
+
+
+def test_the_plain_guide_trades_all_the_way_or_only_what_a_band_demands() -> None:
+    drift = measured(book_of(MISSION))
+    all_the_way, just_inside = plain(drift, to_target=True), plain(drift, to_target=False)
+    assert all_the_way.prices == [0.0] * 3
+    assert just_inside.prices == [DEAR] * 3
+    assert all_the_way.least == [0.0] * 3
+    assert just_inside.least == pytest.approx([WORTH * 0.07 * 3.0] * 3)
+    assert np.array_equal(just_inside.penalty, np.eye(3))
+
+
+def test_without_a_target_at_all_the_plain_guide_counts_in_weights() -> None:
+    drift = measured(book_of(MISSION), Targets(weights=dict(THIRDS), leverage=0.0))
+    assert plain(drift, to_target=False).least == pytest.approx([WORTH * 0.07] * 3)
+
+
+def test_a_price_of_trading_stops_where_marginal_risk_is_worth_no_more() -> None:
+    """With a variance of 1 each and no correlation the way ends where drift is as large as the price, 0.1."""
+    drift = measured(book_of(MISSION))
+    guide = Guide(penalty=np.eye(3), prices=[0.1] * 3, least=[0.0] * 3)
+    todo = planned(book_of(MISSION), guide=guide, part=1.0)
+    assert drift.away == pytest.approx([0.45, -0.3, -0.15])
+    assert todo.goals == pytest.approx([1.6, 0.8, 0.5])
+
+
+def test_what_is_correlated_with_drift_elsewhere_makes_good_for_it() -> None:
+    """Bitcoin on hold is 0.5 over what ether would offset; half of it moves with ether, which is sold by a quarter."""
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=2.0)
+    book = book_of({"BTCUSDT": 0.25, "ETHUSDT": 10 / 3})
+    correlated = Guide(penalty=np.array([[1.0, 0.5], [0.5, 1.0]]), prices=[0.0, 0.0], least=[0.0, 0.0])
+    held = Guide(penalty=correlated.penalty, prices=[DEAR, 0.0], least=[0.0, 0.0])
+    bands = Bands(tolerance=0.5)
+    assert planned(book, targets, bands=bands, guide=correlated, part=1.0).goals == pytest.approx([1.0, 1.0])
+    assert planned(book, targets, bands=bands, guide=held, part=1.0).goals == pytest.approx([1.5, 0.75])
+
+
+def test_what_drift_will_have_grown_by_is_traded_ahead_of() -> None:
+    guide = Guide(penalty=np.eye(3), prices=[0.1] * 3, least=[0.0] * 3, ahead=[0.02, 0.0, -0.03])
+    todo = planned(book_of(MISSION), guide=guide, part=1.0)
+    assert todo.goals == pytest.approx([1.58, 0.8, 0.53])
+
+
+# What stays as it is
+
+
+def test_inside_its_band_a_portfolio_is_left_alone() -> None:
+    todo = planned(book_of({"BTCUSDT": 0.26, "ETHUSDT": 2.9, "SOLUSDT": 39.0}))
+    assert todo.legs == ()
+    assert todo.skips == ()
+
+
+@pytest.mark.parametrize(("new", "stays"), [(1013, True), (1015, False), (987, True), (0, False)])
+def test_what_has_arrived_stays_unless_more_is_to_be_moved_than_is_worth_an_order(new: int, stays: bool) -> None:
+    """A fiftieth of the band is 42 dollars: 14 lots of 3. What is to be closed is closed to the last lot."""
+    book = book_of({"BTCUSDT": 0.25, "ETHUSDT": 1.0, "SOLUSDT": 40.0})
+    drift, goals = measured(book), [1.5, 0.9, 0.6]
+    old = Destination(goals=goals, lots=[250, 1000, 4000])
+    found = steady(book, drift, Destination(goals=goals, lots=[250, new, 4000]), old)
+    assert found.lots == [250, 1000 if stays else new, 4000]
+    away = steady(
+        book_of({"BTCUSDT": 0.25, "ETHUSDT": 1.2, "SOLUSDT": 40.0}), drift, Destination(goals, [250, new, 4000]), old
+    )
+    assert away.lots[1] == new, "what is still on its way goes to the newest"
+
+
+def test_outside_the_band_every_lot_is_worth_an_order() -> None:
+    drift = measured(book_of({"SOLUSDT": 62.0}), Targets(weights={"SOLUSDT": 1.0}), Bands(tolerance=0.069))
+    row = book_of({"SOLUSDT": 62.0}).rows[0]
+    guide = Guide(penalty=np.eye(1), prices=[0.0], least=[0.9])
+    assert grid_of(row, drift, 0, guide, hedge=False).smallest == 1
+    inside = measured(book_of({"SOLUSDT": 62.0}), Targets(weights={"SOLUSDT": 1.0}), Bands(tolerance=0.071))
+    assert grid_of(row, inside, 0, guide, hedge=False).smallest == 60
+
+
+def test_what_is_on_hold_stays_where_it_is_and_is_never_traded() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=1.0)
+    todo = planned(book_of({"BTCUSDT": 0.3, "ETHUSDT": 2.0}), targets, to_target=True)
+    assert todo.goals == pytest.approx([1.0, 0.6])
+    assert set(lots(todo)) == {0}
+
+
+def test_what_is_on_hold_is_not_traded_by_name_either() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=1.0)
+    todo = planned(book_of({"BTCUSDT": 0.3, "ETHUSDT": 2.0}), targets, to_target=True, fixed={0: 1.5, 1: 0.0})
+    assert lots(todo) == {0: -50}
+
+
+@pytest.mark.parametrize("missing", ["instrument", "mark"])
+def test_an_instrument_without_a_grid_or_a_price_is_not_planned_but_counts(missing: str) -> None:
+    """It holds 1.95 of the 2.4 that leverage may be; 0.45 are left for the others, which want 1.5."""
+    book = book_of(MISSION)
+    drift = measured(book)
+    setattr(book.rows[0], missing, None)
+    guide = plain(drift, to_target=True)
+    free = plan_for(book, drift, Limits(), Costs(), guide=guide, part=0.0)
+    assert lots(free) == {1: 1000, 2: 10}
+    limits = Limits(leverage=2.4, liquidation_distance=0.01)
+    tight = destination(book, drift, limits, guide=guide, part=0.0)
+    assert tight.goals[0] == drift.weights[0]
+    assert sum(map(abs, tight.goals)) <= 2.4 + 1e-8
+    assert abs(tight.lots[1]) * 3 + abs(tight.lots[2]) * 150 <= 4_500
+    nothing = Drift(1e4, 0.0, 0.0, 1.0, [0.0], [1.0], [1.0], [-1.0], [0.07])
+    grid = grid_of(book.rows[0], nothing, 0, plain(nothing, to_target=True), hedge=False)
+    assert (grid.lot, grid.held) == (1.0, 0)
+    short = Drift(1e4, 2.0, 2.0, 1.0, [-2.0], [1.0], [1.0], [-3.0], [0.07])
+    grid = grid_of(book.rows[0], short, 0, plain(short, to_target=True), hedge=False)
+    assert (grid.lot, grid.held) == (2.0, -1)
+
+
+# What is traded, where only a part may be
+
+
+def test_with_fixed_weights_only_those_instruments_are_traded_and_all_the_way() -> None:
+    todo = planned(book_of(MISSION), fixed={1: 0.75})
+    assert lots(todo) == {1: 500}
+    assert todo.skips == (), "nothing is said of what is not meant to move"
+    assert todo.goals == pytest.approx([1.95, 0.75, 0.45])
+    assert lots(planned(book_of(MISSION), fixed={0: 1.5, 2: 0.6})) == {0: -75, 2: 10}
+
+
+def test_of_what_is_fixed_and_cannot_be_traded_it_is_said() -> None:
+    todo = planned(book_of(MISSION), fixed={1: 0.75}, budget=0.0)
+    assert todo.legs == ()
+    assert [skip.instrument for skip in todo.skips] == [1]
+
+
+def test_fixed_weights_are_cut_to_the_share_that_one_instrument_may_have() -> None:
+    todo = planned(book_of(MISSION), fixed={1: 2.0}, limits=Limits(asset_share=0.4))
+    assert todo.goals == pytest.approx([1.95, 1.2, 0.45])
+
+
+def test_what_is_fixed_at_nothing_is_closed_to_the_last_lot_whatever_its_band() -> None:
+    book = book_of({"BTCUSDT": 0.001, "ETHUSDT": 3.0, "SOLUSDT": 40.0})
+    assert lots(planned(book, Targets(weights=dict(THIRDS), leverage=1.8), fixed={0: 0.0})) == {0: -1}
+
+
+def test_fixed_legs_do_not_wait_for_their_hedge_group() -> None:
+    book = book_of({"BTCUSDT": 0.18, "ETHUSDT": -2.1, "SOLUSDT": 27.0})
+    assert lots(planned(book, HEDGED, fixed={0: 1.0}, groups=[(0, 1)])) == {0: -13}
+
+
+def test_a_budget_limits_what_is_added_and_not_what_is_reduced() -> None:
+    """0.2 of equity for two that want 0.3 and 0.15: both are left equally far from their aims, as far as lots go."""
+    todo = planned(book_of(MISSION), budget=0.2, to_target=True)
+    assert todo.goals == pytest.approx([1.5, 0.775, 0.475], abs=1e-8)
+    assert lots(todo)[0] == -75
+    assert 1_900 < sum(leg.notional for leg in todo.legs if not leg.reduce) <= 2_000
+    spent = planned(book_of(MISSION), budget=0.0, to_target=True)
+    assert lots(spent) == {0: -75}
+    assert spent.skips == (Skip(instrument=1, reason="drift -10.0% is outside the band, and the limits allow no more"),)
+
+
+def test_of_a_flip_the_budget_counts_what_is_beyond_nothing() -> None:
+    short = Targets(weights={"BTCUSDT": -1.0}, leverage=1.0)
+    begun = planned(book_of({"BTCUSDT": 0.1}), short, budget=0.3, to_target=True)
+    assert begun.goals == pytest.approx([-0.3])
+    assert lots(begun) == {0: -100}
+    assert lots(planned(book_of({"BTCUSDT": 0.0}), short, budget=0.3, to_target=True)) == {0: -50}
+
+
+@pytest.mark.parametrize(
+    ("weights", "added"),
+    [
+        ([1.0, -0.5], 0.0),
+        ([0.2, -0.1], 0.0),
+        ([1.25, -0.5], 0.25),
+        ([1.0, -0.75], 0.25),
+        ([-0.5, 0.5], 1.0),
+        ([0.0, -1.5], 1.0),
+    ],
+)
+def test_increases_are_what_lies_beyond_the_held_weights_away_from_nothing(weights: list[float], added: float) -> None:
+    bound = increases([1.0, -0.5], 0.4)
+    assert (bound.name, bound.most) == ("increases", 0.4)
+    assert level(bound, weights) == pytest.approx(added)
+
+
+def test_what_is_not_wanted_at_all_is_closed_whole_though_it_may_be_inside_its_band() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.7, "ETHUSDT": 0.3, "SOLUSDT": 0.0}, leverage=2.7)
+    todo = planned(book_of({"BTCUSDT": 0.315, "ETHUSDT": 2.7, "SOLUSDT": 1.0}), targets)
+    assert lots(todo) == {2: -1}
+    todo = planned(book_of({"BTCUSDT": 0.315, "ETHUSDT": 2.7, "SOLUSDT": -2.0}), targets)
+    assert lots(todo) == {2: 2}
+
+
+def test_a_target_of_nothing_closes_to_the_last_lot() -> None:
+    for to_target in (True, False):
+        todo = planned(book_of(MISSION), Targets(weights=dict(THIRDS), leverage=0.0), to_target=to_target)
+        assert lots(todo) == {0: -325, 1: -2000, 2: -30}
+        assert all(leg.reduce for leg in todo.legs)
+
+
+# Hedge groups
+
+
+def test_a_hedge_group_stands_still_while_all_of_it_is_inside_the_bands() -> None:
+    """Each leg is 4 and 1.5 points over: alone they would stay as well, with a target of all the way they would not."""
+    book = book_of({"BTCUSDT": 0.18, "ETHUSDT": -2.1, "SOLUSDT": 50.0})
+    todo = planned(book, HEDGED, groups=[(0, 1)])
+    assert set(lots(todo)) == {2}
+    assert todo.goals[:2] == pytest.approx([1.08, -0.63])
+
+
+def test_a_hedge_group_that_nothing_stirs_is_not_moved_for_the_sake_of_others() -> None:
+    """The portfolio is over its leverage: what is free gives way, until nothing of it is left."""
+    book = book_of({"BTCUSDT": 1 / 6, "ETHUSDT": -2.0, "SOLUSDT": 40.0})
+    still = planned(book, HEDGED, limits=Limits(leverage=1.7), groups=[(0, 1)])
+    assert set(lots(still)) == {2}
+    assert still.goals == pytest.approx([1.002, -0.6, 0.098], abs=1e-6)
+    free = planned(book, HEDGED, limits=Limits(leverage=1.7))
+    assert set(lots(free)) == {0, 1, 2}
+
+
+def test_a_hedge_group_of_which_one_leg_has_left_its_band_comes_back_in_proportion() -> None:
+    """The first leg lands at three quarters of its band, 1.105, and the other at 0.6 of it."""
+    todo = planned(book_of({"BTCUSDT": 0.25, "ETHUSDT": -2.1, "SOLUSDT": 27.0}), HEDGED, groups=[(0, 1)])
+    assert todo.goals == pytest.approx([1.105, -0.663, 0.405])
+    assert lots(todo) == {0: -66, 1: -108}
+    assert lots(planned(book_of({"BTCUSDT": 0.25, "ETHUSDT": -2.1, "SOLUSDT": 27.0}), HEDGED)) == {0: -66}
+
+
+def test_a_limit_that_stops_one_leg_of_a_hedge_group_stops_the_others() -> None:
+    book = book_of({"BTCUSDT": 0.0, "ETHUSDT": 0.0, "SOLUSDT": 27.0})
+    todo = planned(book, HEDGED, limits=Limits(asset_share=0.25), groups=[(0, 1)], to_target=True)
+    assert todo.goals == pytest.approx([0.5, -0.3, 0.4], abs=1e-6)
+
+
+def test_a_hedge_group_with_a_leg_on_hold_is_not_traded() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.6, "ETHUSDT": "hold", "SOLUSDT": 0.4}, leverage=1.0)
+    book = book_of({"BTCUSDT": 0.15, "ETHUSDT": -2.1, "SOLUSDT": 20.0})
+    assert set(lots(planned(book, targets, groups=[(0, 1)]))) == {2}
+
+
+def test_marginal_risk_stirs_an_instrument_as_well_as_its_band() -> None:
+    drift = measured(book_of({"BTCUSDT": 0.18, "ETHUSDT": -2.1, "SOLUSDT": 27.0}), HEDGED)
+    assert drift.away == pytest.approx([0.08, -0.03, 0.005])
+    matrix = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 1.0]])
+    guide = Guide(penalty=matrix, prices=[0.081, 0.031, 0.044], least=[0.0] * 3)
+    assert [stirred(drift, guide, i) for i in range(3)] == [False, False, True]
+    ahead = Guide(penalty=matrix, prices=[0.081, 0.031, 0.05], least=[0.0] * 3, ahead=[0.0, -0.002, 0.0])
+    assert [stirred(drift, ahead, i) for i in range(3)] == [False, True, False]
+    outside = measured(book_of({"BTCUSDT": 0.25, "ETHUSDT": -2.1, "SOLUSDT": 27.0}), HEDGED)
+    assert [stirred(outside, plain(outside, to_target=False), i) for i in range(3)] == [True, False, False]
+
+
+# Limits
+
+
+def test_goals_are_cut_to_one_instruments_share_but_nothing_is_reduced_for_its_sake() -> None:
+    """1.2 of a target gross of 3: 1.5 is wanted of the first, 1.4 and -1.5 are held of the others."""
+    targets = Targets(weights={"BTCUSDT": 1.5 / 3, "ETHUSDT": 1.0 / 3, "SOLUSDT": -0.5 / 3}, leverage=3.0)
+    book = book_of({"BTCUSDT": 1 / 6, "ETHUSDT": 1.4 / 0.3, "SOLUSDT": -100.0})
+    drift = measured(book, targets)
+    guide = Guide(penalty=np.eye(3), prices=[0.0, DEAR, DEAR], least=[0.0] * 3)
+    to = destination(book, drift, Limits(asset_share=0.4), guide=guide, part=10.0)
+    assert to.goals == pytest.approx([1.2, drift.weights[1], -1.5])
+
+
+def test_a_single_instrument_at_its_whole_target_may_stay_anywhere_in_its_band() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0}, leverage=1.0)
+    assert planned(book_of({"BTCUSDT": 0.172}), targets).legs == ()
+    assert lots(planned(book_of({"BTCUSDT": 0.19}), targets)) == {0: -15}
+
+
+def test_goals_are_shared_out_under_the_leverage_limit() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=6.0)
+    todo = planned(book_of({"BTCUSDT": 0.0, "ETHUSDT": 0.0}), targets, limits=Limits(leverage=4.0), to_target=True)
+    assert todo.goals == pytest.approx([2.0, -2.0])
+    assert 39_900 < sum(leg.notional for leg in todo.legs) <= 40_000
+
+
+def test_what_is_on_hold_takes_its_part_of_the_leverage_limit() -> None:
+    """Ether on hold is 3 times equity: of 4 there is 1 left, of 2 nothing, and that is not ether's to cure."""
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=2.0)
+    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": 10.0})
+    some = planned(book, targets, limits=Limits(leverage=4.0), to_target=True)
+    assert some.goals == pytest.approx([1.0, 3.0])
+    assert lots(some) == {0: 66}
+    none = planned(book, targets, limits=Limits(leverage=2.0), to_target=True)
+    assert none.goals == pytest.approx([0.0, 3.0])
+    assert lots(none) == {0: -100}
+    alone = planned(book, Targets(weights={"BTCUSDT": "hold", "ETHUSDT": "hold"}), limits=Limits(leverage=2.0))
+    assert alone.legs == ()
+
+
+def test_over_the_leverage_limit_a_reduction_takes_the_last_partial_lot_as_well() -> None:
+    book = book_of({"BTCUSDT": 0.2505, "ETHUSDT": 3.005, "SOLUSDT": 41.0})
+    todo = planned(book, limits=Limits(leverage=3.0))
+    after = {i: row.lots + lots(todo).get(i, 0) for i, row in enumerate(book.rows)}
+    gross = sum(abs(after[i]) * size for i, size in enumerate((60.0, 3.0, 150.0)))
+    assert gross / 10_000 <= 3.0
+    assert all(leg.reduce for leg in todo.legs)
+
+
+def test_over_the_limit_a_short_is_bought_back_to_the_last_lot() -> None:
+    short = Targets(weights={"BTCUSDT": -1.0}, leverage=2.0)
+    assert lots(planned(book_of({"BTCUSDT": -0.34}), short, limits=Limits(leverage=2.0))) == {0: 7}
+
+
+def test_toward_a_goal_that_a_limit_has_cut_no_lot_more_is_taken() -> None:
+    limits = Limits(asset_share=0.4)
+    near = planned(book_of({"BTCUSDT": 0.198, "ETHUSDT": 3.0, "SOLUSDT": 40.0}), limits=limits)
+    assert lots(near) == {0: 2}
+    at_cap = planned(book_of({"BTCUSDT": 0.2, "ETHUSDT": 3.0, "SOLUSDT": 40.0}), limits=limits)
+    assert at_cap.legs == ()
+    assert at_cap.skips == (
+        Skip(instrument=0, reason="drift -10.0% is outside the band, and the limits allow no more"),
+    )
+
+
+def test_maintenance_margin_holds_where_the_portfolio_is_led() -> None:
+    """0.4 % of 4 times equity is 1.6 %, which keeps the distance from 1.92 % that ends danger."""
+    targets = Targets(weights={"BTCUSDT": 1.0}, leverage=8.0)
+    limits = Limits(leverage=50.0, maintenance=EXIT * 0.016, liquidation_distance=0.0001)
+    todo = planned(book_of({"BTCUSDT": 0.0}), targets, limits=limits, to_target=True)
+    assert todo.goals == pytest.approx([4.0])
+    assert lots(todo) == {0: 666}
+
+
+def test_maintenance_margin_is_that_of_the_bracket_which_the_position_falls_into() -> None:
+    """In the second bracket 100 times an equity of 1000 takes 0.5 % less 50: 450."""
+    book = at_leverage(book_of({"BTCUSDT": 0.0}, equity=1_000.0), 100)
+    limits = Limits(leverage=200.0, maintenance=EXIT * 0.45, liquidation_distance=0.0001)
+    todo = planned(book, Targets(weights={"BTCUSDT": 1.0}, leverage=150.0), limits=limits, to_target=True)
+    assert todo.goals == pytest.approx([100.0])
+    assert lots(todo) == {0: 1666}
+
+
+@pytest.mark.parametrize(("way", "goal"), [(1.0, 1 / (0.2 + 0.004 * 0.8)), (-1.0, -1.005 / (0.2 + 0.005 * 1.2))])
+def test_the_liquidation_distance_holds_where_the_portfolio_is_led(way: float, goal: float) -> None:
+    """After a move by 20 % against it, a position w has lost 0.2 w and needs 0.4 % of what it is worth then.
+
+    A short of 4.9 has grown into the second bracket by then. The 20 % are where danger ends of a floor of 16.7 %.
+    """
+    targets = Targets(weights={"BTCUSDT": way}, leverage=8.0)
+    limits = Limits(leverage=50.0, maintenance=1.0, liquidation_distance=0.2 / EXIT)
+    todo = planned(book_of({"BTCUSDT": 0.0}), targets, limits=limits, to_target=True)
+    assert todo.goals == pytest.approx([goal])
+    after = exposures(book_of({"BTCUSDT": lots(todo)[0] / 1000}))
+    assert after is not None
+    assert 0.2 <= (distances(1e4, after).joint or 0.0) < 0.201
+
+
+def test_initial_margin_never_exceeds_equity() -> None:
+    book = at_leverage(book_of({"BTCUSDT": 0.0, "ETHUSDT": 0.0}), 3)
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=6.0)
+    assert planned(book, targets, limits=LOOSE, to_target=True).goals == pytest.approx([1.5, -1.5])
+
+
+@pytest.mark.parametrize(
+    ("share", "leverage", "budget", "goals"),
+    [
+        (0.3, 5.0, None, [1.5, 1.5, 1.0]),
+        (0.3, 3.0, None, [1.5, 1.0, 0.5]),  # leverage costs the others 0.5 each
+        (0.3, 3.0, 0.5, [1.251, 0.251, 0.0]),  # the two that are furthest away share the budget
+        (0.22, 3.0, 0.5, [1.1, 0.402, 0.0]),
+        (0.22, 1.4, 0.5, [1.1, 0.3, 0.0]),
+    ],
+)
+def test_several_limits_hold_at_once(share: float, leverage: float, budget: float | None, goals: list[float]) -> None:
+    """Of a target gross of 5 there is 1.002 of bitcoin, which wants 2.5; ether wants 1.5 and solana 1."""
+    book = book_of({"BTCUSDT": 0.167, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    limits = Limits(asset_share=share, leverage=leverage)
+    todo = planned(book, Targets(weights=dict(THIRDS), leverage=5.0), limits=limits, to_target=True, budget=budget)
+    assert todo.goals == pytest.approx(goals, abs=1e-6)
+
+
+def test_the_joint_problem_has_every_bound_that_can_be_known() -> None:
+    book = book_of(MISSION)
+    drift = measured(book)
+
+    def names(budget: float | None) -> list[str]:
+        guide = plain(drift, to_target=True)
+        it = programme(book, drift, Limits(), guide, part=0.0, fixed=None, groups=(), budget=budget)
+        return [bound.name for bound in it.bounds]
+
+    every = ["leverage", "initial margin", "maintenance margin", "liquidation distance"]
+    assert names(None) == every
+    assert names(0.3) == [*every, "increases"]
+    book.rows[1].leverage = None
+    book.rows[2].tiers = ()
+    assert names(None) == ["leverage"]
+
+
+# Lots
+
+
+@pytest.mark.parametrize(
+    ("maker", "limits", "most"),
+    [(False, Limits(), 100), (True, Limits(), 1_000), (False, Limits(order_notional=3_000.0), 50)],
+)
+def test_an_order_is_at_most_one_slice(maker: bool, limits: Limits, most: int) -> None:
+    contract = instrument(max_lots=1_000, max_market_lots=100)
+    assert sliced(contract, 5_000, 60_000.0, limits, maker=maker) == most
+    assert sliced(contract, -5_000, 60_000.0, limits, maker=maker) == -most
+    assert sliced(contract, 7, 60_000.0, limits, maker=maker) == 7
+
+
+def test_a_large_leg_is_planned_slice_by_slice() -> None:
+    limits = Limits(order_notional=3_000.0)
+    assert lots(planned(book_of(MISSION), limits=limits, to_target=True)) == {0: -50, 1: 1000, 2: 10}
+    assert lots(planned(book_of({**MISSION, "BTCUSDT": 0.275}), limits=limits, to_target=True))[0] == -25
+
+
+def test_when_the_largest_order_allowed_is_too_small_that_is_said() -> None:
+    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": 3.0, "SOLUSDT": 40.0})
+    todo = planned(book, limits=Limits(order_notional=50.0))
+    assert todo.legs == ()
+    assert todo.skips == (Skip(0, "drift -30.0% is outside the band, but the largest order is too small"),)
+
+
+def test_where_truncation_would_leave_it_outside_its_band_one_lot_more_is_taken() -> None:
+    """The edge of 9,500 is no whole number of lots of 150 away from 8,850: 4.3."""
+    book = book_of({"SOLUSDT": 59.0})
+    bands = Bands(tolerance=0.05, landing=1.0)
+    assert lots(planned(book, Targets(weights={"SOLUSDT": 1.0}), bands=bands)) == {0: 5}
+
+
+def test_an_order_below_the_venues_smallest_is_made_the_smallest_where_the_target_leaves_room() -> None:
+    """A lot is 60, the smallest order 120, the target 600."""
+    targets = Targets(weights={"BTCUSDT": 1.0}, leverage=1.0)
+    assert lots(planned(book_of({"BTCUSDT": 0.009}, equity=600.0), targets, bands=Bands(tolerance=0.09))) == {}
+    assert lots(planned(book_of({"BTCUSDT": 0.007}, equity=600.0), targets, bands=Bands(tolerance=0.2))) == {0: 2}
+    just_over = Bands(tolerance=0.19, landing=0.9)
+    assert lots(planned(book_of({"BTCUSDT": 0.008}, equity=600.0), targets, bands=just_over)) == {0: 2}, "not one lot"
+
+
+def test_drift_that_no_order_can_cure_is_skipped_with_the_equity_that_would() -> None:
+    """One lot of bitcoin is 60 dollars and the smallest order 100: at 200 equity neither can be traded."""
+    book = book_of({"BTCUSDT": 0.001, "ETHUSDT": 0.027, "SOLUSDT": 0.0}, equity=200.0)
+    todo = planned(book, Targets(weights=dict(THIRDS), leverage=1.0))
+    assert todo.skips == (
+        Skip(
+            0,
+            "drift -20.0% is outside the band but worth less than the smallest order (120.00 USDT); "
+            "with 600 USDT equity it could be traded",
+        ),
+        Skip(
+            2,
+            "drift -20.0% is outside the band but worth less than the smallest order (150.00 USDT); "
+            "with 750 USDT equity it could be traded",
+        ),
+    )
+    assert set(lots(todo)) == {1}
+
+
+def test_the_equity_that_would_cure_drift_does_cure_it() -> None:
+    """The same portfolio, three times as large."""
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=1.0)
+    small = planned(book_of({"BTCUSDT": 0.001, "ETHUSDT": 0.033}, equity=200.0), targets)
+    assert small.legs == ()
+    assert "with 600 USDT equity" in small.skips[0].reason
+    large = planned(book_of({"BTCUSDT": 0.003, "ETHUSDT": 0.099}, equity=600.0), targets)
+    assert lots(large) == {0: 2}
+
+
+def test_without_any_drift_no_equity_would_help() -> None:
+    drift = measured(book_of({"BTCUSDT": 0.1}, equity=6_000.0), Targets(weights={"BTCUSDT": 1.0}))
+    assert "with inf USDT" in unreachable(instrument(), 60_000.0, drift, 0)
+
+
+def test_a_reduction_may_be_smaller_than_the_smallest_value_but_not_than_the_smallest_size() -> None:
+    contract = instrument(min_lots=2)
+    assert smallest_lots(contract, 60_000.0) == 2
+    assert smallest_lots(contract, 30_000.0) == 4
+    assert too_small(contract, 3, 30_000.0, exempt=False)
+    assert not too_small(contract, 4, 30_000.0, exempt=False)
+    assert not too_small(contract, -3, 30_000.0, exempt=True)
+    assert too_small(contract, -1, 30_000.0, exempt=True)
+
+
+def test_an_order_is_one_lot_at_least_whatever_the_venue_says() -> None:
+    assert smallest_lots(instrument(min_lots=0, min_notional=0.0), 60_000.0) == 1
+
+
+def test_the_smallest_orders_of_a_grid_are_those_of_adding_and_of_reducing() -> None:
+    book = book_of({"BTCUSDT": 0.01, "ETHUSDT": 1.0})
+    drift = measured(book, Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}))
+    guide = Guide(penalty=np.eye(2), prices=[0.0, 0.0], least=[0.0, 0.0])
+    one_way = grid_of(book.rows[0], drift, 0, guide, hedge=False)
+    assert one_way.lot == pytest.approx(0.006)
+    assert one_way.held == 10
+    assert (one_way.smallest, one_way.smallest_less) == (2, 1)
+    both_ways = grid_of(book.rows[0], drift, 0, guide, hedge=True)
+    assert (both_ways.smallest, both_ways.smallest_less) == (2, 2)
+
+
+def test_a_leg_is_valued_at_mark_whichever_way_it_goes() -> None:
+    row = book_of({"BTCUSDT": 0.1}).rows[0]
+    leg = leg_of(row, 0, Side.NET, -7, Costs(), reduce=True, maker=False)
+    assert (leg.instrument, leg.side, leg.lots, leg.reduce, leg.cost) == (0, Side.NET, -7, True, None)
+    assert leg.notional == pytest.approx(420.0)
+
+
+# Flips and hedge mode
+
+
+def test_a_flip_stops_at_nothing_and_goes_on_in_the_next_plan() -> None:
+    short = Targets(weights={"BTCUSDT": -1.0}, leverage=1.0)
+    todo = planned(book_of({"BTCUSDT": 0.1}), short, to_target=True)
+    assert [(leg.lots, leg.reduce, leg.side) for leg in todo.legs] == [(-100, True, Side.NET)]
+    todo = planned(book_of({"BTCUSDT": 0.0}), short, to_target=True)
+    assert [(leg.lots, leg.reduce) for leg in todo.legs] == [(-167, False)]
+
+
+@pytest.mark.parametrize(
+    ("held", "change", "expected"),
+    [(100, -150, (-100, True)), (100, -50, (-50, True)), (100, 50, (50, False)), (-100, 150, (100, True))],
+)
+def test_one_way_a_position_is_closed_before_the_opposite_one_is_opened(
+    held: int, change: int, expected: tuple[int, bool]
+) -> None:
+    row = book_of({"BTCUSDT": held / 1000}).rows[0]
+    assert next_row(row, change, hedge=False) == (Side.NET, *expected)
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "change", "expected"),
+    [
+        (100, 0, 50, (Side.LONG, 50, False)),
+        (100, 0, -50, (Side.LONG, -50, True)),
+        (100, 0, -150, (Side.LONG, -100, True)),
+        (100, -30, 50, (Side.SHORT, 30, True)),
+        (0, -30, -50, (Side.SHORT, -50, False)),
+        (0, 0, -50, (Side.SHORT, -50, False)),
+    ],
+)
+def test_in_hedge_mode_the_opposite_row_is_closed_before_the_own_one_grows(
+    long: int, short: int, change: int, expected: tuple[Side, int, bool]
+) -> None:
+    assert next_row(hedged(long, short).rows[0], change, hedge=True) == expected
+
+
+def test_in_hedge_mode_without_any_row_the_own_one_is_opened() -> None:
+    book = book_of({"BTCUSDT": 0.0})
+    book.rows[0].holdings.clear()
+    assert next_row(book.rows[0], 5, hedge=True) == (Side.LONG, 5, False)
+
+
+def test_in_hedge_mode_a_reduction_is_not_exempt_from_the_smallest_value() -> None:
+    """A lot of ether is 3 dollars, the smallest order 20: seven lots, of which three would lead beyond the target."""
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=1.2)
+    for more, one_way, hedge in ((0.004, -4, -7), (0.003, -3, None)):
+        held = {"BTCUSDT": 0.01, "ETHUSDT": 0.2 + more}
+        todo = planned(book_of(held, equity=1_000.0), targets, bands=Bands(0.005), to_target=True)
+        assert lots(todo) == {1: one_way}
+        todo = planned(book_of(held, equity=1_000.0, hedge=True), targets, bands=Bands(0.005), to_target=True)
+        assert lots(todo) == ({} if hedge is None else {1: hedge})
+        assert [skip.instrument for skip in todo.skips] == ([1] if hedge is None else [])
+
+
+# Margin tiers
+
+
+def test_an_increase_is_cut_to_what_the_tiers_allow_at_the_leverage_setting() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=2.0)
+    book = at_leverage(book_of({"BTCUSDT": 0.1, "ETHUSDT": -6.0}, equity=1e5), 101)
+    todo = planned(book, targets, to_target=True)
+    assert lots(todo) == {0: 733, 1: -10_666}, "just below 50,000 each"
+    assert todo.skips == ()
+
+
+@pytest.mark.parametrize("held", [{"BTCUSDT": 0.833, "ETHUSDT": -16.666}, {"BTCUSDT": 0.832, "ETHUSDT": -16.661}])
+def test_where_the_tiers_allow_no_order_more_that_is_said(held: dict[str, float]) -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=2.0)
+    todo = planned(at_leverage(book_of(held, equity=1e5), 101), targets, to_target=True)
+    assert todo.legs == ()
+    assert [skip.reason for skip in todo.skips] == [
+        f"drift {drift} is outside the band, but the venue's margin tiers allow less than 50,000 at the leverage "
+        "setting of 101x"
+        for drift in ("-25.0%", "+25.0%")
+    ]
+
+
+def test_where_no_tier_allows_the_leverage_setting_nothing_is_opened_and_that_is_said() -> None:
+    todo = planned(at_leverage(book_of({"BTCUSDT": 0.0}), 126), Targets(weights={"BTCUSDT": -1.0}), to_target=True)
+    assert todo.legs == ()
+    assert [skip.reason for skip in todo.skips] == [
+        "drift +100.0% is outside the band, but the venue's margin tiers allow less than 0 at the leverage setting of "
+        "126x"
+    ]
+
+
+def test_a_reduction_is_not_cut_by_tiers() -> None:
+    book = at_leverage(book_of({"BTCUSDT": 0.5}, equity=1e4), 126)
+    assert lots(planned(book, Targets(weights={"BTCUSDT": 1.0}, leverage=1.0), to_target=True)) == {0: -500}
+    at_edge = at_leverage(book_of({"BTCUSDT": 0.833}, equity=1e4), 101)
+    over = planned(at_edge, Targets(weights={"BTCUSDT": 1.0}, leverage=3.0), to_target=True, limits=LOOSE)
+    assert lots(over) == {0: -333}
+
+
+def test_a_position_row_takes_what_room_its_tiers_leave() -> None:
+    book = at_leverage(book_of({"BTCUSDT": 0.8}), 101)
+    assert within_tier(book.rows[0], Side.NET, 20) == 20
+    assert within_tier(book.rows[0], Side.NET, 50) == 33
+    short = at_leverage(book_of({"BTCUSDT": -0.8}), 101)
+    assert within_tier(short.rows[0], Side.NET, -50) == -33
+    beyond = at_leverage(book_of({"BTCUSDT": 0.9}), 101)
+    assert within_tier(beyond.rows[0], Side.NET, 50) == 0
+    unknown = book_of({"BTCUSDT": 0.8})
+    unknown.rows[0].tiers = ()
+    assert within_tier(unknown.rows[0], Side.NET, 10_000) == 10_000
+    rows = at_leverage(hedged(800, 0), 101)
+    assert within_tier(rows.rows[0], Side.SHORT, -5_000) == -833, "the other row is not in its way"
+    rows.rows[0].holdings.clear()
+    assert within_tier(rows.rows[0], Side.LONG, 5_000) == 833
+
+
+def test_what_a_destination_wants_beyond_the_tiers_is_cut_by_the_plan_as_well() -> None:
+    """A destination that was found before the setting was raised."""
+    targets = Targets(weights={"BTCUSDT": 1.0}, leverage=6.0)
+    book = at_leverage(book_of({"BTCUSDT": 0.8}), 101)
+    to = Destination(goals=[6.0], lots=[1000])
+    todo = plan(book, measured(book, targets), Limits(), Costs(), to, maker=False)
+    assert lots(todo) == {0: 33}
+    full = at_leverage(book_of({"BTCUSDT": 0.833}), 101)
+    drift = measured(full, targets)
+    todo = plan(full, drift, Limits(), Costs(), to, maker=False)
+    assert todo.legs == ()
+    assert todo.skips == (Skip(0, beyond_tier(full.rows[0], drift, 0)),)
+
+
+def test_a_row_that_is_cut_though_its_net_is_not_says_the_tiers() -> None:
+    """In hedge mode a long row may be full while the short one keeps the net below the target."""
+    book = at_leverage(hedged(833, -833), 101)
+    drift = measured(book, Targets(weights={"BTCUSDT": 1.0}, leverage=1.0))
+    assert why_not(book.rows[0], drift, 0, 167, 0) == (
+        "drift -100.0% is outside the band, but the venue's margin tiers allow less than 50,000 at the leverage "
+        "setting of 101x"
+    )
+
+
+# Relief
+
+
+def relieved_of(
+    book: Book,
+    targets: Targets = SHARES,
+    under_way: Mapping[tuple[int, Side], int] | None = None,
+    start: Sequence[int] | None = None,
+    **limits: Any,
+) -> Plan:
+    begun = [row.lots for row in book.rows] if start is None else start
+    return relieved(book, measured(book, targets), Limits(**limits), Costs(), begun, under_way or {})
+
+
+def test_relief_reduces_everything_in_proportion_whatever_the_targets() -> None:
+    book = book_of({"BTCUSDT": 0.8, "ETHUSDT": -12.0, "SOLUSDT": 80.0})
+    todo = relieved_of(book)
+    assert all(leg.reduce for leg in todo.legs)
+    assert [leg.instrument for leg in todo.legs] == [0, 1, 2]
+    shares = [todo.goals[i] / w for i, w in enumerate((4.8, -3.6, 1.2))]
+    assert shares == pytest.approx([shares[0]] * 3)
+    assert 0.7 < shares[0] < 0.9
+    assert sum(leg.notional for leg in todo.legs) == pytest.approx((1 - shares[0]) * 96_000, abs=60 + 3 + 150)
+
+
+def test_relief_leaves_alone_what_is_on_hold_and_what_has_no_danger() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=1.0)
+    assert set(lots(relieved_of(book_of({"BTCUSDT": 1.0, "ETHUSDT": 16.0}), targets))) == {0}
+    assert relieved_of(book_of(MISSION)).legs == ()
+    book = book_of({"BTCUSDT": 2.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    book.rows[0].tiers = ()
+    assert relieved_of(book).legs == (), "without a table nobody knows"
+    book = book_of({"BTCUSDT": 2.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    book.rows[1].mark = book.rows[2].instrument = None
+    drift = Drift(
+        1e4, 12.0, 12.0, 3.0, [12.0, 0.0, 0.0], [1.5, 0.9, 0.6], [1.5, 0.9, 0.6], [3.5, -0.3, -0.2], [0.1] * 3
+    )
+    assert set(lots(relieved(book, drift, Limits(), Costs(), (2_000, 0, 0), {}))) == {0}
+
+
+def test_what_reduces_already_counts_as_done() -> None:
+    book = book_of({"BTCUSDT": 1.0, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
+    (bitcoin, ether) = relieved_of(book).legs
+    under_way = {(0, Side.NET): bitcoin.lots}
+    (rest,) = relieved_of(book, under_way=under_way).legs
+    assert rest.instrument == 1
+    assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that bitcoin was rounded by"
+    assert relieved_of(book, under_way={**under_way, (1, Side.NET): ether.lots}).legs == ()
+
+
+def test_what_is_below_its_part_already_is_not_reduced_and_what_has_grown_is() -> None:
+    book = book_of({"BTCUSDT": 1.0, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
+    (bitcoin, ether) = relieved_of(book).legs
+    half = book_of({"BTCUSDT": 1.0 + bitcoin.lots / 1000, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
+    (rest,) = relieved_of(half, start=(1_000, 14_000, 0)).legs
+    assert rest.instrument == 1
+    assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that bitcoin was rounded by"
+    assert lots(relieved_of(book, start=(500, -14_000, 0))) == {0: bitcoin.lots, 1: ether.lots}
+
+
+def test_relief_comes_in_slices_too() -> None:
+    book = book_of({"BTCUSDT": 1.6, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
+    assert lots(relieved_of(book, order_notional=3_000.0)) == {0: -50}
+
+
+def test_in_hedge_mode_relief_reduces_the_larger_row() -> None:
+    book = book_of({"BTCUSDT": 1.8}, hedge=True)
+    book.apply(Position(0, Side.SHORT, -100, 60_000.0, START), START)
+    (one,) = relieved_of(book, Targets(weights={"BTCUSDT": 1.0})).legs
+    assert (one.side, one.reduce) == (Side.LONG, True)
+    assert one.lots < 0
+    dust = book_of({"BTCUSDT": 0.001}, equity=1.0, hedge=True)
+    assert relieved_of(dust, Targets(weights={"BTCUSDT": 1.0})).legs == (), "below the smallest order"
+
+
+@given(st.tuples(*[st.floats(-8, 8)] * 3), st.booleans(), st.sampled_from([0.05, 0.11, 0.2]), st.booleans())
+def test_after_relief_the_exit_level_holds_and_no_more_than_a_lot_of_each_is_lost_to_rounding(
+    weights: tuple[float, float, float], hold: bool, floor: float, hedge: bool
+) -> None:
+    book = book_of({s: w * 1e4 / PRICES[s] for s, w in zip(SYMBOLS, weights, strict=True)}, equity=1e4, hedge=hedge)
+    shares: dict[str, Any] = {"BTCUSDT": 0.5, "ETHUSDT": 0.5, "SOLUSDT": "hold" if hold else 0.0}
+    todo = relieved_of(book, Targets(weights=shares), liquidation_distance=floor)
+    after = exposures(book, {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
+    before = exposures(book)
+    assert after is not None
+    assert before is not None
+    if not todo.legs:
+        return
+    all_gone = not any(one.long or one.short for one in after[: 2 if hold else 3])
+    refused = hedge and len(todo.legs) < sum(1 for one in before[: 2 if hold else 3] if one.long or one.short)
+    away = distances(1e4, after).joint
+    assert away is None or away >= EXIT * floor - 1e-9 or all_gone or refused
+    less = exposures(book, {(leg.instrument, leg.side): leg.lots + (1 if leg.lots < 0 else -1) for leg in todo.legs})
+    assert less is not None
+    if not refused:
+        assert (distances(1e4, less).joint or 9.0) <= EXIT * floor + 1e-9, "a lot less of each would not have done"
