@@ -43,7 +43,7 @@ from agent.core.events import (
 )
 from agent.core.health import Health
 from agent.core.orders import Order, State, Style, order_id
-from agent.core.planner import Execution, Limits
+from agent.core.planner import Execution, Limits, Plan
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Ask, Cancel, Place, SetLeverage, What
@@ -1300,3 +1300,136 @@ def test_what_was_learned_of_other_instruments_is_not_used() -> None:
     on = Stage(policy(), MISSION, memory=memory).ready()
     assert on.engine.economist.covariance is not None
     assert not on.engine.economist.covariance.warm
+
+
+# Strategies
+
+
+HALVES = Targets(
+    strategies={
+        "one": Strategy(capital=0.5, weights={"BTCUSDT": 1.0}, health=HEALTHY),
+        "two": Strategy(capital=0.5, weights={"ETHUSDT": 1.0}),
+    }
+)
+
+
+def test_a_strategy_that_is_paused_is_closed_whole_and_its_capital_goes_to_the_other() -> None:
+    on = stage({"BTCUSDT": 0.083, "ETHUSDT": 1.667}, made=policy(targets=HALVES))
+    on.hush()
+    on.prices["BTCUSDT"] = 42_000.0
+    on.leap(24 * 3_600 * S)
+    done = [request.order for request in on.requests if isinstance(request, Place)]
+    for one in done:
+        done += on.tell(*on.fill(one))  # and what that leads to
+    assert on.carry_out(120) == []
+    (told,) = on.said("health")
+    assert told == "strategy one is paused, 0% of its capital: drawdown, drawdown 29.9%"
+    assert on.said("trigger")[0] == f"correcting: {told}"
+    assert [(one.symbol, one.lots > 0) for one in done] == [("BTCUSDT", False), ("ETHUSDT", True)]
+    assert on.weights() == pytest.approx([0.0, 0.625], abs=0.001), "no more than a quarter more of its own"
+    assert [text.split(":")[0] for text in on.said("strategies")] == ["done"]
+
+
+def test_a_turn_of_health_that_nets_to_nothing_only_changes_hands_inside_the_account() -> None:
+    alike = {name: replace(one, weights={"BTCUSDT": 1.0}) for name, one in HALVES.strategies.items()}
+    on = stage({"BTCUSDT": 0.167}, made=policy(targets=replace(HALVES, strategies=alike, boost=2.0)))
+    on.hush()
+    on.prices["BTCUSDT"] = 42_000.0
+    on.leap(24 * 3_600 * S)
+    assert on.wait(60) == []
+    (told,) = on.said("health")
+    assert on.said("strategies")[0].startswith(f"{told}: capital is shared out, one -")
+    sleeves = on.engine.mandate.sleeves
+    assert sleeves is not None
+    assert [owner.lots for owner in sleeves.ledger.owners] == [[0], [167], [0]]
+
+
+# Words and commands
+
+
+def test_a_correction_that_is_asked_for_does_not_replace_one_for_safety() -> None:
+    on = stage(made=policy(limits=Limits(leverage=2.5)))
+    assert on.engine.correction is not None
+    on.tell(Command("rebalance", "target"))
+    assert on.said("warning") == ["reducing for safety; ask for a correction once that is done"]
+    assert on.engine.correction.reason.urgent
+
+
+def test_a_warning_of_the_house_is_passed_on_as_it_is() -> None:
+    on = stage(BALANCED)
+    on.hush()
+    on.tell(Command("warn", "the disk is full"))
+    assert [(note.kind, note.text) for note in on.notes] == [("warning", "the disk is full")]
+
+
+def test_an_order_of_ours_on_an_instrument_that_the_file_does_not_name_is_said_once_and_left() -> None:
+    on = stage(BALANCED)
+    resting = OpenOrder(order=order_id("t", 0, 5), venue_order="v", instrument=None, lots=1, filled_lots=0)
+    for _ in range(2):
+        on.tell(Orders(rows=(resting,), asked_at=on.now))
+    assert on.said("warning") == [f"order {resting.order} of epoch 0 rests outside of the file's instruments"]
+    assert on.cancelled() == []
+
+
+def test_in_observe_mode_not_even_an_order_of_an_earlier_life_is_cancelled() -> None:
+    on = stage(BALANCED, made=policy(mode="observe"))
+    resting = OpenOrder(order=order_id("t", 0, 5), venue_order="v", instrument=0, lots=1, filled_lots=0)
+    on.tell(Orders(rows=(resting,), asked_at=on.now))
+    assert (on.said("warning"), on.cancelled()) == ([], [])
+
+
+def test_a_purchase_that_rests_is_no_part_of_the_relief() -> None:
+    on = stage({**BALANCED, "ETHUSDT": 1.5}, made=policy(execution=Execution(style="maker", patience_s=60)))
+    purchase = first_order(on)
+    assert (purchase.symbol, purchase.reduce) == ("ETHUSDT", False)
+    on.tell(*on.accept(purchase))
+    on.wallet = 2_700.0
+    placed = on.tell(Balance("USDT", on.wallet, on.now), after=0.01)
+    assert on.engine.correction is not None
+    assert on.engine.correction.reason.relief is not None
+    assert {one.symbol for one in placed} == {"BTCUSDT", "SOLUSDT"}, "ether waits until its order is gone"
+    assert all(one.reduce for one in placed)
+
+
+@pytest.mark.parametrize(
+    ("command", "increase", "reduction"),
+    [
+        ("stop", "stopping", "stopping"),
+        ("pause", "paused", "paused"),
+        ("halt", "by command", None),
+        ("kill", "by command", None),
+        ("resume", None, None),
+    ],
+)
+def test_what_was_decided_before_a_command_must_not_leave_after_it(
+    command: str, increase: str | None, reduction: str | None
+) -> None:
+    on = stage(BALANCED)
+    on.tell(Command(command))
+    assert on.engine.forbids(order("o1")) == increase
+    assert on.engine.forbids(order("o2", reduce=True)) == reduction
+
+
+def test_a_plan_is_weighed_by_what_its_orders_cost_once_anything_is_known() -> None:
+    assert Stage(policy(), MISSION).engine.verdict(Plan(legs=(), skips=(), goals=())) is None
+    on = stage()
+    found = on.engine.preview(on.now)
+    assert found is not None
+    verdict = on.engine.verdict(found[0])
+    assert verdict is not None
+    assert verdict.cost == pytest.approx(sum(leg.cost.total for leg in found[0].legs if leg.cost))
+    assert verdict.pays
+
+
+def test_a_correction_is_left_off_when_a_feed_moves_its_aim_by_more_than_a_band() -> None:
+    on = stage(made=policy(bands=EDGE))
+    sale = first_order(on)
+    turned = replace(SHARES, weights={"BTCUSDT": 0.7, "ETHUSDT": 0.2, "SOLUSDT": 0.1})
+    fed = Given(targets=turned, issued_at=on.now, valid_until=on.now + 3_600 * S, source="http")
+    assert on.tell(Command("targets", msgspec.json.encode(fed).decode())) == []
+    assert on.said("done") == [
+        "left off: what is wanted has moved by more than a band; weighed anew after the cool-down"
+    ]
+    assert on.engine.correction is None
+    on.tell(*on.finish(sale, 0, "expired"))
+    assert on.wait(50) == []
