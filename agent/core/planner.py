@@ -23,7 +23,7 @@ from agent.core.events import Side
 from agent.core.instruments import Instrument
 from agent.core.lots import Grid, answer
 from agent.core.margin import bounds_of, exposures, most_lots, most_value, relief
-from agent.core.programme import Bound, Curve, Programme
+from agent.core.programme import CLOSE, Bound, Curve, Programme
 
 WORTH = 0.02
 """A leg that moves drift by less than this part of the band is not worth an order while the drift is inside it."""
@@ -213,7 +213,9 @@ def programme(
     """The joint problem of this moment, in weights. A hedge group of which nothing has to be traded stays as it is."""
     ahead = guide.ahead or [0.0] * len(book.rows)
     unit, most = drift.gross_target, limits.asset_share * drift.gross_target
+    center = [w if aim is None else aim - more for w, aim, more in zip(drift.weights, drift.aims, ahead, strict=True)]
     lows, highs = list(drift.weights), list(drift.weights)
+    caps: dict[int, float] = {}
     for index, (row, aim) in enumerate(zip(book.rows, drift.aims, strict=True)):
         if aim is None or row.instrument is None or row.mark is None or (fixed is not None and index not in fixed):
             continue
@@ -224,18 +226,23 @@ def programme(
         if fixed is not None:
             aim, slack = fixed[index], 0.0
         lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
+        caps[index] = cap
     busy: list[tuple[int, ...]] = []
     for group in groups if fixed is None else ():
-        if any(stirred(drift, guide, index) for index in group):
-            busy.append(group)
-        else:
+        if not any(stirred(drift, guide, index) for index in group):
             for index in group:
                 lows[index] = highs[index] = drift.weights[index]
+            continue
+        busy.append(group)
+        free = [index for index in group if index in caps]
+        scale = min([caps[index] / abs(center[index]) for index in free if center[index]], default=0.0)
+        for index in free:
+            cap = scale * abs(center[index])  # what stops one leg stops the others
+            lows[index] = max(-cap, min(cap, lows[index]))
+            highs[index] = max(-cap, min(cap, highs[index])) + CLOSE  # one at its goal already may move with them
     return Programme(
         penalty=guide.penalty,
-        center=[
-            w if aim is None else aim - more for w, aim, more in zip(drift.weights, drift.aims, ahead, strict=True)
-        ],
+        center=center,
         held=drift.weights,
         prices=guide.prices,
         low=lows,

@@ -103,6 +103,8 @@ def health(turn: Ailing) -> str:
     level = turn.health.drawdown_pause if turn.after.state == "paused" else turn.health.drawdown_reduce
     if turn.worse and turn.drawdown >= level:
         cause = "drawdown"
+    if turn.before.state == "recovering" and not turn.worse:
+        cause = f"{turn.before.days + 1} days into its recovery"
     given = f"{turn.after.multiplier:.0%} of its capital"
     return f"strategy {turn.name} is {turn.after.state}, {given}: {cause}{known}, drawdown {turn.drawdown:.1%}"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain, combinations
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.band import penalty_of
 from agent.core.book import Book
 from agent.core.costs import Costs
+from agent.core.covariance import prior_of
 from agent.core.drift import Bands, Drift, measure
 from agent.core.events import Leverage, Position, Quote, Side, Volume
 from agent.core.margin import EXIT, distances, exposures
@@ -20,6 +23,7 @@ from agent.core.planner import (
     WORTH,
     Destination,
     Guide,
+    Leg,
     Limits,
     Plan,
     Skip,
@@ -386,6 +390,30 @@ def test_a_hedge_group_with_a_leg_on_hold_is_not_traded() -> None:
     targets = Targets(weights={"BTCUSDT": 0.6, "ETHUSDT": "hold", "SOLUSDT": 0.4}, leverage=1.0)
     book = book_of({"BTCUSDT": 0.15, "ETHUSDT": -2.1, "SOLUSDT": 20.0})
     assert set(lots(planned(book, targets, groups=[(0, 1)]))) == {2}
+
+
+def test_the_share_of_one_instrument_stops_its_whole_hedge_group_though_the_other_leg_is_small() -> None:
+    """The large leg may be 0.6 of its 1.8, so the small one, which alone could be 0.2, is a third as well."""
+    targets = Targets(weights={"BTCUSDT": 0.1, "ETHUSDT": -0.9}, leverage=2.0)
+    limits = Limits(asset_share=0.3)
+    todo = planned(book_of({"BTCUSDT": 0.0, "ETHUSDT": 0.0}), targets, limits=limits, groups=[(0, 1)])
+    assert todo.goals == pytest.approx([0.6 / 9, -0.6], abs=1e-6)
+    assert lots(todo) == {0: 11, 1: -1980}
+
+
+@pytest.mark.parametrize(
+    ("weights", "held", "legs"),
+    [
+        ({"BTCUSDT": 0.5, "ETHUSDT": -0.5}, {"BTCUSDT": 0.2, "ETHUSDT": -0.5}, {1: -3500}),
+        ({"BTCUSDT": 1.0, "ETHUSDT": 0.0}, {"BTCUSDT": 0.0, "ETHUSDT": 0.0}, {0: 400}),
+        ({"BTCUSDT": 0.0, "ETHUSDT": 0.0}, {"BTCUSDT": 0.0, "ETHUSDT": -0.5}, {1: 500}),
+    ],
+)
+def test_a_hedge_group_is_traded_though_one_leg_stands_on_its_target(
+    weights: dict[str, Any], held: dict[str, float], legs: dict[int, int]
+) -> None:
+    todo = planned(book_of(held), Targets(weights=weights, leverage=2.4), groups=[(0, 1)], to_target=True)
+    assert lots(todo) == legs
 
 
 def test_marginal_risk_stirs_an_instrument_as_well_as_its_band() -> None:
@@ -883,3 +911,280 @@ def test_after_relief_the_exit_level_holds_and_no_more_than_a_lot_of_each_is_los
     assert less is not None
     if not refused:
         assert (distances(1e4, less).joint or 9.0) <= EXIT * floor + 1e-9, "a lot less of each would not have done"
+
+
+# Whatever the portfolio
+
+
+class Situation(NamedTuple):
+    """A portfolio and all that a plan is made by."""
+
+    book: Book
+    targets: Targets
+    bands: Bands
+    limits: Limits
+    where: dict[str, Any]
+    """As for `destination`, the guide left out."""
+    guide: str
+    maker: bool
+
+    def planned(self) -> tuple[Drift, Destination, Plan]:
+        drift = measured(self.book, self.targets, self.bands)
+        if self.guide == "aware":
+            penalty = penalty_of(prior_of(["BTC", "ETH", "SOL"]), 0.7)
+            guide = Guide(penalty=penalty, prices=[0.03, 0.02, 0.01], least=[0.01] * 3)
+        else:
+            guide = plain(drift, to_target=self.guide == "target")
+        where = {"guide": guide, "part": 0.0 if self.guide == "target" else 0.75, **self.where}
+        to = destination(self.book, drift, self.limits, **where)
+        fixed = self.where.get("fixed")
+        return drift, to, plan(self.book, drift, self.limits, Costs(), to, maker=self.maker, fixed=fixed)
+
+    def lot(self, index: int) -> float:
+        """The weight of one lot."""
+        equity = self.book.equity
+        assert equity is not None
+        return (0.06, 0.003, 0.15)[index] * 1_000 / equity
+
+    def after(self, legs: Sequence[Leg]) -> list[float]:
+        """The weights when these legs have traded."""
+        more = {leg.instrument: leg.lots for leg in legs}
+        return [(row.lots + more.get(i, 0)) * self.lot(i) for i, row in enumerate(self.book.rows)]
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    parts = draw(st.tuples(*[st.integers(-10, 10)] * 3).filter(any))
+    gross = sum(abs(part) for part in parts)
+    weights: dict[str, Any] = {s: part / gross for s, part in zip(SYMBOLS, parts, strict=True)}
+    if draw(st.booleans()) and gross > abs(parts[2]):
+        weights = {s: part / (gross - abs(parts[2])) for s, part in zip(SYMBOLS[:2], parts, strict=False)}
+        weights["SOLUSDT"] = "hold"
+    mode: Literal["constant", "cap", "off"] = draw(st.sampled_from(["constant", "cap", "off"]))
+    leverage = draw(st.sampled_from([0.0, 0.5, 1.0, 3.0, 5.0, 9.0]))
+    targets = Targets(weights=weights, leverage=leverage, leverage_mode=mode)
+    equity = draw(st.sampled_from([150.0, 1_000.0, 10_000.0, 1e6]))
+    held = draw(st.tuples(*[st.floats(-4, 4)] * 3))
+    positions = {s: w * equity / PRICES[s] for s, w in zip(SYMBOLS, held, strict=True)}
+    book = book_of(positions, equity=equity, hedge=draw(st.booleans()))
+    at_leverage(book, draw(st.sampled_from([3, 20, 110])))
+    bands = Bands(
+        tolerance=draw(st.sampled_from([0.01, 0.07, 0.3])),
+        relative=draw(st.sampled_from([None, 0.1])),
+    )
+    limits = Limits(
+        leverage=draw(st.sampled_from([1.0, 2.0, 5.0, 20.0])),
+        asset_share=draw(st.sampled_from([0.3, 0.6, 1.0])),
+        maintenance=draw(st.sampled_from([0.01, 0.02, 0.5])),
+        liquidation_distance=draw(st.sampled_from([0.05, 0.11, 0.3])),
+        order_notional=draw(st.sampled_from([None, 500.0])),
+    )
+    where: dict[str, Any] = {
+        "budget": draw(st.sampled_from([None, 0.0, 0.5])),
+        "groups": draw(st.sampled_from([(), ((0, 1),), ((0, 2),)])),
+        "fixed": draw(st.sampled_from([None, None, {0: 0.5}, {1: -1.0, 2: 0.0}])),
+    }
+    guide = draw(st.sampled_from(["edge", "target", "aware"]))
+    return Situation(book, targets, bands, limits, where, guide, draw(st.booleans()))
+
+
+def maintained(notional: float) -> float:
+    """Maintenance margin of an absolute notional, bracket by bracket: each part of it at the rate of its own."""
+    rates = {50_000.0: 0.004, 600_000.0: 0.005, float("inf"): 0.0065}
+    total, floor = 0.0, 0.0
+    for cap, rate in rates.items():
+        total += max(0.0, min(notional, cap) - floor) * rate
+        floor = cap
+    return total
+
+
+def takes(weights: Sequence[float], equity: float, situation: Situation) -> dict[str, tuple[float, float]]:
+    """What a portfolio takes of every limit, and the most that an increase may lead to."""
+    limits = situation.limits
+    setting = situation.book.rows[0].leverage
+    assert setting is not None
+    floor = EXIT * limits.liquidation_distance
+    shocked = sum(
+        floor * abs(w) + maintained(abs(w) * (1 - floor if w > 0 else 1 + floor) * equity) / equity for w in weights
+    )
+    gross = sum(map(abs, weights))
+    return {
+        "leverage": (gross, limits.leverage),
+        "initial margin": (gross / setting, 1.0),
+        "maintenance margin": (sum(maintained(abs(w) * equity) for w in weights) / equity, limits.maintenance / EXIT),
+        "liquidation distance": (shocked, 1.0),
+    }
+
+
+def added(before: Sequence[float], after: Sequence[float]) -> float:
+    """What lies beyond ``before`` away from nothing, or on the other side of it."""
+    return sum(max(0.0, abs(b) - abs(a)) if a * b >= 0 else abs(b) for a, b in zip(before, after, strict=True))
+
+
+@given(situations())
+def test_a_destination_never_exceeds_a_limit_that_the_start_obeys_nor_any_more_than_the_start_does(
+    situation: Situation,
+) -> None:
+    drift, to, _ = situation.planned()
+    weights = [n * situation.lot(i) for i, n in enumerate(to.lots)]
+    for led in (to.goals, weights):
+        after = takes(led, drift.equity, situation)
+        for name, (before, most) in takes(drift.weights, drift.equity, situation).items():
+            assert after[name][0] <= max(most, before) * (1 + 1e-6), name
+    budget = situation.where["budget"]
+    if budget is not None:
+        assert added(drift.weights, to.goals) <= budget + 1e-6
+        assert added(drift.weights, weights) <= budget + 1e-6
+    share = situation.limits.asset_share * drift.gross_target
+    for i, (before, goal, weight) in enumerate(zip(drift.weights, to.goals, weights, strict=True)):
+        assert abs(goal) <= max(share, abs(before)) + 1e-6
+        smallest = grid_of(situation.book.rows[i], drift, i, plain(drift, to_target=True), hedge=False).smallest
+        if not any(i in group for group in situation.where["groups"]):  # of those the coarsest lots decide
+            assert abs(weight) <= max(share, abs(before)) + smallest * situation.lot(i)
+
+
+@given(situations())
+def test_what_is_on_hold_or_not_meant_stays_exactly_as_it_is(situation: Situation) -> None:
+    drift, to, todo = situation.planned()
+    fixed = situation.where["fixed"]
+    for i, target in enumerate(drift.targets):
+        if target is None or (fixed is not None and i not in fixed):
+            assert to.goals[i] == drift.weights[i]
+            assert to.lots[i] == situation.book.rows[i].lots
+            assert i not in lots(todo)
+            assert all(skip.instrument != i for skip in todo.skips)
+
+
+@given(situations())
+def test_a_hedge_group_moves_in_proportion_or_not_at_all(situation: Situation) -> None:
+    drift, to, _ = situation.planned()
+    if situation.where["fixed"] is not None:
+        return
+    for group in situation.where["groups"]:
+        aims = [drift.aims[i] for i in group]
+        goals, held = [to.goals[i] for i in group], [drift.weights[i] for i in group]
+        if goals == held:
+            assert [to.lots[i] for i in group] == [situation.book.rows[i].lots for i in group]
+        else:
+            assert None not in aims
+            shape = aims if any(aims) else held
+            assert goals[0] * (shape[1] or 0.0) == pytest.approx(goals[1] * (shape[0] or 0.0), abs=1e-9)
+            assert sum(goal * (part or 0.0) for goal, part in zip(goals, shape, strict=True)) >= 0.0, (
+                "never turned round"
+            )
+
+
+@given(situations())
+def test_a_leg_leads_to_its_destination_and_never_beyond_it_nor_across_nothing(situation: Situation) -> None:
+    _, to, todo = situation.planned()
+    for leg in todo.legs:
+        row = situation.book.rows[leg.instrument]
+        wanted = to.lots[leg.instrument] - row.lots
+        assert 0 < leg.lots / wanted <= 1
+        held = row.holdings[leg.side].lots if leg.side in row.holdings else 0
+        assert (held + leg.lots) * held >= 0, "a leg ends on the side where it began, or at nothing"
+        assert leg.reduce == (abs(held + leg.lots) < abs(held))
+        assert leg.notional == pytest.approx(
+            abs(leg.lots) * situation.lot(leg.instrument) * (situation.book.equity or 0)
+        )
+        if situation.limits.order_notional is not None:
+            assert leg.notional <= situation.limits.order_notional + 1e-6
+        if not leg.reduce:
+            assert abs(held + leg.lots) * (60, 3, 150)[leg.instrument] < {3: 3e6, 20: 3e6, 110: 5e4}[row.leverage or 0]
+
+
+@given(situations())
+def test_reductions_come_first_and_whatever_is_carried_out_of_them_adds_nothing(situation: Situation) -> None:
+    drift, _, todo = situation.planned()
+    reductions = [leg for leg in todo.legs if leg.reduce]
+    assert list(todo.legs[: len(reductions)]) == reductions
+    for part in chain.from_iterable(combinations(reductions, size) for size in range(len(reductions) + 1)):
+        assert added(drift.weights, situation.after(part)) < 1e-12
+    for legs in (reductions, todo.legs[len(reductions) :]):
+        assert [leg.notional for leg in legs] == sorted((leg.notional for leg in legs), reverse=True)
+
+
+@given(situations())
+def test_plans_carried_out_one_after_another_come_to_rest_and_what_stays_outside_was_said(
+    situation: Situation,
+) -> None:
+    """Reductions first, in whole orders, as a correction does; a budget that is spent would say so for ever."""
+    limits = Limits(
+        leverage=situation.limits.leverage,
+        asset_share=situation.limits.asset_share,
+        maintenance=situation.limits.maintenance,
+        liquidation_distance=situation.limits.liquidation_distance,
+    )
+    targets = Targets(weights=situation.targets.weights, leverage=situation.targets.leverage)
+    situation = situation._replace(limits=limits, targets=targets, where={**situation.where, "budget": None})
+    for _ in range(20):
+        drift, _, todo = situation.planned()
+        if not todo.legs:
+            break
+        reducing = todo.legs[0].reduce
+        for leg in todo.legs:
+            if leg.reduce == reducing:
+                row = situation.book.rows[leg.instrument]
+                held = leg.lots + (row.holdings[leg.side].lots if leg.side in row.holdings else 0)
+                entry = PRICES[row.symbol] if held else None
+                situation.book.apply(Position(leg.instrument, leg.side, held, entry, START), START)
+    else:
+        pytest.fail(f"still planning: {todo}")
+    said = [skip.instrument for skip in todo.skips]
+    fixed = situation.where["fixed"]
+    for i, away in enumerate(drift.drifts):
+        if fixed is None or i in fixed:
+            assert (abs(away) > drift.bands[i]) == (i in said), "outside of its band, and nothing was said"
+
+
+# Many instruments
+
+
+def many(count: int, *, spread: float) -> tuple[Book, Targets]:
+    """A long and short portfolio at three times equity, each up to ``spread`` of its target away from it."""
+    dice = np.random.default_rng(7)
+    symbols = [f"C{i:03}USDT" for i in range(count)]
+    prices = dict(zip(symbols, np.exp(dice.uniform(0, 10, count)).tolist(), strict=True))
+    parts = dice.uniform(0.5, 1.5, count) * np.where(dice.random(count) < 0.7, 1, -1)
+    shares = dict(zip(symbols, (parts / np.abs(parts).sum()).tolist(), strict=True))
+    off = dice.uniform(-spread, spread, count).tolist()
+    dust = {"min_notional": 5.0, "max_lots": 10**12, "max_market_lots": 10**12}
+    listed = [instrument(i, s, **dust) for i, s in enumerate(symbols)]
+    sizes = {s: shares[s] * 3e6 / prices[s] * (1 + away) for s, away in zip(symbols, off, strict=True)}
+    book = book_of(sizes, equity=1e6, prices=prices, instruments=listed)
+    return book, Targets(weights=dict(shares), leverage=3.0)
+
+
+def test_two_hundred_instruments_are_led_to_their_targets_within_half_a_lot() -> None:
+    book, targets = many(200, spread=0.5)
+    bands = Bands(tolerance=0.001)
+    drift = measured(book, targets, bands)
+    todo = planned(book, targets, bands=bands, to_target=True, limits=Limits(leverage=4.0))
+    legs = lots(todo)
+    assert len(legs) > 150
+    for i, (row, target) in enumerate(zip(book.rows, drift.targets, strict=True)):
+        assert row.instrument is not None
+        assert row.mark is not None
+        assert target is not None
+        lot = row.instrument.notional(1, row.mark.price) / drift.equity
+        left = abs((row.lots + legs.get(i, 0)) * lot - target)
+        assert left <= max(0.51 * lot, 5 / drift.equity, WORTH * bands.tolerance * 3.0) + 1e-9
+
+
+def test_two_hundred_instruments_obey_a_limit_of_all_together_and_those_inside_their_bands_may_stay() -> None:
+    book, targets = many(200, spread=0.5)
+    bands = Bands(tolerance=0.001)
+    drift = measured(book, targets, bands)
+    todo = planned(book, targets, bands=bands, limits=Limits(leverage=2.5))
+    gross = 0.0
+    for row, more in zip(book.rows, (lots(todo).get(i, 0) for i in range(200)), strict=True):
+        assert row.instrument is not None
+        assert row.mark is not None
+        gross += abs(row.instrument.notional(row.lots + more, row.mark.price)) / drift.equity
+    assert gross == pytest.approx(2.5, abs=1e-6)
+    free = lots(planned(book, targets, bands=bands, limits=Limits(leverage=4.0)))
+    outside, beyond = (
+        {i for i, away in enumerate(drift.drifts) if abs(away) > part * bands.tolerance} for part in (1, bands.landing)
+    )
+    assert 20 < len(outside) < len(beyond) < 180
+    assert outside <= set(free) <= beyond
