@@ -37,11 +37,9 @@ from agent.core.planner import (
     plan,
     programme,
     relieved,
-    sliced,
     smallest_lots,
     steady,
     stirred,
-    too_small,
     unreachable,
     why_not,
     within_tier,
@@ -102,44 +100,11 @@ def hedged(long: int, short: int) -> Book:
 # The mission's table
 
 
-def test_to_target_the_missions_table_shifts_minus_4500_plus_3000_plus_1500() -> None:
-    todo = planned(book_of(MISSION), to_target=True)
-    assert lots(todo) == {0: -75, 1: 1000, 2: 10}
-    assert [leg.notional for leg in todo.legs] == pytest.approx([4_500, 3_000, 1_500])
-    assert todo.goals == pytest.approx([1.5, 0.9, 0.6])
-
-
 def test_to_the_edge_only_what_stands_outside_is_moved_to_just_inside_its_band() -> None:
     """The edge of the first is 1.6575, which is 2.5 lots of 60 beyond a whole number; both round to the inside."""
     todo = planned(book_of(MISSION))
     assert lots(todo) == {0: -49, 1: 475}
     assert todo.goals == pytest.approx([1.5 + 0.75 * 0.21, 0.9 - 0.75 * 0.21, 0.45])
-
-
-def test_reductions_come_first_and_then_the_largest() -> None:
-    book = book_of({"BTCUSDT": 0.10, "ETHUSDT": 6.0, "SOLUSDT": 80.0})
-    todo = planned(book, to_target=True)
-    assert [(leg.instrument, leg.reduce) for leg in todo.legs] == [(1, True), (2, True), (0, False)]
-
-
-def test_each_leg_tells_its_cost_where_that_is_known() -> None:
-    book = book_of(MISSION)
-    book.apply(Quote(0, 59_999.9, 10.0, 60_000.1, 10.0, START), START)
-    costs = [leg.cost for leg in planned(book).legs]
-    assert costs[0] is not None
-    assert costs[0].fee == pytest.approx(49 * 60 * 0.0005)
-    assert costs[1] is None
-
-
-def test_a_resting_increase_is_costed_as_maker_and_a_reduction_as_taker() -> None:
-    book = book_of(MISSION)
-    for i, price in enumerate((60_000.0, 3_000.0, 150.0)):
-        book.apply(Quote(i, price, 1e6, price, 1e6, START), START)
-    reduction, increase = planned(book, maker=True).legs
-    assert reduction.cost is not None
-    assert increase.cost is not None
-    assert reduction.cost.fee == pytest.approx(reduction.notional * 0.0005)
-    assert increase.cost.fee == pytest.approx(increase.notional * 0.0002)
 
 
 def test_the_impact_of_a_leg_is_reckoned_where_volatilities_are_given() -> None:
@@ -202,12 +167,6 @@ def test_what_drift_will_have_grown_by_is_traded_ahead_of() -> None:
 
 
 # What stays as it is
-
-
-def test_inside_its_band_a_portfolio_is_left_alone() -> None:
-    todo = planned(book_of({"BTCUSDT": 0.26, "ETHUSDT": 2.9, "SOLUSDT": 39.0}))
-    assert todo.legs == ()
-    assert todo.skips == ()
 
 
 @pytest.mark.parametrize(("new", "stays"), [(1013, True), (1015, False), (987, True), (0, False)])
@@ -344,13 +303,6 @@ def test_what_is_not_wanted_at_all_is_closed_whole_though_it_may_be_inside_its_b
     assert lots(todo) == {2: 2}
 
 
-def test_a_target_of_nothing_closes_to_the_last_lot() -> None:
-    for to_target in (True, False):
-        todo = planned(book_of(MISSION), Targets(weights=dict(THIRDS), leverage=0.0), to_target=to_target)
-        assert lots(todo) == {0: -325, 1: -2000, 2: -30}
-        assert all(leg.reduce for leg in todo.legs)
-
-
 # Hedge groups
 
 
@@ -441,45 +393,11 @@ def test_goals_are_cut_to_one_instruments_share_but_nothing_is_reduced_for_its_s
     assert to.goals == pytest.approx([1.2, drift.weights[1], -1.5])
 
 
-def test_a_single_instrument_at_its_whole_target_may_stay_anywhere_in_its_band() -> None:
-    targets = Targets(weights={"BTCUSDT": 1.0}, leverage=1.0)
-    assert planned(book_of({"BTCUSDT": 0.172}), targets).legs == ()
-    assert lots(planned(book_of({"BTCUSDT": 0.19}), targets)) == {0: -15}
-
-
 def test_goals_are_shared_out_under_the_leverage_limit() -> None:
     targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=6.0)
     todo = planned(book_of({"BTCUSDT": 0.0, "ETHUSDT": 0.0}), targets, limits=Limits(leverage=4.0), to_target=True)
     assert todo.goals == pytest.approx([2.0, -2.0])
     assert 39_900 < sum(leg.notional for leg in todo.legs) <= 40_000
-
-
-def test_what_is_on_hold_takes_its_part_of_the_leverage_limit() -> None:
-    """Ether on hold is 3 times equity: of 4 there is 1 left, of 2 nothing, and that is not ether's to cure."""
-    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=2.0)
-    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": 10.0})
-    some = planned(book, targets, limits=Limits(leverage=4.0), to_target=True)
-    assert some.goals == pytest.approx([1.0, 3.0])
-    assert lots(some) == {0: 66}
-    none = planned(book, targets, limits=Limits(leverage=2.0), to_target=True)
-    assert none.goals == pytest.approx([0.0, 3.0])
-    assert lots(none) == {0: -100}
-    alone = planned(book, Targets(weights={"BTCUSDT": "hold", "ETHUSDT": "hold"}), limits=Limits(leverage=2.0))
-    assert alone.legs == ()
-
-
-def test_over_the_leverage_limit_a_reduction_takes_the_last_partial_lot_as_well() -> None:
-    book = book_of({"BTCUSDT": 0.2505, "ETHUSDT": 3.005, "SOLUSDT": 41.0})
-    todo = planned(book, limits=Limits(leverage=3.0))
-    after = {i: row.lots + lots(todo).get(i, 0) for i, row in enumerate(book.rows)}
-    gross = sum(abs(after[i]) * size for i, size in enumerate((60.0, 3.0, 150.0)))
-    assert gross / 10_000 <= 3.0
-    assert all(leg.reduce for leg in todo.legs)
-
-
-def test_over_the_limit_a_short_is_bought_back_to_the_last_lot() -> None:
-    short = Targets(weights={"BTCUSDT": -1.0}, leverage=2.0)
-    assert lots(planned(book_of({"BTCUSDT": -0.34}), short, limits=Limits(leverage=2.0))) == {0: 7}
 
 
 def test_toward_a_goal_that_a_limit_has_cut_no_lot_more_is_taken() -> None:
@@ -570,28 +488,10 @@ def test_the_joint_problem_has_every_bound_that_can_be_known() -> None:
 # Lots
 
 
-@pytest.mark.parametrize(
-    ("maker", "limits", "most"),
-    [(False, Limits(), 100), (True, Limits(), 1_000), (False, Limits(order_notional=3_000.0), 50)],
-)
-def test_an_order_is_at_most_one_slice(maker: bool, limits: Limits, most: int) -> None:
-    contract = instrument(max_lots=1_000, max_market_lots=100)
-    assert sliced(contract, 5_000, 60_000.0, limits, maker=maker) == most
-    assert sliced(contract, -5_000, 60_000.0, limits, maker=maker) == -most
-    assert sliced(contract, 7, 60_000.0, limits, maker=maker) == 7
-
-
 def test_a_large_leg_is_planned_slice_by_slice() -> None:
     limits = Limits(order_notional=3_000.0)
     assert lots(planned(book_of(MISSION), limits=limits, to_target=True)) == {0: -50, 1: 1000, 2: 10}
     assert lots(planned(book_of({**MISSION, "BTCUSDT": 0.275}), limits=limits, to_target=True))[0] == -25
-
-
-def test_when_the_largest_order_allowed_is_too_small_that_is_said() -> None:
-    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": 3.0, "SOLUSDT": 40.0})
-    todo = planned(book, limits=Limits(order_notional=50.0))
-    assert todo.legs == ()
-    assert todo.skips == (Skip(0, "drift -30.0% is outside the band, but the largest order is too small"),)
 
 
 def test_where_truncation_would_leave_it_outside_its_band_one_lot_more_is_taken() -> None:
@@ -599,34 +499,6 @@ def test_where_truncation_would_leave_it_outside_its_band_one_lot_more_is_taken(
     book = book_of({"SOLUSDT": 59.0})
     bands = Bands(tolerance=0.05, landing=1.0)
     assert lots(planned(book, Targets(weights={"SOLUSDT": 1.0}), bands=bands)) == {0: 5}
-
-
-def test_an_order_below_the_venues_smallest_is_made_the_smallest_where_the_target_leaves_room() -> None:
-    """A lot is 60, the smallest order 120, the target 600."""
-    targets = Targets(weights={"BTCUSDT": 1.0}, leverage=1.0)
-    assert lots(planned(book_of({"BTCUSDT": 0.009}, equity=600.0), targets, bands=Bands(tolerance=0.09))) == {}
-    assert lots(planned(book_of({"BTCUSDT": 0.007}, equity=600.0), targets, bands=Bands(tolerance=0.2))) == {0: 2}
-    just_over = Bands(tolerance=0.19, landing=0.9)
-    assert lots(planned(book_of({"BTCUSDT": 0.008}, equity=600.0), targets, bands=just_over)) == {0: 2}, "not one lot"
-
-
-def test_drift_that_no_order_can_cure_is_skipped_with_the_equity_that_would() -> None:
-    """One lot of bitcoin is 60 dollars and the smallest order 100: at 200 equity neither can be traded."""
-    book = book_of({"BTCUSDT": 0.001, "ETHUSDT": 0.027, "SOLUSDT": 0.0}, equity=200.0)
-    todo = planned(book, Targets(weights=dict(THIRDS), leverage=1.0))
-    assert todo.skips == (
-        Skip(
-            0,
-            "drift -20.0% is outside the band but worth less than the smallest order (120.00 USDT); "
-            "with 600 USDT equity it could be traded",
-        ),
-        Skip(
-            2,
-            "drift -20.0% is outside the band but worth less than the smallest order (150.00 USDT); "
-            "with 750 USDT equity it could be traded",
-        ),
-    )
-    assert set(lots(todo)) == {1}
 
 
 def test_the_equity_that_would_cure_drift_does_cure_it() -> None:
@@ -642,16 +514,6 @@ def test_the_equity_that_would_cure_drift_does_cure_it() -> None:
 def test_without_any_drift_no_equity_would_help() -> None:
     drift = measured(book_of({"BTCUSDT": 0.1}, equity=6_000.0), Targets(weights={"BTCUSDT": 1.0}))
     assert "with inf USDT" in unreachable(instrument(), 60_000.0, drift, 0)
-
-
-def test_a_reduction_may_be_smaller_than_the_smallest_value_but_not_than_the_smallest_size() -> None:
-    contract = instrument(min_lots=2)
-    assert smallest_lots(contract, 60_000.0) == 2
-    assert smallest_lots(contract, 30_000.0) == 4
-    assert too_small(contract, 3, 30_000.0, exempt=False)
-    assert not too_small(contract, 4, 30_000.0, exempt=False)
-    assert not too_small(contract, -3, 30_000.0, exempt=True)
-    assert too_small(contract, -1, 30_000.0, exempt=True)
 
 
 def test_an_order_is_one_lot_at_least_whatever_the_venue_says() -> None:
@@ -680,14 +542,6 @@ def test_a_leg_is_valued_at_mark_whichever_way_it_goes() -> None:
 # Flips and hedge mode
 
 
-def test_a_flip_stops_at_nothing_and_goes_on_in_the_next_plan() -> None:
-    short = Targets(weights={"BTCUSDT": -1.0}, leverage=1.0)
-    todo = planned(book_of({"BTCUSDT": 0.1}), short, to_target=True)
-    assert [(leg.lots, leg.reduce, leg.side) for leg in todo.legs] == [(-100, True, Side.NET)]
-    todo = planned(book_of({"BTCUSDT": 0.0}), short, to_target=True)
-    assert [(leg.lots, leg.reduce) for leg in todo.legs] == [(-167, False)]
-
-
 @pytest.mark.parametrize(
     ("held", "change", "expected"),
     [(100, -150, (-100, True)), (100, -50, (-50, True)), (100, 50, (50, False)), (-100, 150, (100, True))],
@@ -699,50 +553,7 @@ def test_one_way_a_position_is_closed_before_the_opposite_one_is_opened(
     assert next_row(row, change, hedge=False) == (Side.NET, *expected)
 
 
-@pytest.mark.parametrize(
-    ("long", "short", "change", "expected"),
-    [
-        (100, 0, 50, (Side.LONG, 50, False)),
-        (100, 0, -50, (Side.LONG, -50, True)),
-        (100, 0, -150, (Side.LONG, -100, True)),
-        (100, -30, 50, (Side.SHORT, 30, True)),
-        (0, -30, -50, (Side.SHORT, -50, False)),
-        (0, 0, -50, (Side.SHORT, -50, False)),
-    ],
-)
-def test_in_hedge_mode_the_opposite_row_is_closed_before_the_own_one_grows(
-    long: int, short: int, change: int, expected: tuple[Side, int, bool]
-) -> None:
-    assert next_row(hedged(long, short).rows[0], change, hedge=True) == expected
-
-
-def test_in_hedge_mode_without_any_row_the_own_one_is_opened() -> None:
-    book = book_of({"BTCUSDT": 0.0})
-    book.rows[0].holdings.clear()
-    assert next_row(book.rows[0], 5, hedge=True) == (Side.LONG, 5, False)
-
-
-def test_in_hedge_mode_a_reduction_is_not_exempt_from_the_smallest_value() -> None:
-    """A lot of ether is 3 dollars, the smallest order 20: seven lots, of which three would lead beyond the target."""
-    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=1.2)
-    for more, one_way, hedge in ((0.004, -4, -7), (0.003, -3, None)):
-        held = {"BTCUSDT": 0.01, "ETHUSDT": 0.2 + more}
-        todo = planned(book_of(held, equity=1_000.0), targets, bands=Bands(0.005), to_target=True)
-        assert lots(todo) == {1: one_way}
-        todo = planned(book_of(held, equity=1_000.0, hedge=True), targets, bands=Bands(0.005), to_target=True)
-        assert lots(todo) == ({} if hedge is None else {1: hedge})
-        assert [skip.instrument for skip in todo.skips] == ([1] if hedge is None else [])
-
-
 # Margin tiers
-
-
-def test_an_increase_is_cut_to_what_the_tiers_allow_at_the_leverage_setting() -> None:
-    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=2.0)
-    book = at_leverage(book_of({"BTCUSDT": 0.1, "ETHUSDT": -6.0}, equity=1e5), 101)
-    todo = planned(book, targets, to_target=True)
-    assert lots(todo) == {0: 733, 1: -10_666}, "just below 50,000 each"
-    assert todo.skips == ()
 
 
 @pytest.mark.parametrize("held", [{"BTCUSDT": 0.833, "ETHUSDT": -16.666}, {"BTCUSDT": 0.832, "ETHUSDT": -16.661}])
@@ -764,14 +575,6 @@ def test_where_no_tier_allows_the_leverage_setting_nothing_is_opened_and_that_is
         "drift +100.0% is outside the band, but the venue's margin tiers allow less than 0 at the leverage setting of "
         "126x"
     ]
-
-
-def test_a_reduction_is_not_cut_by_tiers() -> None:
-    book = at_leverage(book_of({"BTCUSDT": 0.5}, equity=1e4), 126)
-    assert lots(planned(book, Targets(weights={"BTCUSDT": 1.0}, leverage=1.0), to_target=True)) == {0: -500}
-    at_edge = at_leverage(book_of({"BTCUSDT": 0.833}, equity=1e4), 101)
-    over = planned(at_edge, Targets(weights={"BTCUSDT": 1.0}, leverage=3.0), to_target=True, limits=LOOSE)
-    assert lots(over) == {0: -333}
 
 
 def test_a_position_row_takes_what_room_its_tiers_leave() -> None:
@@ -827,90 +630,6 @@ def relieved_of(
 ) -> Plan:
     begun = [row.lots for row in book.rows] if start is None else start
     return relieved(book, measured(book, targets), Limits(**limits), Costs(), begun, under_way or {})
-
-
-def test_relief_reduces_everything_in_proportion_whatever_the_targets() -> None:
-    book = book_of({"BTCUSDT": 0.8, "ETHUSDT": -12.0, "SOLUSDT": 80.0})
-    todo = relieved_of(book)
-    assert all(leg.reduce for leg in todo.legs)
-    assert [leg.instrument for leg in todo.legs] == [0, 1, 2]
-    shares = [todo.goals[i] / w for i, w in enumerate((4.8, -3.6, 1.2))]
-    assert shares == pytest.approx([shares[0]] * 3)
-    assert 0.7 < shares[0] < 0.9
-    assert sum(leg.notional for leg in todo.legs) == pytest.approx((1 - shares[0]) * 96_000, abs=60 + 3 + 150)
-
-
-def test_relief_leaves_alone_what_is_on_hold_and_what_has_no_danger() -> None:
-    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=1.0)
-    assert set(lots(relieved_of(book_of({"BTCUSDT": 1.0, "ETHUSDT": 16.0}), targets))) == {0}
-    assert relieved_of(book_of(MISSION)).legs == ()
-    book = book_of({"BTCUSDT": 2.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
-    book.rows[0].tiers = ()
-    assert relieved_of(book).legs == (), "without a table nobody knows"
-    book = book_of({"BTCUSDT": 2.0, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
-    book.rows[1].mark = book.rows[2].instrument = None
-    drift = Drift(
-        1e4, 12.0, 12.0, 3.0, [12.0, 0.0, 0.0], [1.5, 0.9, 0.6], [1.5, 0.9, 0.6], [3.5, -0.3, -0.2], [0.1] * 3
-    )
-    assert set(lots(relieved(book, drift, Limits(), Costs(), (2_000, 0, 0), {}))) == {0}
-
-
-def test_what_reduces_already_counts_as_done() -> None:
-    book = book_of({"BTCUSDT": 1.0, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
-    (bitcoin, ether) = relieved_of(book).legs
-    under_way = {(0, Side.NET): bitcoin.lots}
-    (rest,) = relieved_of(book, under_way=under_way).legs
-    assert rest.instrument == 1
-    assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that bitcoin was rounded by"
-    assert relieved_of(book, under_way={**under_way, (1, Side.NET): ether.lots}).legs == ()
-
-
-def test_what_is_below_its_part_already_is_not_reduced_and_what_has_grown_is() -> None:
-    book = book_of({"BTCUSDT": 1.0, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
-    (bitcoin, ether) = relieved_of(book).legs
-    half = book_of({"BTCUSDT": 1.0 + bitcoin.lots / 1000, "ETHUSDT": 14.0, "SOLUSDT": 0.0})
-    (rest,) = relieved_of(half, start=(1_000, 14_000, 0)).legs
-    assert rest.instrument == 1
-    assert ether.lots <= rest.lots <= ether.lots + 20, "less by no more than the lot that bitcoin was rounded by"
-    assert lots(relieved_of(book, start=(500, -14_000, 0))) == {0: bitcoin.lots, 1: ether.lots}
-
-
-def test_relief_comes_in_slices_too() -> None:
-    book = book_of({"BTCUSDT": 1.6, "ETHUSDT": 0.0, "SOLUSDT": 0.0})
-    assert lots(relieved_of(book, order_notional=3_000.0)) == {0: -50}
-
-
-def test_in_hedge_mode_relief_reduces_the_larger_row() -> None:
-    book = book_of({"BTCUSDT": 1.8}, hedge=True)
-    book.apply(Position(0, Side.SHORT, -100, 60_000.0, START), START)
-    (one,) = relieved_of(book, Targets(weights={"BTCUSDT": 1.0})).legs
-    assert (one.side, one.reduce) == (Side.LONG, True)
-    assert one.lots < 0
-    dust = book_of({"BTCUSDT": 0.001}, equity=1.0, hedge=True)
-    assert relieved_of(dust, Targets(weights={"BTCUSDT": 1.0})).legs == (), "below the smallest order"
-
-
-@given(st.tuples(*[st.floats(-8, 8)] * 3), st.booleans(), st.sampled_from([0.05, 0.11, 0.2]), st.booleans())
-def test_after_relief_the_exit_level_holds_and_no_more_than_a_lot_of_each_is_lost_to_rounding(
-    weights: tuple[float, float, float], hold: bool, floor: float, hedge: bool
-) -> None:
-    book = book_of({s: w * 1e4 / PRICES[s] for s, w in zip(SYMBOLS, weights, strict=True)}, equity=1e4, hedge=hedge)
-    shares: dict[str, Any] = {"BTCUSDT": 0.5, "ETHUSDT": 0.5, "SOLUSDT": "hold" if hold else 0.0}
-    todo = relieved_of(book, Targets(weights=shares), liquidation_distance=floor)
-    after = exposures(book, {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
-    before = exposures(book)
-    assert after is not None
-    assert before is not None
-    if not todo.legs:
-        return
-    all_gone = not any(one.long or one.short for one in after[: 2 if hold else 3])
-    refused = hedge and len(todo.legs) < sum(1 for one in before[: 2 if hold else 3] if one.long or one.short)
-    away = distances(1e4, after).joint
-    assert away is None or away >= EXIT * floor - 1e-9 or all_gone or refused
-    less = exposures(book, {(leg.instrument, leg.side): leg.lots + (1 if leg.lots < 0 else -1) for leg in todo.legs})
-    assert less is not None
-    if not refused:
-        assert (distances(1e4, less).joint or 9.0) <= EXIT * floor + 1e-9, "a lot less of each would not have done"
 
 
 # Whatever the portfolio
