@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -38,6 +38,8 @@ KINDS = {
 MODES = {"observe": "white on blue", "paper": "black on yellow", "live": "white on red"}
 BAR = 25
 """Characters of a drift bar; odd, so that the target has a place in the middle."""
+WIDE = 120
+"""Characters that all columns of the instruments need."""
 
 
 def percent(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
@@ -83,22 +85,28 @@ def bands(leg: Leg) -> str:
     return f"{percent(leg.band)}{aware}"
 
 
-def legs(view: View) -> Table:
-    """One row for each instrument."""
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
-    table.add_column("instrument", no_wrap=True)
-    for name in ("share", "target", "drift"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("under ◂ band ▸ over", justify="center", no_wrap=True)
-    for name in ("notional", "mark", "profit", "funding", "age"):
-        table.add_column(name, justify="right", no_wrap=True)
-    unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
-    for leg in view.legs:
-        table.add_row(*_leg(leg, unit))
-    return table
+class Legs:
+    """One row for each instrument. Where the terminal is too narrow for all columns, profit and funding give way."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= WIDE
+        table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+        table.add_column("instrument", no_wrap=True)
+        for name in ("share", "target", "drift"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("under ◂ band ▸ over", justify="center", no_wrap=True)
+        for name in ("notional", "mark", *(("profit", "funding") if wide else ()), "age"):
+            table.add_column(name, justify="right", no_wrap=True)
+        unit = sum(abs(leg.target) for leg in self.view.legs if leg.target is not None) or 1.0
+        for leg in self.view.legs:
+            table.add_row(*_leg(leg, unit, wide=wide))
+        yield table
 
 
-def _leg(leg: Leg, unit: float) -> list[RenderableType]:
+def _leg(leg: Leg, unit: float, *, wide: bool) -> list[RenderableType]:
     colour = "" if leg.drift is None or not leg.band or abs(leg.drift) <= leg.band else OVER if leg.drift > 0 else UNDER
     age = "–" if leg.mark_age_s is None else f"{leg.mark_age_s:.1f} s"
     return [
@@ -109,8 +117,7 @@ def _leg(leg: Leg, unit: float) -> list[RenderableType]:
         bar(leg.drift, leg.band, leg.aware),
         money(leg.notional),
         "–" if leg.mark is None else f"{leg.mark:,.6g}",
-        money(leg.profit),
-        percent(leg.funding_rate, 4, signed=True),
+        *((money(leg.profit), percent(leg.funding_rate, 4, signed=True)) if wide else ()),
         Text(age, style="red" if leg.mark_age_s is not None and leg.mark_age_s > 5 else "dim"),
     ]
 
@@ -175,7 +182,7 @@ def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str |
     """The whole live view; ``end`` says how to leave it."""
     parts: list[RenderableType] = [
         header(view, label),
-        legs(view),
+        Legs(view),
         *([strategies(view)] if view.strategies else []),
         Panel(orders(view), title="orders", title_align="left", border_style="dim"),
         Panel(told(notes), title="decisions", title_align="left", border_style="dim"),

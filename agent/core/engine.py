@@ -49,7 +49,7 @@ from agent.core.events import (
 )
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
-from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved
+from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -123,7 +123,7 @@ class Engine:
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
-        self._led: tuple[object, Destination] | None = None
+        self._led: tuple[tuple[Reason, object], Destination] | None = None
         """The last destination, and what it was found from."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
@@ -563,7 +563,7 @@ class Engine:
     def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
         """Where a correction leads: found anew when positions, settings or aims have changed, or the band has."""
         settings = [row.leverage for row in self.book.rows]
-        basis = (reason, self._lots, settings, drift.aims, self.economist.looked_at)
+        basis = (reason, (self._lots, settings, drift.aims, self.economist.looked_at))
         if self._led is None or self._led[0] != basis:
             bands, limits = self.policy.bands, self.policy.limits
             to_target = reason.to_target or bands.destination == "target"
@@ -579,6 +579,8 @@ class Engine:
                 groups=self.mandate.hedges(self.book, drift),
                 budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
             )
+            if self._led is not None and self._led[0][0] == reason and (to_target or fixed is not None):
+                to = steady(self.book, drift, to, self._led[1])
             self._led = (basis, to)
         return self._led[1]
 

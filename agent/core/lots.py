@@ -313,6 +313,8 @@ class _Choice:
         many = (-way * slope - price) / (self.arrays.bend * self.lot)[at]
         edge = np.floor(self.box_high[at] / self.lot[at]) if way > 0 else np.ceil(self.box_low[at] / self.lot[at])
         many = np.minimum(many, np.maximum(way * (edge - lots), 1.0))
+        inner = np.ceil(self.box_low[at] / self.lot[at]) if way > 0 else np.floor(self.box_high[at] / self.lot[at])
+        many = np.maximum(many, way * (inner - lots))  # into the box, whatever that costs
         near = self._next(lots + way, way, at)
         each = (self._takes(near, at) - self.taken[:, at]) / np.abs(near - lots)
         rooms = self.most.reshape(-1, *[1] * (spent.ndim - 1)) - spent

@@ -17,7 +17,7 @@ from agent.core.events import Filled, Flow
 from agent.core.ledger import DAY_NS
 from agent.core.orders import Order
 from agent.core.reasons import Reason
-from agent.core.sleeves import EXACT, FLOWS, Sleeves
+from agent.core.sleeves import EXACT, FLOWS, Sleeves, worths_of
 from agent.core.targets import Given, Rows, matrix_of, netted
 from agent.core.triggers import Watch
 
@@ -36,10 +36,10 @@ class Mandate:
         self.policy = policy
         self.symbols = policy.targets.symbols
         self.targets = policy.targets
-        self.given = memory.given
+        self.given: Given | None = None
         """The targets that a feed gave last; None while the file's are in force."""
-        if self.given is not None and set(self.given.targets.symbols) <= set(self.symbols):
-            self.targets = self.given.targets
+        if memory.given is not None and set(memory.given.targets.symbols) <= set(self.symbols):
+            self.given, self.targets = memory.given, memory.given.targets
         self.carry = Carry(self.symbols, policy.funding, memory.carry)
         self.sleeves = Sleeves(self.targets, self.symbols, memory.sleeves) if self.targets.strategies else None
         self.watch = Watch(policy.triggers)
@@ -137,9 +137,13 @@ class Mandate:
                 self._say("health", text)
             self._wish(Reason(cause="; ".join(told), weighed=False, scope=tuple(changed)))
             self.remember = True
+        if not sleeves.settled:
+            self.share_out(book, "the start")
         fired = self.watch.observe(sleeves.reaches(book, self.policy.bands.strategy), now)
-        if not sleeves.settled or (fired and not busy):
-            self.share_out(book, f"{' and '.join(fired)} out of its band" if fired else "the start")
+        if fired and busy:
+            self.watch.rearm()  # the correction shares out at its end, unless it comes to nothing
+        elif fired:
+            self.share_out(book, f"{' and '.join(fired)} out of its band")
         return bool(turns)
 
     def share_out(self, book: Book, cause: str) -> None:
@@ -181,15 +185,16 @@ class Mandate:
         self._wish(Reason(cause=cause, scope=turn.unit))
 
     def _compare(self, sleeves: Sleeves, book: Book, drift: Drift) -> None:
-        strange = sleeves.adopt(book)
-        if strange is None or (sleeves.fresh and not sleeves.settled):
+        strange, worths = sleeves.adopt(book), worths_of(book)
+        if strange is None or worths is None or (sleeves.fresh and not sleeves.settled):
             return
         for index, lots in enumerate(strange.lots):
             if lots:
                 text = f"{lots:+d} lots that no strategy has traded; they are unassigned until the next correction"
                 self._say("warning", text, self.symbols[index])
-        if abs(strange.cash) > EXACT * drift.equity:
-            self._say("warning", f"{strange.cash:+,.2f} of equity that no fill, fee or funding explains is unassigned")
+        gained = strange.cash + sum(lots * each for lots, each in zip(strange.lots, worths, strict=True))
+        if abs(gained) > EXACT * drift.equity:
+            self._say("warning", f"{gained:+,.2f} of equity that no fill, fee or funding explains is unassigned")
         self.remember = True
 
     def _say(self, kind: str, text: str, symbol: str | None = None) -> None:

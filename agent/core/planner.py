@@ -119,7 +119,7 @@ class Guide(Struct, frozen=True):
 def plain(drift: Drift, *, to_target: bool) -> Guide:
     """The guide of plain thresholds: all the way, or no further than to just inside the band."""
     n, unit = len(drift.weights), drift.gross_target or 1.0
-    least = [WORTH * band * unit for band in drift.bands]
+    least = [0.0 if to_target else WORTH * band * unit for band in drift.bands]
     return Guide(penalty=np.eye(n), prices=[0.0 if to_target else DEAR] * n, least=least)
 
 
@@ -149,10 +149,22 @@ def destination(
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
     hedge = book.mode is not None and book.mode.hedge
-    ends = drift.aims if fixed is None else [fixed.get(index, aim) for index, aim in enumerate(drift.aims)]
-    grids = [grid_of(row, drift, index, guide, ends[index], hedge=hedge) for index, row in enumerate(book.rows)]
+    grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
     goals, lots = answer(problem, grids)
     return Destination(goals=goals, lots=lots)
+
+
+def steady(book: Book, drift: Drift, new: Destination, old: Destination) -> Destination:
+    """The new destination, but what has arrived at the old one stays there unless more is to be moved than is worth an
+    order: what leads all the way must not run after every price. What is to be closed is closed to the last lot."""
+    lots = list(new.lots)
+    for index, (row, before) in enumerate(zip(book.rows, old.lots, strict=True)):
+        if row.instrument is None or row.mark is None or not lots[index] or row.lots != before:
+            continue
+        apart = abs(row.instrument.notional(lots[index] - before, row.mark.price)) / drift.equity
+        if apart < WORTH * drift.bands[index] * drift.gross_target:
+            lots[index] = before
+    return Destination(goals=new.goals, lots=lots)
 
 
 def plan(
@@ -255,18 +267,18 @@ def stirred(drift: Drift, guide: Guide, index: int) -> bool:
     return abs(drift.drifts[index]) > drift.bands[index] or abs(risk) > guide.prices[index]
 
 
-def grid_of(row: Row, drift: Drift, index: int, guide: Guide, end: float | None, *, hedge: bool) -> Grid:
+def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) -> Grid:
     """The lots of an instrument, and the smallest orders that the venue takes or that are worth sending.
 
-    What is to end at nothing is closed to the last lot. In hedge mode a reduction is not exempt from the smallest
-    value. What has no grid, or no price, is one lot that is never traded but counts.
+    In hedge mode a reduction is not exempt from the smallest value. What has no grid, or no price, is one lot that is
+    never traded but counts.
     """
     if row.instrument is None or row.mark is None:
         weight = drift.weights[index]
         return Grid(lot=abs(weight) or 1.0, held=(weight > 0) - (weight < 0))
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
-    worth = max(1, ceil(guide.least[index] / lot - 1e-9)) if inside and end else 1
+    worth = ceil(guide.least[index] / lot - 1e-9) if inside else 1
     smallest = smallest_lots(row.instrument, price)
     least = smallest if hedge else row.instrument.min_lots
     return Grid(lot=lot, held=row.lots, smallest=max(smallest, worth), smallest_less=max(least, worth))

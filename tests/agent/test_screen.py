@@ -64,9 +64,9 @@ def test_a_leg_on_hold_says_so_and_one_without_a_target_yet_does_not() -> None:
     seen = view()
     first, *rest = seen.legs
     held = replace(seen, legs=(replace(first, hold=True, target=None), *rest))
-    assert "hold" in text(screen.legs(held))
+    assert "hold" in text(screen.Legs(held))
     early = replace(seen, legs=(replace(first, target=None), *rest))
-    assert "hold" not in text(screen.legs(early))
+    assert "hold" not in text(screen.Legs(early))
 
 
 def test_amounts_are_readable() -> None:
@@ -74,3 +74,10 @@ def test_amounts_are_readable() -> None:
     assert screen.money(12.345) == "12.35"
     assert screen.percent(0.0716) == "7.2%"
     assert screen.percent(-0.0716, signed=True) == "-7.2%"
+
+
+def test_in_a_narrow_terminal_columns_give_way_and_none_is_cut() -> None:
+    wide, narrow = text(screen.Legs(view()), 150), text(screen.Legs(view()), 100)
+    assert "profit" in wide
+    assert "profit" not in narrow
+    assert "…" not in wide + narrow

@@ -214,7 +214,8 @@ class Stage:
         self.quotes = quotes
         self.offset_ns = offset_ns
         self.settings = [20] * len(self.symbols)
-        """Leverage settings; changed when the engine asks for it."""
+        """Leverage settings; changed when the engine asks for it, unless the venue is `deaf` to that."""
+        self.deaf = False
         self.mute: set[What] = set()
         self.frozen: set[int] = set()
         """Instruments whose price stream has stalled."""
@@ -358,7 +359,7 @@ class Stage:
             placed += [request.order for request in decision.requests if isinstance(request, Place)]
             asks = [request for request in decision.requests if isinstance(request, Ask)]
             told = [fact for ask in asks if ask.what not in self.mute for fact in self.answer(ask)]
-            for change in [request for request in decision.requests if isinstance(request, SetLeverage)]:
+            for change in [one for one in decision.requests if isinstance(one, SetLeverage) and not self.deaf]:
                 self.settings[change.instrument] = change.leverage
                 told.append(Leverage(instrument=change.instrument, leverage=change.leverage))
             if not told:

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.band import band_of, penalty_of
 from agent.core.book import Book
-from agent.core.drift import Bands, Drift, coin_weight, half_width, measure, moved
+from agent.core.drift import Bands, Drift, apart, coin_weight, drawn_in, half_width, measure, moved, strayed
 from agent.core.events import Balance, Leverage, Mark
 from agent.core.margin import exposures
 from agent.core.targets import Targets, from_margin_shares
@@ -92,9 +91,8 @@ def test_drift_and_its_sums_are_as_in_the_vectors(case: Any) -> None:
     assert drift.worst * drift.gross_target == pytest.approx(want["linf"])
     assert drift.leverage == pytest.approx(want["leverage"])
     assert drift.leverage - drift.gross_target == pytest.approx(want["leverage_drift"], abs=1e-12)
-    band = band_of(penalty_of(np.array(given_["Sigma"]), 1.0), [0.0] * 3, [0.0] * 3, 2.0)
-    variance = band.benefit(away, [-x for x in away], [0.0] * 3, 1.0)
-    assert variance**0.5 == pytest.approx(want["TE"])
+    risk = strayed(drift, Bands(tracking=want["TE"]), np.array(given_["Sigma"]), drift.weights)
+    assert risk == {"tracking risk": pytest.approx(1.0)}
     shifts = [-x * drift.equity for x in away]
     assert shifts == pytest.approx(case["expected"]["notional_shift"], rel=1e-9)
 
@@ -251,3 +249,85 @@ def test_at_its_targets_a_portfolio_has_no_drift(lots: tuple[int, int, int]) -> 
     gross = sum(abs(w) for w in weights)
     shares: dict[str, Any] = {s: w / (gross or 1.0) for s, w in zip(MISSION, weights, strict=True)}
     assert measured(book, Targets(weights=shares, leverage=gross)).worst == pytest.approx(0.0, abs=1e-9)
+
+
+# Aims and what is measured over all
+
+
+def test_drift_is_counted_from_what_funding_leaves_of_the_targets() -> None:
+    drift = measure(book_of(MISSION), SHARES, Bands(), parts=[0.8, 1.0, 1.0])
+    assert drift is not None
+    assert drift.targets == pytest.approx([1.5, 0.9, 0.6])
+    assert drift.aims == pytest.approx([1.2, 0.9, 0.6])
+    assert drift.drifts == pytest.approx([0.25, -0.10, -0.05]), "in points of the user's gross, which stays"
+    assert drift.away == pytest.approx([0.75, -0.3, -0.15])
+    assert drift.astray == pytest.approx([0.45, -0.3, -0.15])
+
+
+def test_wishes_stand_in_for_the_file() -> None:
+    drift = measure(book_of(MISSION), SHARES, Bands(), wishes=[1.0, -0.5, None])
+    assert drift is not None
+    assert drift.targets == [1.0, -0.5, None]
+    assert drift.gross_target == 1.5
+    assert drift.away == pytest.approx([0.95, 1.1, 0.0])
+    assert drift.leverage_free == pytest.approx(2.55)
+
+
+def test_targets_in_shares_of_margin_wait_for_the_leverage_settings() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0}, basis="margin", utilisation=0.1)
+    book = book_of({"BTCUSDT": 0.1})
+    assert measured(book, targets).targets == pytest.approx([2.0]), "20x of a tenth"
+    book.rows[0].leverage = None
+    assert measure(book, targets, Bands()) is None
+
+
+ALL = Bands(portfolio=0.1, tracking=0.2, leverage=0.05)
+MATRIX = np.array([[0.36, 0.24, 0.0], [0.24, 0.64, 0.0], [0.0, 0.0, 1.0]])
+
+
+def test_what_is_measured_over_all_is_a_part_of_its_band() -> None:
+    """The drift is 0.3, -0.1 and 0 of equity, the target 3."""
+    drift = measured(book_of({"BTCUSDT": 0.3, "ETHUSDT": 8 / 3, "SOLUSDT": 40.0}))
+    found = strayed(drift, ALL, MATRIX, drift.weights)
+    assert found == {
+        "total drift": pytest.approx(0.2 / 3 / 0.1, abs=1e-3),
+        "tracking risk": pytest.approx((0.36 * 0.09 - 2 * 0.24 * 0.03 + 0.64 * 0.01) ** 0.5 / 0.2, abs=1e-3),
+        "leverage": pytest.approx(0.2 / 3 / 0.05, abs=1e-3),
+    }
+
+
+def test_without_a_band_or_a_covariance_it_is_not_measured() -> None:
+    drift = measured(book_of(MISSION))
+    assert strayed(drift, Bands(), MATRIX, drift.weights) == {}
+    assert strayed(drift, Bands(tracking=0.2), None, drift.weights) == {}
+    flat = measured(book_of(MISSION), Targets(weights=dict(THIRDS), leverage=0.0))
+    assert strayed(flat, Bands(leverage=0.1), MATRIX, flat.weights) == {}, "there is no leverage to be a part of"
+
+
+def test_what_is_on_hold_is_not_measured() -> None:
+    targets = Targets(weights={"BTCUSDT": 1.0, "ETHUSDT": "hold"}, leverage=1.0)
+    drift = measured(book_of({"BTCUSDT": 0.2, "ETHUSDT": 4.0}), targets)
+    found = strayed(drift, Bands(portfolio=0.1, leverage=0.1), None, drift.weights)
+    assert found == {"total drift": pytest.approx(1.0), "leverage": pytest.approx(2.0)}
+
+
+def test_drawn_in_all_come_back_by_one_part_and_the_worst_measure_is_just_inside() -> None:
+    drift = measured(book_of({"BTCUSDT": 0.3, "ETHUSDT": 2.6, "SOLUSDT": 44.0}))
+    goals = drawn_in(drift, ALL, MATRIX)
+    assert max(strayed(drift, ALL, MATRIX, goals).values()) == pytest.approx(ALL.landing, rel=1e-6)
+    parts = [(goal - aim) / x for goal, aim, x in zip(goals, (1.5, 0.9, 0.6), drift.away, strict=True)]
+    assert parts == pytest.approx([parts[0]] * 3)
+    assert 0 < parts[0] < 1
+
+
+def test_what_is_inside_already_is_not_drawn_in() -> None:
+    drift = measured(book_of({"BTCUSDT": 0.252, "ETHUSDT": 3.0, "SOLUSDT": 40.0}))
+    assert drawn_in(drift, ALL, MATRIX) == pytest.approx(drift.weights)
+
+
+def test_the_legs_of_a_hedge_are_as_far_apart_as_the_parts_of_their_targets_that_they_hold() -> None:
+    targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": -0.5}, leverage=1.0)
+    drift = measured(book_of({"BTCUSDT": 0.075, "ETHUSDT": -2.0}), targets)
+    assert apart(drift, (0, 1)) == pytest.approx((0.9, 1.2))
+    closed = measured(book_of({"BTCUSDT": 0.1, "ETHUSDT": 0.0}), Targets({"BTCUSDT": 1.0, "ETHUSDT": 0.0}, 1.0))
+    assert apart(closed, (0, 1)) is None, "a target of nothing has no parts"

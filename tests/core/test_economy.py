@@ -159,8 +159,7 @@ def test_a_breach_is_led_by_the_cost_aware_band_and_the_tolerance_is_the_box() -
 def test_all_the_way_is_not_held_up_by_what_trading_costs() -> None:
     it, _, drift = economist(MISSION)
     guide = it.guide(drift, breach=True, to_target=True)
-    assert guide.prices == [0.0] * 3
-    assert guide.least == pytest.approx([0.02 * 0.07 * 3.0] * 3), "but lots that noise alone would ask for stay"
+    assert guide.prices == guide.least == [0.0] * 3
 
 
 def test_before_it_is_warm_and_without_a_breach_nothing_is_worth_a_trade_but_what_a_limit_asks_for() -> None:

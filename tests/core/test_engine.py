@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from agent.core.correction import GIVE_UP_NS
-from agent.core.decisions import Policy
+from agent.core.decisions import Memory, Policy
 from agent.core.drift import Bands
 from agent.core.engine import Engine
 from agent.core.events import (
@@ -24,6 +24,7 @@ from agent.core.events import (
     Fault,
     Filled,
     Flow,
+    Leverage,
     Listed,
     Lost,
     Mark,
@@ -34,15 +35,18 @@ from agent.core.events import (
     Refused,
     Side,
     Throttled,
+    Unanswered,
     Unknown,
+    Unset,
     Up,
     Warned,
 )
+from agent.core.health import Health
 from agent.core.orders import Order, State, Style, order_id
-from agent.core.planner import Execution, Limits
-from agent.core.targets import Targets
+from agent.core.planner import Execution, Limits, Plan
+from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Ask, Cancel, Place, What
+from agent.core.venue import Ask, Cancel, Place, SetLeverage, What
 from agent.core.view import safety
 from tests.core.kit import MISSION, MS, START, THIRDS, S, Stage, instrument, order
 
@@ -285,6 +289,27 @@ def test_an_urgent_correction_replaces_one_that_is_under_way() -> None:
     on.tell(Balance("USDT", 5_500.0, on.now + 1))
     assert on.engine.correction is not None
     assert on.engine.correction.reason.urgent
+
+
+def test_safety_uses_up_no_other_reason_that_comes_at_the_same_moment() -> None:
+    at = START + 30 * S
+    on = stage(BALANCED, schedule=lambda now: at if now < at else None)
+    on.now = at
+    on.wallet = 5_500.0
+    placed = on.tell(Balance("USDT", 5_500.0, on.now))
+    assert [text.endswith("is over the limit") for text in on.said("trigger")] == [True]
+    assert on.engine.reasons.schedule_at == at
+    for one in placed:
+        on.tell(*on.fill(one))
+    on.carry_out(100)
+    assert on.engine.reasons.schedule_at is None
+
+
+def test_what_leaves_its_band_in_a_blackout_is_corrected_at_its_end() -> None:
+    end = START + 40 * S
+    on = stage(blackout=lambda now: end if now < end else None)
+    assert on.wait(38) == []
+    assert first_order(on, 5).created_at >= end
 
 
 HIGH = {"BTCUSDT": 0.58, "ETHUSDT": 7.0, "SOLUSDT": 93.0}
@@ -1108,3 +1133,303 @@ def test_a_mark_that_is_no_number_neither_crashes_nor_trades() -> None:
     on.tell(Mark(0, float("nan"), None, on.now + 1), Position(0, Side.NET, 250, 60_000.0, on.now + 1))
     assert on.engine.step([Mark(0, 0.0, 0.0, on.now + 2)], on.now).requests == ()
     assert not [request for request in on.requests if isinstance(request, Place | Cancel)]
+
+
+# Leverage settings
+
+
+def under_way(**options: Any) -> Stage:
+    """A venue that is slow to change the settings that the file wants at 10x."""
+    on = Stage(policy(bands=EDGE, execution=Execution(leverage=10)), MISSION, **options)
+    on.deaf = True
+    on.ready()
+    on.tell(*on.marks(), after=0.1)
+    return on
+
+
+def asked_settings(on: Stage) -> list[SetLeverage]:
+    return [request for request in on.requests if isinstance(request, SetLeverage)]
+
+
+def test_while_a_leverage_setting_is_under_way_nothing_increases() -> None:
+    on = under_way()
+    assert asked_settings(on) == [SetLeverage(instrument=0, leverage=10)]
+    assert "changing the leverage setting from 20x to 10x" in on.said("state")
+    sale = first_order(on)
+    assert sale.reduce
+    assert on.tell(*on.fill(sale)) == []
+    assert on.wait(5) == [], "the purchase waits"
+    on.deaf = False
+    assert on.tell(Leverage(instrument=0, leverage=10)), "the others are changed at once, then it buys"
+    assert asked_settings(on)[1:] == [SetLeverage(instrument=1, leverage=10), SetLeverage(instrument=2, leverage=10)]
+
+
+def test_a_setting_that_the_venue_refuses_is_said_and_asked_for_anew() -> None:
+    on = under_way()
+    on.hush()
+    on.tell(Unset(instrument=0, leverage=10, reason="too much margin"))
+    (note,) = [note for note in on.notes if note.kind == "warning"]
+    assert (note.text, note.symbol) == ("the leverage setting can't be changed to 10x: too much margin", "BTCUSDT")
+    assert on.asked(What.LEVERAGE), "what it is now must be known"
+    assert [change.instrument for change in asked_settings(on)] == [1], "and the next one's turn comes"
+
+
+def test_a_change_of_a_setting_without_an_answer_is_looked_up() -> None:
+    on = under_way()
+    on.hush()
+    on.tell(Unanswered(what="mode", reason="time-out"))
+    assert not on.asked(What.LEVERAGE)
+    on.tell(Unanswered(what="leverage BTCUSDT", reason="time-out"))
+    assert on.asked(What.LEVERAGE)
+
+
+@pytest.mark.parametrize("command", ["pause", "halt", "kill", "stop"])
+def test_settings_are_left_alone_by_an_agent_that_may_not_increase(command: str) -> None:
+    on = under_way()
+    on.tell(Command(command))
+    on.hush()
+    on.wait(60)
+    assert asked_settings(on) == []
+
+
+# Several settlement assets
+
+
+def test_instruments_of_several_settlement_assets_wait_for_an_account_that_counts_them_all() -> None:
+    on = Stage(policy(bands=EDGE), MISSION)
+    on.instruments[1] = replace(on.instruments[1], settle="USDC")
+    on.tell()
+    on.tell(*on.marks(), Up(stream="market"), Up(stream="private"))
+    assert on.wait(20) == []
+    cure = "multi-assets mode: the instruments settle in USDT and USDC, and the account counts one asset"
+    assert on.engine.state == f"waiting for {cure}"
+    on.hush()
+    on.wait(20)
+    assert on.said("state") == [], "it is said once"
+    on.mode = replace(on.mode, multi_asset=True)
+    on.tell(on.mode)
+    assert on.engine.mixed() is None
+
+
+# Memory
+
+
+HEALTHY = Health(window_days=2)
+STRATEGIES = Targets(
+    leverage=3.0,
+    strategies={
+        "core": Strategy(capital=0.7, weights={"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": 0.2}, health=HEALTHY),
+        "spread": Strategy(capital=0.3, weights={"ETHUSDT": 0.5, "BTCUSDT": -0.5}),
+    },
+)
+
+
+def resumed(before: Stage, memory: Memory | None) -> Stage:
+    """Another engine for the same account, a minute later."""
+    on = Stage(
+        before.engine.policy,
+        {symbol: float(before.instruments[i].quantity(before.held[i, Side.NET][0])) for i, symbol in sized(before)},
+        equity=before.wallet,
+        prices=before.prices,
+        memory=memory,
+    )
+    for index, row in before.held.items():
+        on.held[index] = row
+    on.now = before.now
+    return on.ready()
+
+
+def sized(on: Stage) -> list[tuple[int, str]]:
+    return list(enumerate(on.symbols))
+
+
+def reread(memory: Memory) -> Memory:
+    return msgspec.json.decode(msgspec.json.encode(memory), type=Memory)
+
+
+def lived() -> Stage:
+    """Some hours of trading with strategies, targets of a feed and a schedule."""
+    at = START + 48 * 3_600 * S
+    made = policy(targets=STRATEGIES)
+    on = Stage(made, MISSION, experienced=True, schedule=lambda now: at if now < at else None).ready()
+    on.carry_out(90)
+    fed = Given(targets=replace(STRATEGIES, leverage=2.8), issued_at=on.now, valid_until=at, source="http")
+    on.tell(Command("targets", msgspec.json.encode(fed).decode()))
+    on.carry_out(180)
+    return on
+
+
+def test_what_is_remembered_survives_the_disk_and_is_what_the_next_engine_remembers() -> None:
+    before = lived()
+    memory = before.engine.memory()
+    assert reread(memory) == memory
+    assert memory.given is not None
+    assert memory.schedule_at == START + 48 * 3_600 * S
+    assert memory.sleeves is not None
+    heir = Stage(before.engine.policy, MISSION, memory=reread(memory)).engine
+    assert heir.memory() == memory
+
+
+def test_an_engine_that_goes_on_from_memory_decides_as_the_first_one_would() -> None:
+    before = lived()
+    heir, stranger = resumed(before, reread(before.engine.memory())), resumed(before, None)
+    sent: list[list[tuple[str, int, int | None]]] = []
+    reasons = []
+    for on in (before, heir, stranger):
+        on.hush()
+        on.prices.update(BTCUSDT=66_000.0, ETHUSDT=2_850.0)
+        done = on.carry_out(120)
+        sent.append([(one.symbol, one.lots, one.ticks) for one in done])
+        reasons.append(on.said("trigger"))
+    assert sent[0], "there was something to decide"
+    assert (sent[1], reasons[1]) == (sent[0], reasons[0])
+    assert sent[2] != sent[0], "without a memory it would have been another decision"
+
+
+def test_a_run_on_another_account_keeps_how_strategies_did_and_not_what_they_owned() -> None:
+    memory = lived().engine.memory()
+    bare = memory.without_positions()
+    assert bare.sleeves is not None
+    assert [owner.lots for owner in bare.sleeves.ledger.owners] == [[0, 0, 0]] * 3
+    assert (bare.given, bare.covariance) == (memory.given, memory.covariance)
+    assert Memory(symbols=()).without_positions().sleeves is None
+
+
+def test_what_was_learned_of_other_instruments_is_not_used() -> None:
+    memory = replace(lived().engine.memory(), symbols=("BTCUSDT", "ETHUSDT"), sleeves=None, given=None)
+    on = Stage(policy(), MISSION, memory=memory).ready()
+    assert on.engine.economist.covariance is not None
+    assert not on.engine.economist.covariance.warm
+
+
+# Strategies
+
+
+HALVES = Targets(
+    strategies={
+        "one": Strategy(capital=0.5, weights={"BTCUSDT": 1.0}, health=HEALTHY),
+        "two": Strategy(capital=0.5, weights={"ETHUSDT": 1.0}),
+    }
+)
+
+
+def test_a_strategy_that_is_paused_is_closed_whole_and_its_capital_goes_to_the_other() -> None:
+    on = stage({"BTCUSDT": 0.083, "ETHUSDT": 1.667}, made=policy(targets=HALVES))
+    on.hush()
+    on.prices["BTCUSDT"] = 42_000.0
+    on.leap(24 * 3_600 * S)
+    done = [request.order for request in on.requests if isinstance(request, Place)]
+    for one in done:
+        done += on.tell(*on.fill(one))  # and what that leads to
+    assert on.carry_out(120) == []
+    (told,) = on.said("health")
+    assert told == "strategy one is paused, 0% of its capital: drawdown, drawdown 29.9%"
+    assert on.said("trigger")[0] == f"correcting: {told}"
+    assert [(one.symbol, one.lots > 0) for one in done] == [("BTCUSDT", False), ("ETHUSDT", True)]
+    assert on.weights() == pytest.approx([0.0, 0.625], abs=0.001), "no more than a quarter more of its own"
+    assert [text.split(":")[0] for text in on.said("strategies")] == ["done"]
+
+
+def test_a_turn_of_health_that_nets_to_nothing_only_changes_hands_inside_the_account() -> None:
+    alike = {name: replace(one, weights={"BTCUSDT": 1.0}) for name, one in HALVES.strategies.items()}
+    on = stage({"BTCUSDT": 0.167}, made=policy(targets=replace(HALVES, strategies=alike, boost=2.0)))
+    on.hush()
+    on.prices["BTCUSDT"] = 42_000.0
+    on.leap(24 * 3_600 * S)
+    assert on.wait(60) == []
+    (told,) = on.said("health")
+    assert on.said("strategies")[0].startswith(f"{told}: capital is shared out, one -")
+    sleeves = on.engine.mandate.sleeves
+    assert sleeves is not None
+    assert [owner.lots for owner in sleeves.ledger.owners] == [[0], [167], [0]]
+
+
+# Words and commands
+
+
+def test_a_correction_that_is_asked_for_does_not_replace_one_for_safety() -> None:
+    on = stage(made=policy(limits=Limits(leverage=2.5)))
+    assert on.engine.correction is not None
+    on.tell(Command("rebalance", "target"))
+    assert on.said("warning") == ["reducing for safety; ask for a correction once that is done"]
+    assert on.engine.correction.reason.urgent
+
+
+def test_a_warning_of_the_house_is_passed_on_as_it_is() -> None:
+    on = stage(BALANCED)
+    on.hush()
+    on.tell(Command("warn", "the disk is full"))
+    assert [(note.kind, note.text) for note in on.notes] == [("warning", "the disk is full")]
+
+
+def test_an_order_of_ours_on_an_instrument_that_the_file_does_not_name_is_said_once_and_left() -> None:
+    on = stage(BALANCED)
+    resting = OpenOrder(order=order_id("t", 0, 5), venue_order="v", instrument=None, lots=1, filled_lots=0)
+    for _ in range(2):
+        on.tell(Orders(rows=(resting,), asked_at=on.now))
+    assert on.said("warning") == [f"order {resting.order} of epoch 0 rests outside of the file's instruments"]
+    assert on.cancelled() == []
+
+
+def test_in_observe_mode_not_even_an_order_of_an_earlier_life_is_cancelled() -> None:
+    on = stage(BALANCED, made=policy(mode="observe"))
+    resting = OpenOrder(order=order_id("t", 0, 5), venue_order="v", instrument=0, lots=1, filled_lots=0)
+    on.tell(Orders(rows=(resting,), asked_at=on.now))
+    assert (on.said("warning"), on.cancelled()) == ([], [])
+
+
+def test_a_purchase_that_rests_is_no_part_of_the_relief() -> None:
+    on = stage({**BALANCED, "ETHUSDT": 1.5}, made=policy(execution=Execution(style="maker", patience_s=60)))
+    purchase = first_order(on)
+    assert (purchase.symbol, purchase.reduce) == ("ETHUSDT", False)
+    on.tell(*on.accept(purchase))
+    on.wallet = 2_700.0
+    placed = on.tell(Balance("USDT", on.wallet, on.now), after=0.01)
+    assert on.engine.correction is not None
+    assert on.engine.correction.reason.relief is not None
+    assert {one.symbol for one in placed} == {"BTCUSDT", "SOLUSDT"}, "ether waits until its order is gone"
+    assert all(one.reduce for one in placed)
+
+
+@pytest.mark.parametrize(
+    ("command", "increase", "reduction"),
+    [
+        ("stop", "stopping", "stopping"),
+        ("pause", "paused", "paused"),
+        ("halt", "by command", None),
+        ("kill", "by command", None),
+        ("resume", None, None),
+    ],
+)
+def test_what_was_decided_before_a_command_must_not_leave_after_it(
+    command: str, increase: str | None, reduction: str | None
+) -> None:
+    on = stage(BALANCED)
+    on.tell(Command(command))
+    assert on.engine.forbids(order("o1")) == increase
+    assert on.engine.forbids(order("o2", reduce=True)) == reduction
+
+
+def test_a_plan_is_weighed_by_what_its_orders_cost_once_anything_is_known() -> None:
+    assert Stage(policy(), MISSION).engine.verdict(Plan(legs=(), skips=(), goals=())) is None
+    on = stage()
+    found = on.engine.preview(on.now)
+    assert found is not None
+    verdict = on.engine.verdict(found[0])
+    assert verdict is not None
+    assert verdict.cost == pytest.approx(sum(leg.cost.total for leg in found[0].legs if leg.cost))
+    assert verdict.pays
+
+
+def test_a_correction_is_left_off_when_a_feed_moves_its_aim_by_more_than_a_band() -> None:
+    on = stage(made=policy(bands=EDGE))
+    sale = first_order(on)
+    turned = replace(SHARES, weights={"BTCUSDT": 0.7, "ETHUSDT": 0.2, "SOLUSDT": 0.1})
+    fed = Given(targets=turned, issued_at=on.now, valid_until=on.now + 3_600 * S, source="http")
+    assert on.tell(Command("targets", msgspec.json.encode(fed).decode())) == []
+    assert on.said("done") == [
+        "left off: what is wanted has moved by more than a band; weighed anew after the cool-down"
+    ]
+    assert on.engine.correction is None
+    on.tell(*on.finish(sale, 0, "expired"))
+    assert on.wait(50) == []

@@ -123,156 +123,85 @@ def test_it_fires_exactly_when_it_said_it_would(confirm_s: int, cool_down_s: int
         assert trigger.observe(0.06, due)
 
 
-# All thresholds by name
+# All of them by name
 
 
-def watch(confirm_s: float = 0.0, cool_down_s: float = 0.0, rearm: float = 0.75) -> Watch:
-    return Watch(Triggers(confirm_s=confirm_s, cool_down_s=cool_down_s, rearm=rearm))
+def watch(**changes: Any) -> Watch:
+    return Watch(Triggers(**{"confirm_s": 5.0, "cool_down_s": 60.0, **changes}))
 
 
-def test_each_of_several_fires_at_its_own_level_and_in_the_order_given() -> None:
+def test_each_fires_for_itself_at_one_once_it_is_confirmed() -> None:
     it = watch()
-    assert it.observe({"tolerance": 0.99, "leverage": 1.0, "hedge": 1.2}, 0) == ["leverage", "hedge"]
-    assert it.observe({"hedge": 1.2, "leverage": 1.0, "tolerance": 1.1}, S) == ["tolerance"]
+    assert it.observe({"a": 1.0, "b": 0.99}, 0) == []
+    assert it.observe({"a": 1.2, "b": 1.1}, 5 * S) == ["a"]
+    assert it.observe({"a": 1.2, "b": 1.1}, 10 * S) == ["b"]
+    assert it.observe({"a": 1.2, "b": 1.1}, 300 * S) == [], "each once in an excursion"
 
 
-def test_each_of_several_is_confirmed_by_itself() -> None:
-    it = watch(confirm_s=10)
-    assert it.observe({"a": 1.1, "b": 0.5}, 0) == []
-    assert it.observe({"a": 1.1, "b": 1.1}, 5 * S) == []
-    assert sorted(it.dues) == [10 * S, 15 * S]
-    assert it.observe({"a": 1.1, "b": 1.1}, 10 * S) == ["a"]
-    assert it.dues == [15 * S]
-    assert it.observe({"a": 1.1, "b": 1.1}, 15 * S) == ["b"]
-    assert it.dues == []
-
-
-def test_one_that_fired_fires_again_only_after_it_was_back_below_its_part_of_the_level() -> None:
-    it = watch(rearm=0.6)
+def test_it_is_armed_again_below_a_part_of_its_level() -> None:
+    it = watch(confirm_s=0.0, cool_down_s=0.0, rearm=0.75)
     assert it.observe({"a": 1.0}, 0) == ["a"]
-    assert it.observe({"a": 0.61}, S) == []
+    assert it.observe({"a": 0.8}, S) == []
     assert it.observe({"a": 1.0}, 2 * S) == []
-    assert it.observe({"a": 0.6}, 3 * S) == []
+    assert it.observe({"a": 0.75}, 3 * S) == []
     assert it.observe({"a": 1.0}, 4 * S) == ["a"]
 
 
-def test_one_that_is_no_longer_given_is_forgotten_and_begins_anew() -> None:
-    it = watch(confirm_s=10)
-    assert it.observe({"hedge": 1.1, "a": 0.0}, 0) == []
-    assert it.observe({"a": 0.0}, 5 * S) == []
-    assert it.dues == []
-    assert [one.name for one in it.standings(5 * S)] == ["a"]
-    assert it.observe({"hedge": 1.1, "a": 0.0}, 6 * S) == []
-    assert it.dues == [16 * S]
+def test_what_is_no_longer_watched_is_forgotten() -> None:
+    it = watch(confirm_s=0.0, cool_down_s=0.0)
+    assert it.observe({"a": 1.0}, 0) == ["a"]
+    assert it.observe({}, S) == []
+    assert it.standings(S) == ()
+    assert it.observe({"a": 1.0}, 2 * S) == ["a"], "it is another excursion"
 
 
-def test_after_a_correction_all_rest_for_the_cool_down_those_that_come_later_included() -> None:
-    it = watch(cool_down_s=60)
-    assert it.observe({"a": 1.0, "b": 0.0}, 0) == ["a"]
-    it.absorb(10 * S)
-    late = {"a": 0.0, "b": 1.0, "c": 1.0}
-    assert it.observe(late, 69 * S) == []
-    assert it.dues == [70 * S, 70 * S]
-    assert it.observe(late, 70 * S) == ["b", "c"]
-
-
-def test_absorbing_does_not_let_an_excursion_fire_twice_but_resting_does() -> None:
-    for again in (False, True):
-        it = watch(confirm_s=5, cool_down_s=60)
-        it.observe({"a": 1.0}, 0)
-        assert it.observe({"a": 1.0}, 5 * S) == ["a"]
-        if again:
-            it.rest(5 * S)
-        else:
-            it.absorb(5 * S)
-        assert it.observe({"a": 1.0}, 64 * S) == []
-        assert it.observe({"a": 1.0}, 69 * S) == (["a"] if again else [])
-
-
-def test_a_rest_lasts_for_the_cool_down_and_for_as_long_as_it_is_told_at_least() -> None:
-    for least_s, until in ((0, 60), (30, 60), (90, 90)):
-        it = watch(cool_down_s=60)
-        it.observe({"a": 0.0}, 0)
-        it.rest(0, least_s * S)
-        both = {"a": 1.0, "b": 1.0}
-        assert it.observe(both, until * S - 1) == []
-        assert it.observe(both, until * S) == ["a", "b"]
-
-
-def test_a_short_rest_does_not_end_a_long_one() -> None:
-    it = watch(cool_down_s=60)
-    it.observe({"a": 0.0}, 0)
-    it.rest(0, 90 * S)
+def test_after_a_rest_what_is_still_exceeded_is_confirmed_anew_and_fires_again() -> None:
+    it = watch()
+    it.observe({"a": 1.5}, 0)
+    assert it.observe({"a": 1.5}, 5 * S) == ["a"]
     it.rest(10 * S)
-    assert it.observe({"a": 1.0, "b": 1.0}, 89 * S) == []
-    assert it.observe({"a": 1.0, "b": 1.0}, 90 * S) == ["a", "b"]
+    it.observe({"a": 1.5}, 68 * S)
+    assert it.observe({"a": 1.5}, 72 * S) == []
+    assert it.observe({"a": 1.5}, 73 * S) == ["a"]
 
 
-def test_rearmed_all_are_confirmed_again_but_do_not_rest() -> None:
-    it = watch(confirm_s=10)
-    it.observe({"a": 1.0, "b": 1.0}, 0)
-    assert it.observe({"a": 1.0, "b": 0.0}, 10 * S) == ["a"]
-    it.rearm()
-    assert it.observe({"a": 1.0, "b": 1.0}, 12 * S) == []
-    assert it.observe({"a": 1.0, "b": 1.0}, 21 * S) == []
-    assert it.observe({"a": 1.0, "b": 1.0}, 22 * S) == ["a", "b"]
+def test_a_rest_is_as_long_as_the_cool_down_or_the_least_that_is_asked_for() -> None:
+    short = watch(confirm_s=0.0, cool_down_s=0.0)
+    short.observe({"a": 1.0}, 0)
+    short.rest(S, 3 * S)
+    assert short.observe({"a": 1.0}, 3 * S) == []
+    assert short.observe({"a": 1.0}, 4 * S) == ["a"]
 
 
-def test_held_back_none_fires_but_what_is_exceeded_meanwhile_is_confirmed_meanwhile() -> None:
-    it = watch(confirm_s=10)
-    it.observe({"a": 1.0}, 0)
+def test_the_rest_counts_for_what_is_watched_only_later() -> None:
+    it = watch(confirm_s=0.0)
+    it.absorb(0)
+    assert it.observe({"new": 1.0}, 59 * S) == []
+    assert it.observe({"new": 1.0}, 60 * S) == ["new"]
+
+
+def test_held_back_it_is_confirmed_meanwhile_and_fires_at_the_end() -> None:
+    it = watch()
+    it.observe({"a": 1.5}, 0)
     it.hold_back(30 * S)
-    it.hold_back(20 * S)
-    assert it.observe({"a": 1.0, "b": 1.0}, 25 * S) == []
-    assert it.dues == [30 * S, 35 * S]
-    assert it.observe({"a": 1.0, "b": 1.0}, 30 * S) == ["a"]
-    assert it.observe({"a": 1.0, "b": 1.0}, 35 * S) == ["b"]
+    assert it.observe({"a": 1.5, "b": 1.5}, 29 * S) == []
+    assert sorted(it.dues) == [30 * S, 34 * S], "what was exceeded before its end need not wait twice"
+    assert it.observe({"a": 1.5, "b": 1.5}, 30 * S) == ["a"]
+    it.hold_back(S)
+    assert it.observe({"a": 1.5, "b": 1.5}, 34 * S) == ["b"], "never shorter than it rests already"
 
 
-def test_it_tells_how_near_each_is_to_firing() -> None:
-    it = watch(confirm_s=10, cool_down_s=60)
-    assert it.standings(0) == ()
-    it.observe({"a": 0.4, "b": 1.0}, 0)
-    it.observe({"a": 0.5, "b": 1.2}, 10 * S)
-    it.observe({"a": 1.1, "b": 1.3}, 20 * S)
-    assert it.standings(20 * S) == (
-        Standing(name="a", reach=1.1, since=20 * S, due_at=30 * S, rests_until=None),
-        Standing(name="b", reach=1.3, since=0, due_at=None, rests_until=70 * S),
+def test_a_standing_tells_how_near_it_is_since_when_and_what_holds_it_up() -> None:
+    it = watch()
+    it.observe({"a": 1.5, "b": 0.4}, 2 * S)
+    assert it.standings(3 * S) == (
+        Standing(name="a", reach=1.5, since=2 * S, due_at=7 * S, rests_until=None),
+        Standing(name="b", reach=0.4, since=None, due_at=None, rests_until=None),
     )
-    assert [one.rests_until for one in it.standings(70 * S)] == [None, None]
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 30),
-            st.sampled_from([0.0, 0.7, 0.9, 1.0, 1.5]),
-            st.sampled_from(["", "", "", "absorb", "rest", "rearm", "hold"]),
-        ),
-        max_size=60,
-    ),
-    st.integers(0, 20),
-    st.integers(0, 60),
-)
-def test_whatever_happens_nothing_fires_unconfirmed_or_while_it_rests(
-    steps: list[tuple[int, float, str]], confirm_s: int, cool_down_s: int
-) -> None:
-    it = watch(confirm_s, cool_down_s)
-    now, rests_until = 0, 0
-    since: int | None = None
-    for pause, reach, event in steps:
-        now += pause
-        since = None if reach < 1 else now if since is None else since
-        if it.observe({"a": reach}, now * S):
-            assert since is not None
-            assert now >= max(since + confirm_s, rests_until)
-            rests_until = now + cool_down_s
-        if event in ("absorb", "rest"):
-            it.absorb(now * S) if event == "absorb" else it.rest(now * S)
-            rests_until = max(rests_until, now + cool_down_s)
-        if event in ("rest", "rearm"):
-            it.rearm()
-            since = None
-        if event == "hold":
-            it.hold_back((now + 40) * S)
-            rests_until = max(rests_until, now + 40)
+    it.observe({"a": 1.5, "b": 0.4}, 7 * S)
+    (fired, other) = it.standings(8 * S)
+    assert (fired.due_at, fired.rests_until) == (None, 67 * S)
+    assert other.rests_until is None
+    it.absorb(8 * S)
+    assert [one.rests_until for one in it.standings(8 * S)] == [68 * S, 68 * S]
+    assert [one.rests_until for one in it.standings(68 * S)] == [None, None]

@@ -49,6 +49,8 @@ SWARM = {
 
 OLD_PRICES = Decimal("0.06")
 """How far a planned target may be from any that the exchange's own prices ever gave."""
+A_SECOND = Decimal("0.03")
+"""How far an order may lead from its plan's goal: lots are kept for a second while the prices of a storm run on."""
 
 
 class Violation(Exception):
@@ -129,31 +131,45 @@ class Watchman:
     def _widen(self) -> None:
         """The hull is that of start and *planned* targets: at the prices the agent had, which may be a little old.
 
-        A cost-aware plan may lead to the other side of a target, never out of the tolerance around it.
+        A cost-aware plan may lead to the other side of a target, never out of the tolerance around it; what funding
+        eats into has a smaller target.
         """
         drift = self.world.engine.drift
         assert drift is not None
         for index, symbol in enumerate(self.world.symbols):
             row, target = self.world.engine.book.rows[index], drift.targets[index]
+            aim = drift.aims[index]
             assert row.mark is not None
             assert target is not None
+            assert aim is not None
             planned = Decimal(target * drift.equity / row.mark.price)
             low, high = self.low.get(symbol, planned), self.high.get(symbol, planned)
             slack = OLD_PRICES * abs(planned)
             if not low - slack <= planned <= high + slack:
                 raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{low:.4f}, {high:.4f}]")
-            goal = self._goal(index, target)
-            self.low[symbol], self.high[symbol] = min(low, planned, goal), max(high, planned, goal)
+            goal = self._goal(index, aim)
+            end = self._end(index)
+            kept = goal if end is None or abs(end - goal) > A_SECOND * abs(goal) else end
+            seen = (low, high, planned, Decimal(aim * drift.equity / row.mark.price), goal, kept)
+            self.low[symbol], self.high[symbol] = min(seen), max(seen)
 
-    def _goal(self, index: int, target: float) -> Decimal:
-        """Where a plan leads if that is inside the tolerance, in quantity; the target otherwise."""
+    def _goal(self, index: int, aim: float) -> Decimal:
+        """Where a plan leads if that is inside the tolerance, in quantity; the aim otherwise."""
         engine = self.world.engine
         drift, todo, row = engine.drift, engine.plan, engine.book.rows[index]
         assert drift is not None
         assert todo is not None
         assert row.mark is not None
-        inside = abs(todo.goals[index] - target) <= drift.bands[index] * drift.gross_target
-        return Decimal((todo.goals[index] if inside else target) * drift.equity / row.mark.price)
+        inside = abs(todo.goals[index] - aim) <= drift.bands[index] * drift.gross_target
+        return Decimal((todo.goals[index] if inside else aim) * drift.equity / row.mark.price)
+
+    def _end(self, index: int) -> Decimal | None:
+        """The position that the order planned for an instrument leads to; None if there is none."""
+        engine, symbol = self.world.engine, self.world.symbols[index]
+        step = self.world.exchange.instruments[symbol].step
+        legs = engine.plan.legs if engine.plan else ()
+        ends = [(engine.book.rows[index].lots + leg.lots) * step for leg in legs if leg.instrument == index]
+        return ends[0] if ends else None
 
     def held(self, symbol: str) -> Decimal:
         """The position as the exchange has it."""
