@@ -38,7 +38,6 @@ from agent.core.planner import (
     programme,
     relieved,
     smallest_lots,
-    steady,
     stirred,
     unreachable,
     why_not,
@@ -167,20 +166,6 @@ def test_what_drift_will_have_grown_by_is_traded_ahead_of() -> None:
 
 
 # What stays as it is
-
-
-@pytest.mark.parametrize(("new", "stays"), [(1013, True), (1015, False), (987, True), (0, False)])
-def test_what_has_arrived_stays_unless_more_is_to_be_moved_than_is_worth_an_order(new: int, stays: bool) -> None:
-    """A fiftieth of the band is 42 dollars: 14 lots of 3. What is to be closed is closed to the last lot."""
-    book = book_of({"BTCUSDT": 0.25, "ETHUSDT": 1.0, "SOLUSDT": 40.0})
-    drift, goals = measured(book), [1.5, 0.9, 0.6]
-    old = Destination(goals=goals, lots=[250, 1000, 4000])
-    found = steady(book, drift, Destination(goals=goals, lots=[250, new, 4000]), old)
-    assert found.lots == [250, 1000 if stays else new, 4000]
-    away = steady(
-        book_of({"BTCUSDT": 0.25, "ETHUSDT": 1.2, "SOLUSDT": 40.0}), drift, Destination(goals, [250, new, 4000]), old
-    )
-    assert away.lots[1] == new, "what is still on its way goes to the newest"
 
 
 def test_outside_the_band_every_lot_is_worth_an_order() -> None:

@@ -20,6 +20,7 @@ from agent.core.margin import EXIT, distances, exposures
 from agent.core.planner import (
     DEAR,
     WORTH,
+    Destination,
     Guide,
     Leg,
     Limits,
@@ -32,6 +33,7 @@ from agent.core.planner import (
     relieved,
     sliced,
     smallest_lots,
+    steady,
     stirred,
     too_small,
 )
@@ -132,6 +134,20 @@ def test_a_resting_increase_is_costed_as_maker_and_a_reduction_as_taker() -> Non
 
 def test_inside_its_band_a_portfolio_is_left_alone() -> None:
     assert planned(book_of({"BTCUSDT": 0.26, "ETHUSDT": 2.9, "SOLUSDT": 39.0})).legs == ()
+
+
+@pytest.mark.parametrize(("new", "stays"), [(1013, True), (1015, False), (987, True), (0, False)])
+def test_what_has_arrived_stays_unless_more_is_to_be_moved_than_is_worth_an_order(new: int, stays: bool) -> None:
+    """A fiftieth of the band is 42 dollars: 14 lots of 3. What is to be closed is closed to the last lot."""
+    book = book_of({"BTCUSDT": 0.25, "ETHUSDT": 1.0, "SOLUSDT": 40.0})
+    drift, goals = measured(book), [1.5, 0.9, 0.6]
+    old = Destination(goals=goals, lots=[250, 1000, 4000])
+    found = steady(book, drift, Destination(goals=goals, lots=[250, new, 4000]), old)
+    assert found.lots == [250, 1000 if stays else new, 4000]
+    away = steady(
+        book_of({"BTCUSDT": 0.25, "ETHUSDT": 1.2, "SOLUSDT": 40.0}), drift, Destination(goals, [250, new, 4000]), old
+    )
+    assert away.lots[1] == new, "what is still on its way goes to the newest"
 
 
 # The problem that is set
