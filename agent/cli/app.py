@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -121,6 +122,8 @@ def _run(make: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
             loop.add_signal_handler(number, ask_to_stop)
         return await make(stop)
 
+    gc.collect()
+    gc.freeze()  # what is loaded stays; to look it through again and again would hold up decisions
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(guarded())
 

@@ -22,7 +22,7 @@ Counts = NDArray[np.int64]
 
 BOUND, WORSE = 1e8, 1e16
 """What a unit beyond a bound costs, in largest slopes of the objective, and one beyond what is held if that is more."""
-GAIN = 1e-10
+GAIN = 1e-9
 """An exchange that improves the objective by less is none."""
 STRIDES, GROUP_STRIDES = (1, 2, 3), (1, 4, 16, 64)
 """So many lots steps the first of two, and the lead of a hedge group."""
@@ -118,6 +118,12 @@ class _Choice:
         self.coarse = self.single[np.argsort(-risk, kind="stable")][:LEADERS]
         self.box_low = arrays.low - CLOSE * np.maximum(1.0, np.abs(arrays.low))
         self.box_high = arrays.high + CLOSE * np.maximum(1.0, np.abs(arrays.high))
+        at, low, high = self.single, self.box_low / self.lot, self.box_high / self.lot
+        self.edge = {1: np.floor(high[at]), -1: np.ceil(low[at])}
+        """The last lots inside the box, by direction, of every single instrument."""
+        self.inner = {1: np.ceil(low[at]), -1: np.floor(high[at])}
+        """The first."""
+        self.bend, self.price = (arrays.bend * self.lot)[at], arrays.prices[at]
         budget = [] if arrays.programme.turnover is None else [arrays.programme.turnover]
         self.most = np.append(arrays.most, budget)
         self.most += rounding(self.most)
@@ -309,12 +315,10 @@ class _Choice:
         ``slope`` of the risk there, (..., instruments), and what is ``spent`` of the bounds, (bounds, ...).
         """
         at, lots = self.single, self.lots[self.single]
-        price = np.where((lots - self.held[at]) * way >= 0, 1.0, -1.0) * self.arrays.prices[at]
-        many = (-way * slope - price) / (self.arrays.bend * self.lot)[at]
-        edge = np.floor(self.box_high[at] / self.lot[at]) if way > 0 else np.ceil(self.box_low[at] / self.lot[at])
-        many = np.minimum(many, np.maximum(way * (edge - lots), 1.0))
-        inner = np.ceil(self.box_low[at] / self.lot[at]) if way > 0 else np.floor(self.box_high[at] / self.lot[at])
-        many = np.maximum(many, way * (inner - lots))  # into the box, whatever that costs
+        price = np.where((lots - self.held[at]) * way >= 0, self.price, -self.price)
+        many = (-way * slope - price) / self.bend
+        many = np.minimum(many, np.maximum(way * (self.edge[way] - lots), 1.0))
+        many = np.maximum(many, way * (self.inner[way] - lots))  # into the box, whatever that costs
         near = self._next(lots + way, way, at)
         each = (self._takes(near, at) - self.taken[:, at]) / np.abs(near - lots)
         rooms = self.most.reshape(-1, *[1] * (spent.ndim - 1)) - spent
