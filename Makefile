@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check bench bench-policy storm plans setup lock clean
+.PHONY: help run test check bench bench-policy storm faults plans setup lock clean
 
 help:            ## what can be typed
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
@@ -28,6 +28,9 @@ bench-policy: $(VENV)/run ## what trading and drift cost in the long run, over t
 
 storm: $(VENV)/dev ## seeded faults in virtual time; SEED=n repeats one, SEEDS=n runs that many
 	$(BIN)/python -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
+faults: $(VENV)/dev ## the 98 faults, one by one; writes tests/faults/faults.json
+	$(BIN)/python -m pytest -q -m fault --fault-table tests/faults/faults.json $(ARGS)
 
 plans: $(VENV)/dev ## 100,000 made-up portfolios planned to the end; writes tests/plans/plans.json; some 20 minutes
 	$(BIN)/python -m tests.plans $(ARGS)
