@@ -232,7 +232,8 @@ class Engine:
             if isinstance(fact, Filled):
                 self._foreign_fill(fact, now)
             return
-        after = self.blotter.apply(fact, now)
+        late = isinstance(fact, Filled) and self.book.passed_over(fact)
+        after = self.blotter.apply(fact, now, late=late)
         if after is None:
             return
         if after.filled_lots > before.filled_lots:
@@ -737,7 +738,8 @@ class Engine:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
             unknown = replace(order, state=State.UNKNOWN, instrument=self.symbols.index(order.symbol))
-            self.blotter.add(unknown, order.created_at)
+            resting = order.style is Style.POST  # for a plan that is gone: to be cancelled once it is found
+            self.blotter.add(unknown, order.created_at, order.created_at if resting else None)
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
             self._halt(
