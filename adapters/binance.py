@@ -12,12 +12,9 @@ import re
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Sequence
-from decimal import Decimal
-from enum import StrEnum
-from ipaddress import ip_address
 from itertools import zip_longest
 from typing import Final, assert_never
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -29,7 +26,9 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
-from adapters.binance_frames import MISREAD, MS, exact, number
+from adapters.addresses import pinned
+from adapters.answers import Reaction, fate, outcome
+from adapters.reading import MISREAD, MS, exact, excerpt, number, plain
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
@@ -122,27 +121,6 @@ QUESTIONS: Final = {
 }
 
 
-class Reaction(StrEnum):
-    """What a reply calls for when it is not simply a refusal for a `Fault`."""
-
-    UNKNOWN = "unknown"
-    """Executed or not, nobody says: for an order this is `Lost`."""
-    TWIN = "twin"
-    """An order of this id exists: what is known of ours is only that it should be asked about."""
-    GONE = "gone"
-    """No such open order to cancel: filled, cancelled or never there."""
-    ABSENT = "absent"
-    NO_KEY = "no key"
-    SAME = "same"
-    """The setting is already so."""
-    SLOW = "slow"
-    """Too many requests: silence until the next minute."""
-    ORDERS = "orders"
-    """Too many orders: no more of them in this window."""
-    BANNED = "banned"
-    DENIED = "denied"
-
-
 def _replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
     return {code: verdict for verdict, codes in rows for code in codes}
 
@@ -173,14 +151,6 @@ REPLIES: Final = _replies(
     (Fault.OTHER, (-4167, -4168, -4169, -4170, -4172, -5024, -5025, -5026, -5027)),
 )
 """What an error code of the venue, or an HTTP status without one, means. A code that is not here is `Fault.OTHER`."""
-
-REFUSALS: Final = {
-    Reaction.SLOW: Fault.BUSY,
-    Reaction.ORDERS: Fault.BUSY,
-    Reaction.BANNED: Fault.BUSY,
-    Reaction.DENIED: Fault.ACCOUNT,
-}
-"""Reactions that prove that an order, or a change of a setting, was not executed."""
 
 MODE_CODES: Final = (-4060, -4061, -4062)
 """The account is not in the position mode that we believe."""
@@ -218,8 +188,8 @@ class Binance:
         self.answers = frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private)
         self.sockets: tuple[str, ...] = ("public", "market", "private") if credentials else ("public", "market")
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._rest = _pinned("rest_url", rest_url, ("https", "http"))
-        self._stream = _pinned("stream_url", stream_url, ("wss", "ws"))
+        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
+        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = _signer(credentials) if credentials else None
@@ -342,7 +312,7 @@ class Binance:
             return []  # a command is acknowledged, which proves nothing
         what = f"{event or 'frame'}: {error}"[:200]
         private = socket == "private" and event not in QUIET_EVENTS
-        return [fact.Unknown(socket, what, _excerpt(data), private)]
+        return [fact.Unknown(socket, what, excerpt(data), private)]
 
     def _read_public(self, data: bytes) -> Sequence[Fact]:
         frame = wire.PUBLIC.decode(data)
@@ -472,7 +442,7 @@ class Binance:
     def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
         """The request, signed; or what became of it where it can't be sent."""
         if self._sign is None and not (isinstance(request, Ask) and request.what in self.answers):
-            return _outcome(request, Fault.ACCOUNT, "", "no key is configured")
+            return outcome(request, Fault.ACCOUNT, "", "no key is configured")
         match request:
             case Ask():
                 return self._ask(request, now)
@@ -515,13 +485,13 @@ class Binance:
     def _place(self, request: Place | Batch, orders: Sequence[Order], now: int) -> Call | Sequence[Fact]:
         """Orders on the wire, in time: the venue may not take them after the first of them expires."""
         if not 1 <= len(orders) <= BATCH_MAX:
-            return _outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
+            return outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
         if any(order.symbol not in self._listed for order in orders):
-            return _outcome(request, Fault.CLOSED, "", "the instrument is not listed")
+            return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
         deadline_ms = (min(order.expires_at for order in orders) + self._offset_ns - self._error_ns) // MS
         window_ms = min(self._window_ms, deadline_ms - self._venue_ms(now) - 1)
         if window_ms < 1:
-            return _outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
+            return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         rows = [self._order_params(order) for order in orders]
         if isinstance(request, Place):
             return self._signed(request, "POST", "/fapi/v1/order", rows[0], now, window_ms, ORDER_MS)
@@ -534,12 +504,12 @@ class Binance:
             ("symbol", order.symbol),
             ("side", "BUY" if order.lots > 0 else "SELL"),
             ("type", "MARKET" if order.style is Style.MARKET else "LIMIT"),
-            ("quantity", _plain(instrument.quantity(order.lots))),
+            ("quantity", plain(instrument.quantity(order.lots))),
         ]
         if order.style is not Style.MARKET:
             assert order.ticks is not None, "a limit order has a price"
             params.append(("timeInForce", "IOC" if order.style is Style.IOC else "GTX"))
-            params.append(("price", _plain(instrument.price(order.ticks))))
+            params.append(("price", plain(instrument.price(order.ticks))))
         if order.side is not Side.NET:  # the row says what reduces, and reduceOnly is refused beside it
             params.append(("positionSide", order.side.upper()))
         elif order.reduce:
@@ -595,12 +565,12 @@ class Binance:
         try:
             return [*used, *self._answer(call, reply.body, now)]
         except MISREAD as error:
-            excerpt = "" if call.conceal else _excerpt(reply.body)
-            return [*used, *_outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {excerpt}")]
+            body = "" if call.conceal else excerpt(reply.body)
+            return [*used, *outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {body}")]
 
     def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
         """What is known when no answer comes: nothing, unless the request never left."""
-        return _outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
 
     def _failure_facts(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
         code, text = _words(reply)
@@ -615,7 +585,7 @@ class Binance:
         if verdict in (Reaction.SLOW, Reaction.BANNED):
             banned = verdict is Reaction.BANNED
             told.append(fact.Throttled(self._silent_until(banned, text, reply, now), banned, text))
-        return [*told, *_outcome(call.request, verdict, str(code or reply.status), text)]
+        return [*told, *outcome(call.request, verdict, str(code or reply.status), text)]
 
     def _consequences(self, verdict: Fault | Reaction, status: int, code: int | None, text: str) -> list[Fact]:
         """What a failure means beyond the request that it answers."""
@@ -690,7 +660,7 @@ class Binance:
                     continue
                 verdict = _verdict(400, failure.code, failure.msg)
                 facts += self._consequences(verdict, 400, failure.code, failure.msg)
-                facts.append(_fate(order.id, verdict, str(failure.code), failure.msg))
+                facts.append(fate(order.id, verdict, str(failure.code), failure.msg))
             except MISREAD as error:
                 facts.append(fact.Lost(order.id, f"unreadable: {error}"))
         return facts
@@ -765,7 +735,7 @@ class Binance:
             try:
                 facts += read(index, row)
             except (*MISREAD, KeyError) as error:
-                facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], _excerpt(bytes(row)), False))
+                facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
         return facts
 
     def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
@@ -831,15 +801,6 @@ def _about_a_stranger(what: str, symbol: str, *, private: bool) -> fact.Unknown:
     return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private)
 
 
-def _excerpt(data: bytes) -> str:
-    return data[:200].decode("utf-8", "replace")
-
-
-def _plain(value: Decimal) -> str:
-    """Exact digits without exponent or trailing zeros."""
-    return format(value.normalize(), "f")
-
-
 # Failures
 
 
@@ -848,7 +809,7 @@ def _words(reply: Reply) -> tuple[int | None, str]:
     try:
         failure = wire.FAILURE.decode(reply.body)
     except MISREAD:
-        return None, _excerpt(reply.body)
+        return None, excerpt(reply.body)
     return failure.code, failure.msg[:200]
 
 
@@ -865,45 +826,7 @@ def _verdict(status: int, code: int | None, text: str) -> Fault | Reaction:
     return verdict
 
 
-def _fate(order: str, verdict: Fault | Reaction, code: str, reason: str) -> fact.Refused | fact.Lost:
-    """What became of an order that the venue did not accept in so many words."""
-    fault = verdict if isinstance(verdict, Fault) else REFUSALS.get(verdict)
-    if fault is None:
-        return fact.Lost(order, f"{code} {reason}".strip())
-    return fact.Refused(order, code, reason, fault)
-
-
-def _setting(request: SetLeverage, verdict: Fault | Reaction, told: str) -> fact.Unset | fact.Unanswered:
-    """What became of a leverage setting that the venue did not confirm."""
-    if isinstance(verdict, Fault) or verdict in REFUSALS:
-        return fact.Unset(request.instrument, request.leverage, told)
-    return fact.Unanswered(f"leverage {request.leverage} of instrument {request.instrument}", told)
-
-
-def _outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str) -> list[Fact]:
-    """What is known of each thing that a failed request was about.
-
-    A cancel that failed, for whatever reason, says nothing of its order: that is asked about.
-    """
-    told = f"{code} {reason}".strip()
-    match request:
-        case Place(order):
-            return [_fate(order.id, verdict, code, reason)]
-        case Batch(orders):
-            return [_fate(order.id, verdict, code, reason) for order in orders]
-        case Cancel(id_):
-            return [fact.Lost(id_, "cancel: unknown order" if verdict is Reaction.GONE else f"cancel: {told}")]
-        case Arm():
-            return [fact.Unanswered("arm", told)]
-        case SetLeverage():
-            return [_setting(request, verdict, told)]
-        case Ask(what):
-            return [fact.Unanswered(what, told)]
-        case _:
-            assert_never(request)
-
-
-# Signing and addresses
+# Signing
 
 
 def _signer(credentials: Credentials) -> Callable[[bytes], str]:
@@ -923,32 +846,3 @@ def _signer(credentials: Credentials) -> Callable[[bytes], str]:
     if isinstance(private, RSAPrivateKey):
         return lambda query: b64encode(private.sign(query, PKCS1v15(), SHA256())).decode()
     raise ValueError("the secret is a key of another kind: Binance takes Ed25519 and RSA keys")
-
-
-def _pinned(name: str, url: str, schemes: tuple[str, str]) -> str:
-    """The address, if it leads to the venue, or to this machine; so that a typo can't send signatures elsewhere."""
-    secure, plain = schemes
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ValueError(f"{name}: not an address, write {secure}://host") from None
-    home = host == "localhost" or _loopback(host)
-    ours = any(host == domain or host.endswith(f".{domain}") for domain in DOMAINS)
-    clean = re.fullmatch(r"[a-z0-9.:-]+", host) and re.fullmatch(r"[A-Za-z0-9/._-]*", parts.path)
-    if not clean or parts.username is not None or parts.query or parts.fragment:
-        raise ValueError(f"{name}: write {secure}://host alone, without user, query or spaces")
-    if not (home and parts.scheme in schemes) and not (ours and parts.scheme == secure):
-        raise ValueError(
-            f"{name}: {parts.scheme}://{host} is not Binance: use {secure}:// with a host under "
-            f"{' or '.join(DOMAINS)}, or {plain}://127.0.0.1 for a local exchange"
-        )
-    netloc = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,85 +1,28 @@
 """What Binance writes and what it means: the shapes of its frames and answers, and the facts in each.
 
 Only the fields that are used are named, by what they mean. A shape that does not fit, or a number that is none, raises
-one of `MISREAD`; the dialect turns that into a stated fact. Words and numbers come first, then shapes, then facts.
+one of `adapters.reading.MISREAD`; the dialect turns that into a stated fact. Words come first, then shapes, then facts.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
-from math import inf, isfinite
 from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from msgspec.json import Decoder
 
+from adapters.reading import MS, Id, Ms, above_zero, amount, exact, lots_of, number, positive
 from agent.core import events as fact
 from agent.core.events import Side
 from agent.core.instruments import Instrument, Tier
 
 NAME: Final = "binance"
 
-MISREAD = (MsgspecError, RecursionError, ValueError, ArithmeticError)
-"""All that reading unknown bytes can raise."""
-
-MS = 1_000_000
-"""Nanoseconds in the venue's unit of time."""
-
-Ms = Annotated[int, Meta(ge=0, le=9_000_000_000_000)]
-Id = Annotated[int, Meta(ge=0)]
 Buying = Literal["BUY", "SELL"]
 Row = Literal["BOTH", "LONG", "SHORT"]
 Level = tuple[str, str]
-
-
-def number(text: str) -> float:
-    """A finite number."""
-    value = float(text)
-    if not isfinite(value):
-        raise ValueError(f"{text:.20} is not a number")
-    return value
-
-
-def positive(text: str) -> float:
-    """A finite number above zero: a price."""
-    value = float(text)
-    if not 0 < value < inf:
-        raise ValueError(f"{text:.20} is no price")
-    return value
-
-
-def amount(text: str) -> float:
-    """A finite number that is not negative: a size."""
-    value = float(text)
-    if not 0 <= value < inf:
-        raise ValueError(f"{text:.20} is no size")
-    return value
-
-
-def exact(text: str) -> Decimal:
-    """A quantity that is going to be counted in lots: short enough to be divided exactly."""
-    value = Decimal(text if re.fullmatch(r"[-+.0-9Ee]{1,28}", text) else "nan")
-    if not value.is_finite() or abs(value) > 10**15 or (value and abs(value) < Decimal("1e-15")):
-        raise ValueError(f"{text:.20} is no quantity")
-    return value
-
-
-def above_zero(text: str) -> Decimal:
-    """An exact quantity or step that is not nothing."""
-    value = exact(text)
-    if value <= 0:
-        raise ValueError(f"{text:.20} is not above zero")
-    return value
-
-
-def lots_of(instrument: Instrument, quantity: str) -> int:
-    """The whole lots in an unsigned total."""
-    lots = instrument.lots(exact(quantity))
-    if lots < 0:
-        raise ValueError("a total below zero")
-    return lots
 
 
 def signed(side: Buying, lots: int) -> int:

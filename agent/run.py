@@ -70,8 +70,9 @@ class Agent:
     """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
 
     ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
-    ``watch`` is called after each step with the input's time and what came of it. Raises `agent.journal.Locked` when
-    another agent owns the folder, and from `run` `Unlisted` when the venue lacks a symbol from the start.
+    ``watch`` is called after each step with the input's time and what came of it; ``clock`` gives the time.
+    Raises `agent.journal.Locked` when another agent owns the folder, and from `run` `Unlisted` when the venue lacks a
+    symbol from the start.
     """
 
     def __init__(
@@ -83,10 +84,11 @@ class Agent:
         tag: str,
         record: bool = False,
         watch: Callable[[int, Step], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.portfolio = portfolio
         self.folder = folder
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self._watch = watch
         self._encode = msgspec.json.Encoder().encode
         self._timer: asyncio.TimerHandle | None = None

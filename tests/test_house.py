@@ -26,6 +26,9 @@ PURE = {
 }  # fmt: skip
 """What neither waits, nor reads a clock, a file or a network, nor throws dice."""
 
+SHARED = ("addresses", "answers", "reading")
+"""What the dialects have in common: it knows no venue."""
+
 WIRE = PURE | {"base64", "gzip", "hmac", "json", "urllib", "zlib", "cryptography"}
 """What a dialect needs besides: codecs and signatures."""
 
@@ -110,7 +113,8 @@ def test_the_readme_lists_the_core_in_the_same_order() -> None:
     assert listed == ORDER, "the table in agent/README.md is the reading order"
 
 
-def test_a_dialect_knows_the_core_and_its_own_files_and_nothing_else_of_the_project() -> None:
+def test_a_dialect_knows_the_core_its_own_files_and_what_all_share_and_nothing_else_of_the_project() -> None:
+    shared = tuple(f"adapters.{name}" for name in SHARED)
     broken = []
     for path in sources("adapters"):
         if "simulator" in path.parts or path.stem == "__init__":
@@ -122,7 +126,7 @@ def test_a_dialect_knows_the_core_and_its_own_files_and_nothing_else_of_the_proj
                 inside(name, "agent", "adapters", "tests")
                 and not own
                 and name != "adapters"
-                and not inside(name, "agent.core")
+                and not inside(name, "agent.core", *shared)
             ):
                 broken.append(f"{path}:{line}: {name}: a dialect is told facts and times; it knows agent.core alone")
     fail_if(broken)

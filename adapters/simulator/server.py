@@ -4,13 +4,15 @@
     async with await serve(exchange) as server:
         ...  # clients talk to server.rest_url and server.ws_url
 
-Here alone a clock is read: wall time is the exchange's clock, and only the market runs at its own
-speed.
+Here alone a clock is read, and only the one it is given: wall time unless told otherwise. That is the
+exchange's clock; only the market runs at its own speed.
 """
 
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
+from email.utils import formatdate
 from types import TracebackType
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -32,10 +34,14 @@ async def serve(
     port: int = 0,
     *,
     faults: Faults | None = None,
+    clock: Callable[[], int] = time.time_ns,
 ) -> "Server":
-    """Start serving; port 0 takes a free one. Only this machine can connect unless told otherwise."""
+    """Start serving; port 0 takes a free one. Only this machine can connect unless told otherwise.
+
+    `clock` gives the time in UTC nanoseconds.
+    """
     venue = Binance(exchange) if isinstance(exchange, Exchange) else exchange
-    server = Server(Gateway(venue, faults))
+    server = Server(Gateway(venue, faults), clock)
     await server.start(host, port)
     return server
 
@@ -52,8 +58,9 @@ class _Socket:
 class Server:
     """A running exchange: where it listens, and how to end it."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, clock: Callable[[], int] = time.time_ns) -> None:
         self.gateway = gateway
+        self.clock = clock
         self.venue = gateway.venue
         self.exchange = gateway.venue.exchange
         self.host = ""
@@ -84,7 +91,7 @@ class Server:
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         self.host, self.port = self._runner.addresses[0][:2]
-        self.gateway.advance(time.time_ns())
+        self.gateway.advance(self.clock())
         self._pulse = asyncio.create_task(self._beat())
 
     async def close(self) -> None:
@@ -113,7 +120,7 @@ class Server:
 
     def settle(self) -> None:
         """Let everything that is due happen now, and hand it out."""
-        delivery = self.gateway.advance(time.time_ns())
+        delivery = self.gateway.advance(self.clock())
         for ticket, reply in delivery.replies:
             waiting = self._replies.pop(ticket, None)
             if waiting is not None and not waiting.done():
@@ -125,7 +132,7 @@ class Server:
     async def _beat(self) -> None:
         while True:
             self._wake.clear()
-            ahead_s = (self.gateway.next_at - time.time_ns()) / 1e9
+            ahead_s = (self.gateway.next_at - self.clock()) / 1e9
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.001, min(ahead_s, LONGEST_SLEEP_S))):
                     await self._wake.wait()
@@ -142,7 +149,7 @@ class Server:
             request.raw_path.partition("?")[2],
             request.headers,
             body,
-            time.time_ns(),
+            self.clock(),
             client=request.remote or "127.0.0.1",
         )
         waiting = asyncio.get_running_loop().create_future()
@@ -156,19 +163,20 @@ class Server:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the fault plan ends this connection")
-        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        headers = {"Date": formatdate(self.clock() // 1_000_000_000, usegmt=True), **reply.headers}
+        return web.Response(status=reply.status, headers=headers, body=reply.body)
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
         response = web.WebSocketResponse(heartbeat=PING_S, compress=False, max_msg_size=1 << 20)
         await response.prepare(request)
-        session = self.gateway.connect(request.raw_path, time.time_ns())
+        session = self.gateway.connect(request.raw_path, self.clock())
         socket = self._sockets[session.number] = _Socket(response, request.transport)
         writer = asyncio.create_task(self._write(socket))
         self.settle()
         try:
             async for message in response:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    self.gateway.receive(session, message.data, time.time_ns())
+                    self.gateway.receive(session, message.data, self.clock())
                     self.settle()
         finally:
             self._sockets.pop(session.number, None)

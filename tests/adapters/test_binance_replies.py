@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.binance import REPLIES, Reaction
+from adapters.answers import Reaction
+from adapters.binance import REPLIES
 from agent.core.events import (
     Absent,
     Accepted,

@@ -85,3 +85,11 @@ async def test_closing_ends_every_connection(http: aiohttp.ClientSession) -> Non
     assert (await socket.receive()).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
     with pytest.raises(aiohttp.ClientError):
         await http.get(f"{server.rest_url}/fapi/v1/time")
+
+
+async def test_its_clock_is_the_one_it_is_given(http: aiohttp.ClientSession) -> None:
+    noon = 1_790_000_000
+    server = await serve(Exchange(SeededMarket(1)), clock=lambda: noon * 10**9)
+    async with server, http.get(f"{server.rest_url}/fapi/v1/time") as reply:
+        assert await reply.json() == {"serverTime": noon * 1_000}
+        assert reply.headers["Date"] == "Mon, 21 Sep 2026 14:13:20 GMT"
