@@ -44,6 +44,8 @@ REMEMBER_S = 60.0
 change."""
 STOP_S = 20.0
 """How long a stop may take to learn the fate of orders: with what closing takes, below the 30 s that systemd grants."""
+LARGE = "covariance"
+"""The part of it that is too large to be written down with each fill, and changes too slowly to be missed."""
 YEAR_2025 = 1_735_689_600 * S
 EPOCH_NS = 300 * S
 """Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
@@ -217,6 +219,7 @@ class Agent:
                     await end
             with self._journaling():
                 self._remember()
+                self.journal.end(self.clock.now())
             if self._broken is not None:
                 raise self._broken
         finally:
@@ -252,14 +255,19 @@ class Agent:
 
     def _write(self, decision: Decision, record: bytes) -> None:
         with self._journaling():
-            memory = self._encode(self.engine.memory()) if decision.remember else None
+            memory = self._parts(LARGE) if decision.remember else None
             urgent = _changes(decision)
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
 
     def _remember(self) -> None:
         now = self.clock.now()
         self._remember_at = now + round(REMEMBER_S * S)
-        self.journal.remember(self._encode(self.engine.memory()), now)
+        self.journal.remember(self._parts(), now)
+
+    def _parts(self, without: str | None = None) -> dict[str, bytes]:
+        """What the next run should know, part by part."""
+        memory = msgspec.structs.asdict(self.engine.memory())
+        return {name: self._encode(part) for name, part in memory.items() if name != without}
 
     @contextlib.contextmanager
     def _journaling(self) -> Iterator[None]:
