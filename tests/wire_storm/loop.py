@@ -31,8 +31,16 @@ HOST: ContextVar[str] = ContextVar("HOST", default="")
 """On which host a callback runs."""
 
 
+MOST_AT_ONCE = 20_000
+"""Callbacks at one moment, beyond which nobody believes that they come to an end."""
+
+
 class Asleep(RuntimeError):
     """Everything waits, and nothing will ever happen."""
+
+
+class Spinning(RuntimeError):
+    """So much happens that time stands still."""
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -53,6 +61,8 @@ class Loop(asyncio.BaseEventLoop):
         self.random = random.Random(seed)
         self.steps = 0
         """Callbacks that have run."""
+        self._since = 0
+        """How many had when this moment began."""
 
     def time(self) -> float:
         """Seconds since the world began."""
@@ -82,7 +92,11 @@ class Loop(asyncio.BaseEventLoop):
         if not ready and not self._stopping:
             if not scheduled:
                 raise Asleep("everything waits, and nothing will ever happen")
-            self._now_s = max(self._now_s, scheduled[0].when())
+            if scheduled[0].when() > self._now_s:
+                self._now_s, self._since = scheduled[0].when(), self.steps
+        if self.steps > self._since + MOST_AT_ONCE:
+            self._since = self.steps  # what clears up afterwards may take its time again
+            raise Spinning(f"more than {MOST_AT_ONCE} callbacks at {self._now_s} s")
         due = self._now_s + RESOLUTION_S
         while scheduled and scheduled[0].when() < due:
             ready.append(heapq.heappop(scheduled))

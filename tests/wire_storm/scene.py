@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qs
 
@@ -188,6 +189,7 @@ class Scene:
         self.restless_ns = 0
         """When the agent was last seen not to be at rest."""
         self.loop.network.heard = self._heard
+        self.loop.set_exception_handler(lambda _, about: self._failed(about))
 
     # Who looks
 
@@ -200,6 +202,11 @@ class Scene:
     def _raise(self, error: Exception) -> None:
         if not self.broken.done():
             self.broken.set_exception(error)
+
+    def _failed(self, about: dict[str, Any]) -> None:
+        """A callback has failed, or a task of which nobody takes the result."""
+        error = about.get("exception")
+        self._raise(error if isinstance(error, Exception) else RuntimeError(about["message"]))
 
     def _check(self) -> None:
         try:
@@ -409,12 +416,3 @@ def _memory() -> Path | None:
     """Where files need no disk, if there is such a place."""
     shm = Path("/dev/shm")  # noqa: S108 — a directory of its own is made in it
     return shm if shm.is_dir() else None
-
-
-def campaign(seeds: range) -> tuple[list[Outcome], Counter[str]]:
-    """Run many storms; the outcomes, and how often each fault struck."""
-    outcomes = [storm(seed) for seed in seeds]
-    counts: Counter[str] = Counter()
-    for outcome in outcomes:
-        counts.update(outcome.faults)
-    return outcomes, counts

@@ -134,7 +134,9 @@ class Network:
 
     def bury(self, host: str) -> None:
         """Let a crashed host learn, after all is over, that its connections are gone, so that its tasks can end."""
-        self._ends[host] = self._dead.pop(host, [])
+        if host not in self._dead:
+            return
+        self._ends[host] = self._dead.pop(host)
         for end in list(self._ends[host]):
             end.dead = False
             end.lose(_reset())
