@@ -24,7 +24,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from agent import tables
+from agent import tables, wal
 from agent.core.orders import Order
 
 BUSY_MS: Final = 250
@@ -144,8 +144,9 @@ class Records:
         Each row must be what was written, the chain of decisions unbroken, and the orders what follows from them.
         """
         try:
-            wrong = tables.doubts(self._db) or tables.unfounded(self._db)
-            [counts] = self._db.execute(_COUNTS)
+            with self._db:  # at one moment, though its owner may write on
+                wrong = tables.doubts(self._db) or tables.unfounded(self._db)
+                [counts] = self._db.execute(_COUNTS)
         except (apsw.Error, UnicodeDecodeError, msgspec.DecodeError) as error:
             raise Damaged(f"{self.path}: damaged: {error}; {CURE}") from error
         if wrong is not None:
@@ -391,6 +392,8 @@ def _hold(path: Path) -> int:
 
 def _own(path: Path) -> apsw.Connection:
     """The checked connection of the journal's owner; an empty file becomes a new journal."""
+    if (wrong := wal.broken(Path(f"{path}-wal"))) is not None:
+        raise Damaged(f"{path}: damaged: {wrong}; {CURE}")
     with _opened(path, apsw.SQLITE_OPEN_READWRITE) as db:
         if db.pragma("schema_version") == 0 and db.pragma("application_id") == 0:
             tables.create(db)

@@ -68,7 +68,7 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered.
+    ``memory`` is what the last one remembered; ``number`` is what the numbers of orders go on from.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Engine:
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
+        number: int = 0,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
@@ -115,7 +116,7 @@ class Engine:
         self.stopping = False
         self.state = "starting"
         self.seq = 0
-        self._number = 0
+        self._number = number
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
