@@ -183,12 +183,13 @@ class Journal(Records):
             held = _hold(path)
             undo.callback(os.close, held)
             super().__init__(path, _own(path))
+            undo.callback(self._db.close)  # before the locks go
+            self._files = self._identity()
+            self._link, self._digest = self._newest_link()
             self._locks = undo.pop_all()
         self._db.set_wal_hook(self._logged)
-        self._files = self._identity()
         self._run: Run | None = None
         self._seq = -1
-        self._link, self._digest = self._newest_link()
         self._pages = 0
         """In SQLite's write-ahead log."""
         self._failed: str | None = None
@@ -301,7 +302,6 @@ class Journal(Records):
             if self._failed is None:
                 self.flush()
         finally:
-            self._db.close()
             self._locks.close()
 
     @contextlib.contextmanager

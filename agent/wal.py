@@ -19,8 +19,6 @@ _MASK: Final = 0xFFFFFFFF
 _LITTLE: Final = 0x377F0682
 """What a log begins with whose checksums are taken over little-endian words; one more for big-endian ones."""
 
-Sums = tuple[int, int]
-
 
 def broken(path: Path) -> str | None:
     """What in the log at ``path`` is not what was once on disk, in words; None if nothing is, or if there is no log.
@@ -36,26 +34,28 @@ def broken(path: Path) -> str | None:
     if magic not in (_LITTLE, _LITTLE + 1) or _sums(head[:24], order, (0, 0)) != (one, two):
         # The head is synced before the first frame is written.
         return "the head of its log" if len(log) > _HEAD else None
-    sums: Sums = one, two
+    before = [(one, two)]
+    """What the checksum of the next frame goes on from; after a broken one as stored, or as it should have been."""
     lost: int | None = None
-    committed = False
-    """Whether a commit has ended since the first broken frame."""
+    over = False
+    """A commit has surely ended since the first broken frame: what follows was written after its sync."""
+    ended = False
+    """The frame before is broken and says it ends a commit: it is believed if the next one goes on from it."""
     for number, start in enumerate(range(_HEAD, len(log) - _FRAME - page + 1, _FRAME + page), 1):
         _, pages, *salted, one, two = struct.unpack_from(">6I", log, start)
-        whole = salted == salts and (one, two) == _sums(
-            log[start : start + 8] + log[start + _FRAME : start + _FRAME + page], order, sums
-        )
-        sums = one, two
-        if lost is None:
-            lost = None if whole else number
-        elif whole and committed:
+        content = log[start : start + 8] + log[start + _FRAME : start + _FRAME + page]
+        sums = [_sums(content, order, one_of) for one_of in before]
+        whole = salted == salts and (one, two) in sums
+        if whole and lost is not None and (over or ended):
             return f"frame {lost} of its log"
-        if lost is not None and pages:
-            committed = True
+        before = [(one, two)] if whole else [(one, two), sums[0]]
+        lost = number if lost is None and not whole else lost
+        over = over or (whole and lost is not None and pages > 0)
+        ended = not whole and pages > 0
     return None
 
 
-def _sums(content: bytes, order: str, before: Sums) -> Sums:
+def _sums(content: bytes, order: str, before: tuple[int, int]) -> tuple[int, int]:
     """The checksum of words that follow others whose checksum is ``before``."""
     one, two = before
     words = iter(struct.unpack(f"{order}{len(content) // 4}I", content))
