@@ -33,6 +33,8 @@ STALE_NS = 6 * S
 """A position that was asked for so long after a fill can't come from a cache that lacks it."""
 KEEP_NS = 600 * S
 """How long a finished order is remembered, for what arrives late."""
+TRADES = 10_000
+"""How many trades are remembered, so that none is counted twice."""
 
 
 class Style(StrEnum):
@@ -278,7 +280,7 @@ class Blotter:
         if key in self.trades:
             return False
         self.trades[key] = None
-        while len(self.trades) > 10_000:
+        while len(self.trades) > TRADES:
             del self.trades[next(iter(self.trades))]
         return True
 
