@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_the_same_order_is_refused_three_times_and_then_once_a_minute(struck: St
     for index, count in counts.items():
         assert REFUSALS < count <= REFUSALS + minutes
         times = [at for one, at in sent if one == index]
-        assert all(later - sooner >= PROBE_NS for sooner, later in zip(times[2:], times[3:], strict=False))
+        assert all(later - sooner >= PROBE_NS for sooner, later in pairwise(times[2:]))
     assert any("from now on one every 60 s" in text for text in on.said("warning"))
 
 
