@@ -24,7 +24,8 @@ from agent.cli.build import dialect_of
 from agent.config import Account, Portfolio
 from agent.core.drift import Bands
 from agent.core.economy import Economy
-from agent.core.orders import TRADES, Blotter
+from agent.core.engine import Engine
+from agent.core.orders import KEEP_TRADES
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
@@ -97,6 +98,7 @@ def counts(agent: Agent) -> dict[str, int]:
         "blotter.trades": len(blotter.trades),
         "blotter.untold": len(blotter.untold),
         "blotter.effects": len(blotter.effects),
+        "book.trades": len(engine.book._trades),
         "desk.calls": len(desk.calls),
         "lanes.waiting": sum(len(lane) for lane in desk.lanes.waiting.values()),
         "audit.polls": len(engine.audit.polls),
@@ -112,10 +114,11 @@ def counts(agent: Agent) -> dict[str, int]:
     }
 
 
-def fill(blotter: Blotter) -> None:
-    """Fill the table of the last trades: within days of trading it is full, and then grows no more."""
-    for number in range(TRADES):
-        blotter.trades[0, f"{9_000_000_000 + number}"] = None
+def fill(engine: Engine) -> None:
+    """Fill the tables of the last trades: within days of trading they are full, and then grow no more."""
+    for number in range(KEEP_TRADES):
+        engine.blotter.trades[0, f"{9_000_000_000 + number}"] = None
+        engine.book._trades[0, f"{9_000_000_000 + number}"] = None
 
 
 class Sampler:
@@ -163,7 +166,7 @@ async def run(options: Options) -> None:
     chosen = portfolio(options)
     dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
     agent = Agent(chosen, dialect, Path(options.folder), tag="so")
-    fill(agent.engine.blotter)
+    fill(agent.engine)
     sampler = Sampler(agent)
     running = asyncio.create_task(agent.run(stop))
     while not running.done():

@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from adapters.simulator import Account, Faults, SeededMarket
-from agent.core import orders
+from agent.core import book, orders
 from agent.core.decisions import Policy
 from agent.core.drift import Bands
 from agent.core.economy import Economy
@@ -48,7 +48,7 @@ MILD = Faults(
     delay_ms=5.0,
 )
 TRADES = 500
-"""So many trades are remembered here, not 10,000, for that table to be full within the warm-up."""
+"""So many trades are remembered here, not 10,000, for those tables to be full within the warm-up."""
 KB = 1024
 
 
@@ -110,6 +110,7 @@ def counts(one: World) -> dict[str, int]:
         "blotter.trades": len(blotter.trades),
         "blotter.untold": len(blotter.untold),
         "blotter.effects": len(blotter.effects),
+        "book.trades": len(engine.book._trades),
         "desk.calls": len(desk.calls),
         "lanes.waiting": sum(len(lane) for lane in desk.lanes.waiting.values()),
         "audit.polls": len(engine.audit.polls),
@@ -135,6 +136,7 @@ def held() -> tuple[int, dict[str, int]]:
 def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Report:
     """Let so many hours pass, of which the first ``warm_up`` only fill tables."""
     one = world()
+    remembered = orders.KEEP_TRADES
     inputs = 0
     take = one.desk.take
 
@@ -148,7 +150,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
     sizes: list[float] = []
     tables: list[dict[str, int]] = []
     before: dict[str, int] = {}
-    remembered, orders.TRADES = orders.TRADES, TRADES
+    orders.KEEP_TRADES = book.KEEP_TRADES = TRADES
     tracemalloc.start()
     try:
         for sample in range(1, round(hours * 3600 / SAMPLE_S) + 1):
@@ -162,7 +164,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
                 tables.append(counts(one))
     finally:
         tracemalloc.stop()
-        orders.TRADES = remembered
+        orders.KEEP_TRADES = book.KEEP_TRADES = remembered
     grown = sorted(((size - before.get(where, 0)) / KB, where) for where, size in lines.items())[::-1]
 
     def over(values: list[int]) -> Kept:
