@@ -126,7 +126,7 @@ def load_faults(path: str | Path) -> Faults:
         if file.suffix == ".json":
             return msgspec.json.decode(file.read_bytes(), type=Faults)
         return msgspec.toml.decode(file.read_bytes(), type=Faults)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"{file}: {error}") from error
 
 

@@ -38,6 +38,8 @@ HOPELESS_NS = 60 * S
 """Denials that prove nothing, for so long: no question will settle it, a person must."""
 KEEP_NS = 600 * S
 """How long a finished order is remembered, for what arrives late."""
+KEEP_TRADES = 10_000
+"""How many trades are remembered, so that none is counted twice."""
 
 
 class Style(StrEnum):
@@ -295,7 +297,7 @@ class Blotter:
         if key in self.trades:
             return False
         self.trades[key] = None
-        while len(self.trades) > 10_000:
+        while len(self.trades) > KEEP_TRADES:
             del self.trades[next(iter(self.trades))]
         return True
 
