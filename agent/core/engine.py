@@ -211,9 +211,8 @@ class Engine:
                     self.audit.require(TRUTH, now, self._venue_now(now))
             case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
-            case Unknown(private=True, what=what):
-                self._note("warning", f"unreadable word about the account ({what}); asking the venue for everything")
-                self.audit.require(TRUTH, now, self._venue_now(now))
+            case Unknown():
+                self._misread(fact, now)
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
                 self.blotter.cancel_resting(now, increases_only=True)
@@ -233,6 +232,16 @@ class Engine:
                 self.mandate.flowed(fact, self.book)
             case _:
                 pass
+
+    def _misread(self, word: Unknown, now: int) -> None:
+        """What can't be read is counted, told once for each kind, and asked about where it was about the account."""
+        first = self.tally.misread(word)
+        if word.private:
+            self.audit.require(TRUTH, now, self._venue_now(now))
+        if first:
+            then = "asking the venue for everything" if word.private else "left out"
+            whose = "word about the account" if word.private else f"word on {word.stream}"
+            self._note("warning", f"unreadable {whose} ({word.what}); {then}, and told only once")
 
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
