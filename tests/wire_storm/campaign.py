@@ -15,11 +15,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from tests.storm.storm import SWARM
+from adapters.simulator import RequestFault
 from tests.storm.watchman import Violation
-from tests.wire_storm.scene import HOST_FAULTS, NETWORK, Outcome, storm
+from tests.wire_storm.scene import GATE, HOST_FAULTS, NETWORK, Outcome, storm
 
-KINDS: Final = (*SWARM, *NETWORK, *HOST_FAULTS)
+KINDS: Final = (
+    *(f"{'requests' if isinstance(fault, RequestFault) else 'frames'}: {fault.do}" for fault in GATE),
+    *(f"network: {name}" for name in NETWORK),
+    *(f"host: {name}" for name in HOST_FAULTS),
+)
 """Every kind of fault that a storm may draw."""
 BATCH: Final = 10
 """Storms that a process does before it reports."""

@@ -30,9 +30,18 @@ import apsw
 from msgspec import Struct
 
 from adapters.binance import Binance
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, SeededMarket
+from adapters.simulator import (
+    DEMO_KEY,
+    DEMO_SECRET,
+    Account,
+    Exchange,
+    Faults,
+    FrameFault,
+    RequestFault,
+    SeededMarket,
+)
 from adapters.simulator.binance import Binance as Venue
-from adapters.simulator.faults import Gateway
+from adapters.simulator.gateway import Gateway
 from adapters.simulator.server import Server
 from agent.clock import Clock
 from agent.config import Account as Access
@@ -48,7 +57,7 @@ from agent.core.venue import Credentials, Secret
 from agent.journal import Journal
 from agent.run import Agent
 from tests.core.kit import warm
-from tests.storm.storm import swarm
+from tests.storm.storm import SWARM, swarm
 from tests.storm.watchman import Violation, Watchman
 from tests.wire_storm.loop import HOST, START_NS, world
 from tests.wire_storm.tcp import Weather, WiredLoop, wired
@@ -63,6 +72,22 @@ REST_S = 20.0
 KEYS = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
 CALM = Weather(delay_ms=1.0)
 
+GATE: tuple[RequestFault | FrameFault, ...] = (
+    *SWARM,
+    RequestFault("cut", chance=0.05, byte=40),
+    RequestFault("drip", on="changes", chance=0.10, ms=5),
+    RequestFault("html", on="reads", chance=0.05),
+    RequestFault("redirect", chance=0.05),
+    RequestFault("unavailable", chance=0.05),
+    FrameFault("reset", chance=0.002),
+    FrameFault("cut", chance=0.002),
+    FrameFault("half open", chance=0.002),
+    FrameFault("delay", chance=0.02),
+    FrameFault("replay", chance=0.05),
+    FrameFault("burst", chance=0.002),
+    FrameFault("expire key untold", on="private", chance=0.02),
+)
+"""What the exchange's gate does, and the most often it does it."""
 NETWORK = {
     "pieces": 0.3,
     "cut": 0.3,
@@ -174,7 +199,9 @@ class Scene:
         }
         self.account = Account(balance=100_000, positions=positions)
         self.exchange = Exchange(market, [self.account], seed=seed, speed=600.0)
-        self.gateway = WatchedGateway(Venue(self.exchange, rechecks=dice.random() < 0.5), swarm(seed))
+        self.gateway = WatchedGateway(
+            Venue(self.exchange, rechecks=dice.random() < 0.5), swarm(seed, GATE), sockets=True
+        )
         self.server = WatchedServer(self.gateway, self.loop.now_ns)
         self.warm = dice.random() < 0.5
         self.targets = Targets(weights=dict(weights), leverage=3.0)
@@ -303,7 +330,7 @@ class Scene:
         return sorted(plan)
 
     async def _befall(self, what: str) -> None:
-        self.counts[what] += 1
+        self.counts[f"host: {what}"] += 1
         match what:
             case "crash" | "crash in recovery":
                 self._crash()
@@ -348,7 +375,7 @@ class Scene:
         assert drift is not None
         return Outcome(
             seed=self.seed,
-            faults=dict(self.counts + self.gateway.counts + loop.network.counts),
+            faults=self._struck(),
             states=dict(self.states),
             orders=len(self.watchman.intended),
             doubts=[seconds for _, seconds in self.watchman.resolved.values()],
@@ -357,6 +384,10 @@ class Scene:
             drift=0.0 if last.agent.engine.declined else drift.reach,
             digest=self.watchman.digest.hexdigest(),
         )
+
+    def _struck(self) -> dict[str, int]:
+        network = {f"network: {name}": count for name, count in self.loop.network.counts.items()}
+        return {**self.counts, **self.gateway.counts, **network}
 
     async def clear(self) -> None:
         """End everything in order, that nothing of this world outlives it: the dead last."""
