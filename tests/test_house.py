@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "instruments", "events", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry", "band",
     "upkeep", "programme", "lots", "triggers", "orders", "margin", "pairs", "planner", "economy", "risk", "tally",
-    "sleeves", "venue", "decisions", "limits", "audit", "settings", "paper", "words", "reasons", "mandate",
-    "correction", "engine", "view", "desk",
+    "sleeves", "strangers", "terms", "venue", "decisions", "limits", "audit", "settings", "paper", "words",
+    "reasons", "mandate", "correction", "engine", "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 

@@ -99,7 +99,7 @@ class Account:
     that are `isolated`. `hedge` keeps longs and shorts apart. `wallet` is all of the balance;
     `cross_wallet` leaves out what isolated positions have to themselves. A
     `public_key` in PEM form, Ed25519 or RSA, replaces the secret. `rights` overrides fields of what
-    the venue says about the key's permissions.
+    the venue says about the key's permissions, `alias` is its own name for the account.
     """
 
     def __init__(
@@ -114,7 +114,8 @@ class Account:
         hedge: bool = False,
         public_key: str | None = None,
         asset: str = "USDT",
-        rights: Mapping[str, bool] | None = None,
+        rights: Mapping[str, bool | int] | None = None,
+        alias: str = "SgsR",
     ) -> None:
         self.api_key = api_key
         self.secret = secret
@@ -123,6 +124,7 @@ class Account:
         self.wallet = Decimal(balance)
         self.hedge = hedge
         self.rights = dict(rights or {})
+        self.alias = alias
         self.opening_positions = {s: Decimal(str(q)) for s, q in (positions or {}).items()}
         self.positions: dict[tuple[str, str], Position] = {}
         self.open_orders: dict[int, Order] = {}

@@ -318,7 +318,7 @@ class AccountViews:
         sums = self.totals()
         return [
             {
-                "accountAlias": "SgsR",
+                "accountAlias": self.account.alias,
                 "asset": self._account.asset,
                 "balance": money(sums["walletBalance"]),
                 "crossWalletBalance": money(sums["crossWalletBalance"]),

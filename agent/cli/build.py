@@ -50,7 +50,12 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     rest_url, stream_url = account.rest_url or venue.rest_url, account.stream_url or venue.stream_url
     try:
         dialect = venue.dialect(
-            symbols=symbols, credentials=credentials, rest_url=rest_url, stream_url=stream_url, depth=True
+            symbols=symbols,
+            credentials=credentials,
+            rest_url=rest_url,
+            stream_url=stream_url,
+            rights_url=account.rights_url,
+            depth=True,
         )
     except ValueError as error:
         problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")
