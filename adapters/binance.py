@@ -195,7 +195,7 @@ class Binance:
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
         if rights_url is None and self._rest == REST_URL:
             rights_url = RIGHTS_URL
-        self._rights = None if rights_url is None else pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
+        self._rights = rights_url and pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
         self.answers = frozenset(
             what
             for what, route in QUESTIONS.items()
@@ -708,9 +708,8 @@ class Binance:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.leverage_facts)
             case What.VOLUMES:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.volume_facts)
-            case What.MODE:
-                mode = wire.ACCOUNT_CONFIG.decode(body)
-                return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
+            case What.MODE | What.OWNER | What.RIGHTS:
+                return _terms_answer(ask.what, body)
             case What.ACCOUNT:
                 return wire.account_facts(wire.ACCOUNT.decode(body), self._asked_at(call))
             case What.POSITIONS:
@@ -719,10 +718,6 @@ class Binance:
                 return self._orders_answer(wire.OPEN_ORDERS.decode(body), self._asked_at(call))
             case What.FEES | What.ORDER | What.TRADES:
                 return self._one_answer(ask, body)
-            case What.OWNER:
-                return wire.owner_facts(wire.WALLETS.decode(body))
-            case What.RIGHTS:
-                return wire.rights_facts(wire.RESTRICTIONS.decode(body))
             case What.KEY:
                 return self._key_answer(call, wire.LISTEN_KEY.decode(body).listen_key, now)
             case _:
@@ -826,6 +821,16 @@ class Binance:
         elif before is not None and self._key != before:
             self._want(Shut("private", "its key has changed"))
         return []
+
+
+def _terms_answer(what: What, body: bytes) -> Sequence[Fact]:
+    """How the account is set up, whose it is, and what the key may do."""
+    if what is What.OWNER:
+        return wire.owner_facts(wire.WALLETS.decode(body))
+    if what is What.RIGHTS:
+        return wire.rights_facts(wire.RESTRICTIONS.decode(body))
+    mode = wire.ACCOUNT_CONFIG.decode(body)
+    return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
 
 
 def _about_a_stranger(what: str, symbol: str, *, private: bool) -> fact.Unknown:

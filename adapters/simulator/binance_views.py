@@ -318,7 +318,7 @@ class AccountViews:
         sums = self.totals()
         return [
             {
-                "accountAlias": self.account.alias,
+                "accountAlias": self._account.alias,
                 "asset": self._account.asset,
                 "balance": money(sums["walletBalance"]),
                 "crossWalletBalance": money(sums["crossWalletBalance"]),
