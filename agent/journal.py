@@ -159,7 +159,7 @@ class Records:
     def _orders(self, found: list[tuple[Any, ...]]) -> list[Order]:
         try:
             return [msgspec.json.decode(record, type=Order) for (record,) in found]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise Unusable(f"{self.path}: holds an order that this trimtab can't read: {error}") from error
 
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

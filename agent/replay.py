@@ -69,6 +69,7 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         nonce=header.nonce,
         halted=header.halted,
         unrecorded=header.unrecorded,
+        arms=dialect.arms,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
 

@@ -190,5 +190,5 @@ def _content(file: BinaryIO) -> bytes | None:
 def _decoded(decoder: msgspec.msgpack.Decoder[T], content: bytes, path: Path, offset: int) -> T:
     try:
         return decoder.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TapeError(f"{path}: damaged at byte {offset}: {error}") from error

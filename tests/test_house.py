@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = [
     "instruments", "events", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry", "band",
-    "upkeep", "programme", "lots", "triggers", "orders", "margin", "pairs", "planner", "economy", "risk", "tally",
-    "sleeves", "strangers", "terms", "venue", "decisions", "limits", "audit", "settings", "paper", "words",
-    "reasons", "mandate", "correction", "engine", "view", "desk",
+    "upkeep", "programme", "lots", "triggers", "orders", "breaker", "margin", "pairs", "planner", "economy", "risk",
+    "tally", "sleeves", "strangers", "terms", "venue", "decisions", "limits", "deadman", "audit", "settings", "paper",
+    "words", "reasons", "mandate", "correction", "engine", "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 
@@ -161,6 +161,18 @@ def test_one_file_opens_exchange_sockets() -> None:
         if module(path) not in ("agent.transport", "agent.feed") and not inside(module(path), "agent.cli")
         for line, name in imports(path)
         if inside(name, "websockets", "aiohttp", "requests", "httpx")
+    ]
+    fail_if(broken)
+
+
+def test_no_library_connects_again_by_itself() -> None:
+    broken = [
+        f"{path}:{node.lineno}: a connection that reopens itself skips the resynchronisation: await one, tell its end"
+        for path in sources("agent")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.AsyncFor)
+        and isinstance(node.iter, ast.Call)
+        and "connect" in ast.unparse(node.iter).lower()
     ]
     fail_if(broken)
 

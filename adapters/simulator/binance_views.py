@@ -305,11 +305,11 @@ class AccountViews:
         return {
             "feeTier": 0,
             "feeBurn": False,
-            "canTrade": True,
+            "canTrade": self._account.barred is None,
             "canDeposit": True,
             "canWithdraw": True,
             "updateTime": 0,
-            "multiAssetsMargin": False,
+            "multiAssetsMargin": bool(self._account.collateral),
             "tradeGroupId": -1,
         }
 

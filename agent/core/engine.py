@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from agent.core import margin, words
 from agent.core.audit import TRUTH, Audit
 from agent.core.book import Book
+from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
+from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
@@ -71,9 +73,10 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered. ``nonce`` sets this run's ids apart from those of one that begins at the
-    same time, ``halted`` is why it begins halted, if so; ``unrecorded``: requests of an earlier run may be under way
-    that are on no record, so until they can't be accepted any more nothing but safety begins.
+    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch. ``nonce`` sets this run's
+    ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
+    ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
+    any more nothing but safety begins.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Engine:
         nonce: int = 0,
         halted: str | None = None,
         unrecorded: bool = False,
+        arms: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
@@ -99,6 +103,8 @@ class Engine:
         self.book = Book(self.symbols)
         self.blotter = Blotter()
         self.tally = Tally()
+        self.breaker = Breaker()
+        self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
         self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}")
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
@@ -215,6 +221,7 @@ class Engine:
         self.terms.take(fact, self.book, now)
         self.book.apply(fact, now)
         self.audit.apply(fact, now)
+        self.dead_man.apply(fact, now)
         if isinstance(fact, ACCOUNT):
             self.mandate.doubted = self._doubted = True
         match fact:
@@ -240,9 +247,8 @@ class Engine:
                     self.audit.require(TRUTH, now, self._venue_now(now))
             case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
-            case Unknown(private=True, what=what):
-                self._note("warning", f"unreadable word about the account ({what}); asking the venue for everything")
-                self.audit.require(TRUTH, now, self._venue_now(now))
+            case Unknown():
+                self._misread(fact, now)
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
             case Forced():
@@ -268,6 +274,16 @@ class Engine:
             case _:
                 pass
 
+    def _misread(self, word: Unknown, now: int) -> None:
+        """What can't be read is counted, told once for each kind, and asked about where it was about the account."""
+        first = self.tally.misread(word)
+        if word.private:
+            self.audit.require(TRUTH, now, self._venue_now(now))
+        if first:
+            then = "asking the venue for everything" if word.private else "left out"
+            whose = "word about the account" if word.private else f"word on {word.stream}"
+            self._note("warning", f"unreadable {whose} ({word.what}); {then}, and told only once")
+
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
         if before is None:
@@ -275,7 +291,7 @@ class Engine:
                 self.blotter.affected(trade.instrument, trade.at)
                 self.audit.hurry(What.ACCOUNT, now)
             return
-        after = self.blotter.apply(fact, now)
+        after = self.blotter.apply(fact, now, self.book.held(before.instrument, before.side))
         if after is None:
             return
         if after.filled_lots > before.filled_lots:
@@ -287,6 +303,8 @@ class Engine:
                 if fact.fee_asset == self.book.settle:
                     self.tally.fees += fact.fee
                 self._note("fill", f"{self._size(after, fact.lots)} at {fact.price:g}", after.symbol)
+            case Accepted():
+                self.breaker.taken(after.instrument)
             case Refused() if before.state is State.SENT:
                 self._refusal(after, fact, now)
             case Lost() if before.state is not State.DONE:
@@ -315,6 +333,10 @@ class Engine:
         self.tally.refused += 1
         self._note("refusal", f"the venue refused order {order.id}: {fact.reason} ({fact.code})", order.symbol)
         venue_now = self._venue_now(now)
+        if opened := self.breaker.refused(order, fact, now):
+            self._note("warning", opened, order.symbol)
+        if fact.fault is Fault.MARGIN and self.correction is not None:
+            self.correction.short_of_margin(order.instrument)
         match fact.fault:
             case Fault.RULE | Fault.CLOSED:
                 self.audit.require((What.INSTRUMENTS,), now, 0)
@@ -356,6 +378,8 @@ class Engine:
                 self.killed = None
             case "resync":
                 self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
+            case "resolve":
+                self._resolve(command.argument, now)
             case "stop":
                 self.stopping = True
                 self._end(now)
@@ -376,6 +400,16 @@ class Engine:
             self._note("warning", "reducing for safety; ask for a correction once that is done")
         else:
             self._start(Reason(cause="command", to_target=to_target), now)
+
+    def _resolve(self, name: str, now: int) -> None:
+        """A person says that an order of unknown fate will not trade any more; the account is asked what became."""
+        before = self.blotter.orders.get(name)
+        after = self.blotter.resolve(name, now)
+        if before is None or after is None:
+            self._note("warning", f"no order {name} is of unknown fate")
+            return
+        self._finished(after, now)
+        self.audit.require(TRUTH, now, self._venue_now(now))
 
     def _halt(self, reason: str) -> None:
         """Nothing increases from here on. Every reason is told once."""
@@ -399,6 +433,12 @@ class Engine:
             self.audit.hurry(What.ORDERS, now)
         requests: list[Request] = [*self.audit.due(now)]
         asks, cancels = self.blotter.due(now)
+        for order, why in self.blotter.hopeless(now):
+            self._halt(
+                f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
+                f"cancel it if it is open, then say so: resolve {order.id}"
+            )
+        requests += self.dead_man.due(self.blotter, now)
         requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
         requests += [Cancel(order=order.id, instrument=order.instrument) for order in cancels]
         requests += [Cancel(order=name, instrument=index) for name, index in self._cancels.items()]
@@ -669,7 +709,7 @@ class Engine:
                 if correction.news(refusal, now):
                     self._note("refusal", f"{refusal.gate}: {refusal.reason}", self.symbols[refusal.instrument])
                 continue
-            orders.append(self._send(leg, now, maker=maker and correction.may_rest(leg)))
+            orders.append(self._send(correction.affordable(leg), now, maker=maker and correction.may_rest(leg)))
             correction.sent(orders[-1], now)
         if orders and correction.orders == len(orders):
             said = words.plan(self.book, todo, self._verdict(correction, drift, todo))
@@ -719,6 +759,7 @@ class Engine:
         return order
 
     def _situation(self, drift: Drift, now: int) -> Situation:
+        urgent = self.correction is not None and self.correction.reason.urgent  # whose own back-off bounds it
         return Situation(
             book=self.book,
             drift=drift,
@@ -730,7 +771,8 @@ class Engine:
             sent_last_minute=self.tally.sent_last_minute(now),
             crowd=self.strangers.crowd,
             altered=self.terms.altered,
-            urgent=self.correction is not None and self.correction.reason.urgent,
+            urgent=urgent,
+            refusing={} if urgent else self.breaker.open(now),
         )
 
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
@@ -832,6 +874,7 @@ class Engine:
         times = [self.audit.wake_at()]
         waits = (
             self.blotter.wake_at(),
+            self.dead_man.wake_at(),
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,

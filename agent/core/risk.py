@@ -41,6 +41,8 @@ class Situation(Struct):
     """Instruments on which nothing may be traded before a person has seen to it, and why."""
     urgent: bool = False
     """Safety asks for it."""
+    refusing: Mapping[int, str] = {}
+    """Instruments that take no orders now because too many were refused, and why."""
     worst: tuple[Leg, list[float] | None] | None = None
     """What `worst_notionals` last found, which several gates ask for."""
 
@@ -108,6 +110,11 @@ def tradable(leg: Leg, s: Situation) -> str | None:
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
     return s.altered.get(leg.instrument)
+
+
+def not_refused(leg: Leg, s: Situation) -> str | None:
+    """The venue must not have refused the last orders on it."""
+    return s.refusing.get(leg.instrument)
 
 
 def not_halted(leg: Leg, s: Situation) -> str | None:
@@ -281,7 +288,7 @@ def order_rate(leg: Leg, s: Situation) -> str | None:
 
 
 Gate = Callable[[Leg, Situation], str | None]
-ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, alone, settled)
+ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, not_refused, alone, settled)
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
     not_halted, reductions_first, all_prices_fresh, positions_known, no_strangers, leverage_limit, asset_limit,
