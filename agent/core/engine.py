@@ -736,6 +736,8 @@ class Engine:
         """Why nothing may increase; None if it may."""
         if self.stopping or self.paused:
             return "stopping" if self.stopping else "paused"
+        if self.book.equity is not None and self.book.equity <= 0:
+            return "nothing is left of the account's equity"
         return self.halted or self.killed or self.strangers.pause
 
     def aside(self, now: int) -> str | None:
