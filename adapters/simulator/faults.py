@@ -68,6 +68,9 @@ REQUESTS: Final[dict[str, Kind]] = {
     "error inside 200": Kind(
         "carried out, and answered with an error `code` under status 200", takes={"code": None}, phase="back"
     ),
+    "garble": Kind("carried out; some bytes of the reply are others", phase="back"),
+    "new field": Kind("carried out; all that the reply lists has a field more", phase="back"),
+    "lost field": Kind("carried out; all that the reply lists lacks a field", phase="back"),
     "lose reply": Kind("carried out; the connection dies before the reply", phase="back"),
     "cut": Kind("carried out; the connection dies after `byte` bytes of the reply", takes={"byte": 0}, phase="back"),
     "drip": Kind("carried out; the reply comes byte by byte, `ms` apart", takes={"ms": 100}, phase="back"),
@@ -112,6 +115,7 @@ FRAMES: Final[dict[str, Kind]] = {
     "burst": Kind("comes `copies` times", takes={"copies": 100}),
     "disconnect": Kind("the socket is closed instead, with `code`", takes={"code": 1001}),
     "reset": Kind("the connection is reset instead"),
+    "cut": Kind("the connection ends in the middle of it"),
     "half open": Kind("from then on nothing comes or goes on that socket, and nothing ends it"),
     "ignore": Kind("what the client says is not heard"),
     "refuse": Kind("what the client says is not heard, and answered with an error"),

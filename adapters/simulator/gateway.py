@@ -18,7 +18,7 @@ from adapters.simulator import incidents
 from adapters.simulator.faults import REQUESTS, Faults, FrameFault, Incident, RequestFault
 from adapters.simulator.ledger import Early
 from adapters.simulator.orders import Rejected
-from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue
+from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue, misshape, spoil
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -428,9 +428,13 @@ class Gateway:
                 return reply
             case "error inside 200":
                 return structs.replace(self._failure(fault.do, now, request.client, now, fault.code), status=200)
+            case "garble":
+                body = spoil(reply.body, fault.do)
+            case "new field" | "lost field":
+                body = misshape(reply.body, fault.do)
             case _:
                 body = self.venue.shorten(reply.body, fault.value("keep") if fault.do == "truncate" else 0)
-                return reply if body is None else structs.replace(reply, body=body)
+        return reply if body is None else structs.replace(reply, body=body)
 
     def _reply(self, request: _Request, reply: Reply | None, now: int) -> None:
         if reply is not None and reply.status in (418, 429) and "Retry-After" in reply.headers:
@@ -523,7 +527,7 @@ class Gateway:
             case "mute":
                 passage.over = True
                 self._muted[session.number, passage.topic] = now + int(fault.value("ms") * MS)
-            case "disconnect" | "reset" | "half open":
+            case "disconnect" | "reset" | "cut" | "half open":
                 passage.over = True
                 self._break(session, fault)
             case "expire key" | "expire key untold":
@@ -564,8 +568,11 @@ class Gateway:
             self._frames.append((session, Close(how="freeze")))
             return
         self.venue.disconnect(session)
-        reset = fault.do == "reset"
-        self._frames.append((session, Close(how="reset") if reset else Close(fault.value("code"))))
+        match fault.do:
+            case "reset" | "cut":
+                self._frames.append((session, Close(how=fault.do)))
+            case _:
+                self._frames.append((session, Close(fault.value("code"))))
 
 
 class _Passage(Struct):

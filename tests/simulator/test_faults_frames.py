@@ -112,6 +112,7 @@ def test_a_delayed_topic_keeps_its_own_order_and_others_overtake_it() -> None:
         (FrameFault("disconnect"), Close(1001)),
         (FrameFault("disconnect", code=1012), Close(1012)),
         (FrameFault("reset"), Close(how="reset")),
+        (FrameFault("cut"), Close(how="cut")),
     ],
 )
 def test_sockets_are_ended(fault: FrameFault, end: Close) -> None:

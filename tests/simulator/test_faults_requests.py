@@ -168,6 +168,25 @@ def test_what_can_not_be_cut_short_is_left_alone() -> None:
     assert not world.counts
 
 
+@pytest.mark.parametrize("path", ["/fapi/v3/account", "/fapi/v1/openOrders"])
+def test_a_reply_has_a_field_more_or_less(path: str) -> None:
+    fields = []
+    for faults in ((), (RequestFault("new field", on=f"GET {path}"),), (RequestFault("lost field", on=f"GET {path}"),)):
+        world = World(*faults)
+        world.ask("POST", "/fapi/v1/order", REST)
+        found = msgspec.json.decode(body(world.ask("GET", path)))
+        fields.append(set(found[0] if isinstance(found, list) else found))
+    plain, more, less = fields
+    assert more - plain == {"zz"}
+    assert len(plain - less) == 1
+
+
+def test_a_reply_is_garbled() -> None:
+    plain, garbled = World().ask("GET", "/fapi/v1/time"), World(RequestFault("garble")).ask("GET", "/fapi/v1/time")
+    assert body(garbled) != body(plain)
+    assert len(body(garbled)) == len(body(plain))
+
+
 def test_a_bomb_is_small_until_it_is_unpacked() -> None:
     reply = World(RequestFault("bomb")).ask("GET", "/fapi/v1/time")
     assert reply is not None
