@@ -393,12 +393,13 @@ class _Watched(Agent):
         if self._began is not None and self._quiet_step and self.settled():
             self.holds.append(monotonic_ns() - began)
 
-    def _write(self, decision: Decision, record: bytes) -> None:
+    def _write(self, decision: Decision, record: bytes) -> int:
         decided = monotonic_ns()
-        super()._write(decision, record)
+        took = super()._write(decision, record)
         if self._began is not None and any(isinstance(request, Place) for request in decision.requests):
             self.decisions.append(decided - self._began)
             self.records.append(monotonic_ns() - decided)
+        return took
 
     def _note(self, now: int, step: Step) -> None:
         self._quiet_step = not any(decision.requests or decision.notes for decision in step.decisions)
