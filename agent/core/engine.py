@@ -19,6 +19,7 @@ from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
+    PRIVATE,
     Absent,
     Accepted,
     Balance,
@@ -50,6 +51,7 @@ from agent.core.events import (
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
+from agent.core.pulse import Pulse
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -92,7 +94,8 @@ class Engine:
         self.book = Book(self.symbols)
         self.blotter = Blotter()
         self.tally = Tally()
-        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}")
+        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
+        self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
@@ -140,7 +143,9 @@ class Engine:
             self._take(fact, now)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
+        reopen: list[str] = []
         if not self._changes_nothing(facts, now):
+            reopen = self._feel(now)
             requests += self._questions(now)
             requests += self._settings(now)
             requests += [Place(order=order) for order in self._work(now)]
@@ -156,6 +161,7 @@ class Engine:
             orders=self.blotter.drain(),
             wake_at=self.wake_at,
             remember=remember,
+            reopen=tuple(reopen),
         )
 
     def memory(self) -> Memory:
@@ -189,6 +195,8 @@ class Engine:
                 self._take_open_orders(fact, now)
             case Clock():
                 self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
+                for room in (self.blotter, self.audit):
+                    room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():
                 self._obey(fact, now)
             case _:
@@ -199,13 +207,15 @@ class Engine:
         match fact:
             case Up(stream=stream):
                 self._note("state", f"stream {stream} is up")
-                if stream == "private":
+                if stream == PRIVATE:
                     self.audit.require(TRUTH, now, self._venue_now(now))
             case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
             case Unknown(private=True, what=what):
-                self._note("warning", f"unreadable word about the account ({what}); asking the venue for everything")
+                self._unread(fact, f"unreadable word about the account ({what}); asking the venue for everything")
                 self.audit.require(TRUTH, now, self._venue_now(now))
+            case Unknown(stream=stream, what=what):
+                self._unread(fact, f"stream {stream} says what can't be read ({what})")
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
                 self.blotter.cancel_resting(now, increases_only=True)
@@ -354,7 +364,20 @@ class Engine:
                 "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
             )
 
+    def _unread(self, fact: Unknown, text: str) -> None:
+        """What can't be read is counted, and spoken of once for each kind of frame; some streams never stop."""
+        kind = fact.stream, fact.what.partition(":")[0]
+        if self.tally.unread(kind):
+            self._note("warning", text)
+
     # What to ask
+
+    def _feel(self, now: int) -> list[str]:
+        """Say which streams have gone silent, and which of them are to be connected anew."""
+        found = self.pulse.look(self.book, self.audit, now)
+        for one in found:
+            self._note("warning", one.text, one.symbol)
+        return [one.reopen for one in found if one.reopen is not None]
 
     def _questions(self, now: int) -> list[Request]:
         doubtful = bool(self.book.disputed) or any(
@@ -362,6 +385,8 @@ class Engine:
         )
         if doubtful:
             self.audit.hurry(What.POSITIONS, now)
+        if self.blotter.live():
+            self.audit.attend(now)
         requests: list[Request] = [*self.audit.due(now)]
         asks, cancels = self.blotter.due(now)
         requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
@@ -639,7 +664,10 @@ class Engine:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
         if self.stopping or self.paused:
             return "stopping" if self.stopping else "paused"
-        return None if order.reduce else self.halted or self.killed
+        if order.reduce:
+            return None
+        missing = "waiting for answers of the venue" if self.audit.missing() else None
+        return self.halted or self.killed or missing
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
@@ -667,6 +695,8 @@ class Engine:
             halted=self.halted or self.killed,
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
+            quiet_s=self.policy.timing.quiet_s,
+            request_life_s=self.policy.execution.request_life_s,
         )
 
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
@@ -771,6 +801,7 @@ class Engine:
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
+            self.pulse.wake_at(self.book),
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:

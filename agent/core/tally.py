@@ -9,6 +9,8 @@ from agent.core.orders import Order, S
 
 DAY_NS = 24 * 3600 * S
 MINUTE_NS = 60 * S
+KINDS = 100
+"""How many kinds of unreadable frames are told apart: what a stranger writes must not fill the memory."""
 
 
 class Tally:
@@ -19,6 +21,9 @@ class Tally:
         self.fees = 0.0
         self.turnover = 0.0
         self.refused = 0
+        self.unreadable = 0
+        """Frames and answers that could not be read."""
+        self._kinds: dict[tuple[str, str], None] = {}
         self._increases: deque[tuple[int, float]] = deque()
         self._sent: deque[int] = deque()
 
@@ -36,6 +41,14 @@ class Tally:
     def sent(self, at: int) -> None:
         """An order was sent."""
         self._sent.append(at)
+
+    def unread(self, kind: tuple[str, str]) -> bool:
+        """Something could not be read; whether that is the first of its kind."""
+        self.unreadable += 1
+        new = kind not in self._kinds and len(self._kinds) < KINDS
+        if new:
+            self._kinds[kind] = None
+        return new
 
     def increased_today(self, live: Iterable[Order], now: int) -> float:
         """Value of increases in the last 24 hours, with everything that ``live`` orders may still add."""
