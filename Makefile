@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help run test check bench bench-policy storm faults plans setup lock clean
+.PHONY: help run test check bench bench-policy storm scoreboard storm-core faults plans setup lock clean
 
 help:            ## what can be typed
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 18
@@ -26,11 +26,17 @@ bench: $(VENV)/dev ## tick to decision and to the wire, beside a bare echo and c
 bench-policy: $(VENV)/run ## what trading and drift cost in the long run, over the least possible; some minutes
 	$(BIN)/trimtab bench policy $(ARGS)
 
-storm: $(VENV)/dev ## seeded faults in virtual time; SEED=n repeats one, SEEDS=n runs that many
+storm: $(VENV)/dev ## the whole campaign, some two hours; writes tests/scoreboard.json. ROWS="S4 S11" MINUTES=10 for less
+	$(BIN)/python -m tests.scoreboard run $(ROWS) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+scoreboard: $(VENV)/dev ## what the campaign has found, beside its targets, and the table of faults
+	@$(BIN)/python -m tests.scoreboard show
+
+storm-core: $(VENV)/dev ## seeded faults around the core in virtual time; SEED=n repeats one, SEEDS=n runs that many
 	$(BIN)/python -m tests.storm $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
 
-faults: $(VENV)/dev ## the 98 faults, one by one; writes tests/faults/faults.json
-	$(BIN)/python -m pytest -q -m fault --fault-table tests/faults/faults.json $(ARGS)
+faults: $(VENV)/dev ## the 98 faults, one by one; writes tests/faults/faults.json and prints it as a table
+	$(BIN)/python -m tests.faults $(ARGS)
 
 plans: $(VENV)/dev ## 100,000 made-up portfolios planned to the end; writes tests/plans/plans.json; some 20 minutes
 	$(BIN)/python -m tests.plans $(ARGS)

@@ -5,7 +5,8 @@ next run knows every order that may exist.
 
     JournalError
     ├── Locked          another process owns this journal
-    ├── Unusable        damaged, of a newer trimtab, or no journal at all
+    ├── Unusable        of a newer trimtab, not to be opened, or no journal at all
+    │   └── Damaged     not what was written
     └── JournalFailed   a write did not reach the disk; nothing may be sent any more
 """
 
@@ -15,7 +16,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,53 +24,16 @@ import apsw
 import msgspec
 from msgspec import Struct
 
+from agent import tables
 from agent.core.orders import Order
 
-APPLICATION: Final = 0x7472696D
-"""``trim``: marks the file as ours."""
-VERSION: Final = 2
-"""Of the tables below."""
 BUSY_MS: Final = 250
+"""How long to wait for a program that holds a lock on the file."""
+LINKS: Final = 10_000
+"""How many of the newest decisions are checked at each start; `Records.verify` checks all."""
+LOG_PAGES: Final = 1_000
+"""Pages in SQLite's write-ahead log from which on `Journal.flush` moves them into the file: some 4 MB."""
 CURE: Final = "stop, keep the file and restore a backup; without one, move it away and check open orders by hand"
-
-SCHEMA: Final = """
-CREATE TABLE runs (
-    epoch INTEGER PRIMARY KEY,
-    started_at INTEGER NOT NULL,
-    mode TEXT NOT NULL,
-    version TEXT NOT NULL,
-    config_hash TEXT NOT NULL,
-    config TEXT NOT NULL
-) STRICT;
-CREATE TABLE decisions (
-    epoch INTEGER NOT NULL REFERENCES runs,
-    seq INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    record TEXT NOT NULL,
-    PRIMARY KEY (epoch, seq)
-) STRICT;
-CREATE TABLE orders (
-    id TEXT PRIMARY KEY,
-    epoch INTEGER NOT NULL REFERENCES runs,
-    seq INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    record TEXT NOT NULL
-) STRICT;
-CREATE INDEX orders_unresolved ON orders (state) WHERE state <> 'done';
-CREATE INDEX orders_by_age ON orders (epoch, seq);
-"""
-
-MEMORY: Final = """
-CREATE TABLE memory (
-    mode TEXT PRIMARY KEY,
-    at INTEGER NOT NULL,
-    record TEXT NOT NULL
-) STRICT;
-"""
-
-UPGRADES: Final = {1: MEMORY}
-"""What leads from a version to the next."""
 
 
 class JournalError(Exception):
@@ -82,6 +46,10 @@ class Locked(JournalError):
 
 class Unusable(JournalError):
     """The file is damaged, from a newer version, or not a journal. It is never replaced silently."""
+
+
+class Damaged(Unusable):
+    """The file is a journal, but what it holds is not what was written."""
 
 
 class JournalFailed(JournalError):
@@ -97,6 +65,8 @@ class Run(Struct, frozen=True):
     version: str
     config_hash: str
     config: str
+    ended_at: int | None = None
+    """When it ended in order (UTC ns); None while it goes on, and for ever if it crashed or was of an old version."""
 
 
 class Decided(Struct, frozen=True):
@@ -108,6 +78,17 @@ class Decided(Struct, frozen=True):
     record: bytes
 
 
+class Verified(Struct, frozen=True):
+    """A journal without fault, and how much it holds."""
+
+    runs: int
+    decisions: int
+    orders: int
+
+
+_COUNTS: Final = "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM decisions), (SELECT count(*) FROM orders)"
+
+
 class Records:
     """What a journal tells, read only, also while the agent that owns it is running. See `Journal.read`."""
 
@@ -117,15 +98,21 @@ class Records:
 
     def last_run(self, mode: str | None = None) -> Run | None:
         """The newest run, or the newest in this mode."""
-        found = self._rows("SELECT * FROM runs WHERE ?1 IS NULL OR mode = ?1 ORDER BY epoch DESC LIMIT 1", (mode,))
+        query = f"SELECT {tables.RUN} FROM runs WHERE ?1 IS NULL OR mode = ?1 ORDER BY epoch DESC LIMIT 1"  # noqa: S608
+        found = self._rows(query, (mode,))
         return Run(*found[0]) if found else None
+
+    def crashes(self, since: int) -> int:
+        """How many runs started at ``since`` (UTC ns) or later and did not end in order; to be asked before `begin`."""
+        [(count,)] = self._rows("SELECT count(*) FROM runs WHERE started_at >= ? AND ended_at IS NULL", (since,))
+        return int(count)
 
     def decisions(self, symbol: str | None = None, since: int | None = None, limit: int = 100) -> list[Decided]:
         """Decisions, newest first: only those whose record names ``symbol``, only those made at or after ``since``."""
         found = self._rows(
             "SELECT epoch, seq, at, record FROM decisions "
             "WHERE (?1 IS NULL OR instr(record, ?1)) AND (?2 IS NULL OR at >= ?2) "
-            "ORDER BY epoch DESC, seq DESC LIMIT ?3",
+            "ORDER BY link DESC LIMIT ?3",
             (f'"{symbol}"' if symbol is not None else None, since, limit),
         )
         return [Decided(epoch, seq, at, record.encode()) for epoch, seq, at, record in found]
@@ -146,9 +133,24 @@ class Records:
         return self._orders(found)
 
     def memory(self, mode: str) -> bytes | None:
-        """What the last run in this mode remembered, as JSON; None if nothing."""
-        found = self._rows("SELECT record FROM memory WHERE mode = ?", (mode,))
-        return found[0][0].encode() if found else None
+        """What runs in this mode remembered last, all parts as one JSON object; None if nothing."""
+        found = self._rows("SELECT part, record FROM memory WHERE mode = ? ORDER BY part", (mode,))
+        parts = ",".join(f'"{part}":{record}' for part, record in found)
+        return f"{{{parts}}}".encode() if found else None
+
+    def verify(self) -> Verified:
+        """Check the whole journal, from its first decision on. Raises `Damaged` with what is wrong first.
+
+        Each row must be what was written, the chain of decisions unbroken, and the orders what follows from them.
+        """
+        try:
+            wrong = tables.doubts(self._db) or tables.unfounded(self._db)
+            [counts] = self._db.execute(_COUNTS)
+        except (apsw.Error, UnicodeDecodeError, msgspec.DecodeError) as error:
+            raise Damaged(f"{self.path}: damaged: {error}; {CURE}") from error
+        if wrong is not None:
+            raise Damaged(f"{self.path}: damaged: {wrong}; {CURE}")
+        return Verified(*counts)
 
     def close(self) -> None:
         """Close the file."""
@@ -163,7 +165,7 @@ class Records:
     def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return list(self._db.execute(query, values))
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise Unusable(f"{self.path}: can't be read: {error}") from error
 
 
@@ -174,15 +176,22 @@ class Journal(Records):
     """
 
     def __init__(self, path: Path) -> None:
-        lock = _lock(path)
-        try:
+        with contextlib.ExitStack() as undo:
+            lock = _lock(path)
+            undo.callback(os.close, lock)
+            held = _hold(path)
+            undo.callback(os.close, held)
             super().__init__(path, _own(path))
-        except BaseException:
-            os.close(lock)
-            raise
-        self._lock: int | None = lock
-        self._epoch: int | None = None
+            self._locks = undo.pop_all()
+        self._db.set_wal_hook(self._logged)
+        self._files = self._identity()
+        self._run: Run | None = None
+        self._seq = -1
+        self._link, self._digest = self._newest_link()
+        self._pages = 0
+        """In SQLite's write-ahead log."""
         self._failed: str | None = None
+        self._closed = False
 
     @staticmethod
     def read(path: Path) -> Records:
@@ -190,78 +199,109 @@ class Journal(Records):
         if not path.exists():
             raise Unusable(f"{path}: there is no journal yet; it is made by the first run")
         with _opened(path, apsw.SQLITE_OPEN_READONLY) as db:
-            _recognise(db, path)
+            if (version := _recognise(db, path)) != tables.VERSION:
+                raise Unusable(f"{path}: has version {version}; the next run on it brings it up to date")
         return Records(path, db)
 
     def begin(self, mode: str, config_text: str, version: str, now: int, above: int = 0) -> int:
         """Write down that a run starts, and give its epoch: more than any before, and than ``above``. Synced on return.
 
         Order ids hold the epoch, so one that follows the calendar keeps a lost or restored journal from using an id
-        for a second time.
+        for a second time. From here on, an earlier run that is still writing is refused by its next write.
         """
-        config_hash = hashlib.sha256(config_text.encode()).hexdigest()
+        self._run = None
         with self._writing():
-            [(epoch,)] = self._db.execute(
-                "INSERT INTO runs SELECT max(coalesce(max(epoch), 0), ?) + 1, ?, ?, ?, ?, ? FROM runs RETURNING epoch",
-                (above, now, mode, version, config_hash, config_text),
-            )
+            [(last,)] = self._db.execute("SELECT coalesce(max(epoch), 0) FROM runs")
+            config_hash = hashlib.sha256(config_text.encode()).hexdigest()
+            run = Run(max(last, above) + 1, now, mode, version, config_hash, config_text)
+            self._put("runs", *msgspec.structs.astuple(run))
             self._db.execute("COMMIT")
-        self._epoch = int(epoch)
-        return self._epoch
+        self._run, self._seq = run, -1
+        return run.epoch
 
     def append(
-        self, now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool, memory: bytes | None = None
+        self,
+        now: int,
+        seq: int,
+        record: bytes,
+        orders: Sequence[Order],
+        urgent: bool,
+        memory: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write a decision, as JSON, the orders as they are after it, and what to remember if given: all or nothing.
 
         ``urgent``: it has orders to send, and is on disk on return, with all that came before. Otherwise it is there
         after the next urgent append or `flush`. Raises `JournalFailed`, and from then on always.
         """
-        assert self._epoch is not None, "a run must have begun"
-        text = record.decode()
-        rows = [(o.id, self._epoch, seq, now, o.state.value, msgspec.json.encode(o).decode()) for o in orders]
+        assert self._run is not None, "a run must have begun"
+        assert seq > self._seq, "a decision is written down once"
+        epoch, self._seq = self._run.epoch, seq
         with self._writing():
-            self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?)", (self._epoch, seq, now, text))
-            self._db.executemany(
-                "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET at = excluded.at, state = excluded.state, record = excluded.record",
-                rows,
-            )
+            row = (self._link + 1, epoch, seq, now, record.decode())
+            digest = tables.digest(self._digest, *row)
+            self._db.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", (*row, digest))
+            for order in orders:
+                self._put_order(order, epoch, seq, now)
             if memory is not None:
                 self._remember(memory, now)
             if urgent:
                 self._db.execute("COMMIT")
+            self._link, self._digest = row[0], digest
 
-    def remember(self, memory: bytes, now: int) -> None:
-        """Write down, as JSON, what the next run in this mode has to know; it replaces what was remembered before."""
+    def _put_order(self, order: Order, epoch: int, seq: int, now: int) -> None:
+        """An order keeps the epoch and the decision that it came from."""
+        found = self._db.execute("SELECT epoch, seq FROM orders WHERE id = ?", (order.id,)).fetchone()
+        epoch, seq = found or (epoch, seq)
+        self._put("orders", order.id, epoch, seq, now, order.state.value, msgspec.json.encode(order).decode())
+
+    def remember(self, memory: Mapping[str, bytes], now: int) -> None:
+        """Write down what the next run in this mode has to know: parts by name, as JSON, which replace those of before.
+
+        Parts that are not named stay as they were.
+        """
         with self._writing():
             self._remember(memory, now)
 
-    def _remember(self, memory: bytes, now: int) -> None:
-        self._db.execute(
-            "INSERT INTO memory SELECT mode, ?, ? FROM runs WHERE epoch = ? "
-            "ON CONFLICT (mode) DO UPDATE SET at = excluded.at, record = excluded.record",
-            (now, memory.decode(), self._epoch),
-        )
+    def _remember(self, memory: Mapping[str, bytes], now: int) -> None:
+        assert self._run is not None, "a run must have begun"
+        for part, record in memory.items():
+            self._put("memory", self._run.mode, part, now, record.decode())
+
+    def _put(self, table: str, *row: Any) -> None:
+        """Write a row with its digest, in place of the one with its key if there is one."""
+        marks = ", ".join("?" * (len(row) + 1))
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", (*row, tables.digest(*row)))  # noqa: S608
 
     def flush(self) -> None:
-        """Commit and sync what is not urgent; to be called about once a second."""
+        """Commit and sync what is not urgent, and keep SQLite's log short; to be called about once a second.
+
+        What moves out of the log is synced here as well, never while an order waits.
+        """
         if self._failed is None and not self._db.in_transaction:
             return
         with self._writing():
             self._db.execute("COMMIT")
+            if self._pages >= LOG_PAGES:
+                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def end(self, now: int) -> None:
+        """Write down that the run has ended in order. Synced on return."""
+        assert self._run is not None, "a run must have begun"
+        with self._writing():
+            self._put("runs", *msgspec.structs.astuple(msgspec.structs.replace(self._run, ended_at=now)))
+            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Commit what is left, close the file, and let another process own it. Raises `JournalFailed`, but closes."""
-        if self._lock is None:
+        if self._closed:
             return
+        self._closed = True
         try:
             if self._failed is None:
                 self.flush()
         finally:
             self._db.close()
-            os.close(self._lock)
-            self._lock = None
+            self._locks.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -271,13 +311,42 @@ class Journal(Records):
         try:
             if not self._db.in_transaction:
                 self._db.execute("BEGIN IMMEDIATE")
+                self._fence()
             yield
-        except apsw.Error as error:
+        except (apsw.Error, OSError, _Overtaken) as error:
             self._failed = f"{type(error).__name__}: {error}"
-            if self._db.in_transaction:
-                with contextlib.suppress(apsw.Error):
+            with contextlib.suppress(apsw.Error):
+                # What could not be synced is not to be synced again, nor moved about, as if it were there.
+                self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
             raise JournalFailed(f"{self.path}: {self._failed}") from error
+
+    def _fence(self) -> None:
+        """Whether this is still the newest run, on the files it began with. Locks can be removed; this can't be."""
+        if self._identity() != self._files:
+            raise _Overtaken("the file was replaced while it was in use")
+        if self._run is not None:
+            [(newest,)] = self._db.execute("SELECT max(epoch) FROM runs")
+            if newest != self._run.epoch:
+                raise _Overtaken(f"run {newest} has begun on it")
+
+    def _identity(self) -> list[tuple[int, int]]:
+        """What the journal's names stand for in the file system."""
+        found = [os.stat(name) for name in (self.path, f"{self.path}-wal")]
+        return [(file.st_dev, file.st_ino) for file in found]
+
+    def _newest_link(self) -> tuple[int, bytes]:
+        found = self._rows("SELECT link, digest FROM decisions ORDER BY link DESC LIMIT 1")
+        return found[0] if found else (0, b"")
+
+    def _logged(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+
+class _Overtaken(Exception):
+    """The journal is another run's, or another file, by now."""
 
 
 def _lock(path: Path) -> int:
@@ -298,36 +367,55 @@ def _lock(path: Path) -> int:
     return lock
 
 
+def _hold(path: Path) -> int:
+    """A descriptor that locks the journal itself, made if there is none: the lock file may have been removed.
+
+    To be closed after the journal: SQLite's own locks would go with it.
+    """
+    try:
+        new = not path.exists()
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unusable(f"{path}: can't be opened: {error.strerror}: {error.filename}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise Locked(f"{path}: another agent is running on it, though its lock file is gone") from None
+    if new:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fsync(folder)  # the file's name is to outlive a power cut, as what is in it does
+        os.close(folder)
+    return held
+
+
 def _own(path: Path) -> apsw.Connection:
-    """The checked connection of the journal's owner; an empty or missing file becomes a new journal."""
-    if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    """The checked connection of the journal's owner; an empty file becomes a new journal."""
     with _opened(path, apsw.SQLITE_OPEN_READWRITE) as db:
         if db.pragma("schema_version") == 0 and db.pragma("application_id") == 0:
-            with db:
-                db.execute(SCHEMA + MEMORY)
-                db.pragma("application_id", APPLICATION)
-                db.pragma("user_version", VERSION)
-        _recognise(db, path)
-        found = db.pragma("quick_check")
-        if found != "ok":
-            raise Unusable(f"{path}: damaged: {found}; {CURE}")
-        while (version := db.pragma("user_version")) in UPGRADES:
-            with db:
-                db.execute(UPGRADES[version])
-                db.pragma("user_version", version + 1)
+            tables.create(db)
+        if _recognise(db, path) != tables.VERSION:
+            if (found := db.pragma("quick_check")) != "ok":
+                raise Damaged(f"{path}: damaged: {found}; {CURE}")
+            tables.upgrade(db)
+        if (wrong := tables.doubts(db, LINKS)) is not None:
+            raise Damaged(f"{path}: damaged: {wrong}; {CURE}")
         if db.pragma("journal_mode", "wal") != "wal":
             raise Unusable(f"{path}: its file system can't hold a journal; name a state directory on a local disk")
         db.pragma("synchronous", "full")
+        db.wal_autocheckpoint(0)  # see `Journal.flush`
+        db.pragma("user_version")  # from the first read on, the log is there
     return db
 
 
-def _recognise(db: apsw.Connection, path: Path) -> None:
-    if db.pragma("application_id") != APPLICATION:
+def _recognise(db: apsw.Connection, path: Path) -> int:
+    """The version of a journal that this trimtab knows how to read or to bring up to date."""
+    if db.pragma("application_id") != tables.APPLICATION:
         raise Unusable(f"{path}: is not a journal of trimtab; name another state directory")
-    version = db.pragma("user_version")
-    if version != VERSION and version not in UPGRADES:
-        raise Unusable(f"{path}: has version {version}, this trimtab knows {VERSION}; use the one that wrote it")
+    version = int(db.pragma("user_version"))
+    if version != tables.VERSION and version not in tables.UPGRADES:
+        raise Unusable(f"{path}: has version {version}, this trimtab knows {tables.VERSION}; use the one that wrote it")
+    return version
 
 
 @contextlib.contextmanager
@@ -340,9 +428,9 @@ def _opened(path: Path, flags: int) -> Iterator[apsw.Connection]:
     try:
         db.set_busy_timeout(BUSY_MS)
         yield db
-    except (apsw.NotADBError, apsw.CorruptError) as error:
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, UnicodeDecodeError) as error:
         db.close()
-        raise Unusable(f"{path}: damaged: {error}; {CURE}") from error
+        raise Damaged(f"{path}: damaged: {error}; {CURE}") from error
     except apsw.Error as error:
         db.close()
         raise Unusable(f"{path}: can't be opened: {error}") from error

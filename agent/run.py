@@ -44,6 +44,8 @@ REMEMBER_S = 60.0
 change."""
 CLOSE_S = 5.0
 """The part of a stop that closing takes, once the fate of orders is known or no longer waited for."""
+LARGE = "covariance"
+"""The part of it that is too large to be written down with each fill, and changes too slowly to be missed."""
 YEAR_2025 = 1_735_689_600 * S
 EPOCH_NS = 300 * S
 """Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
@@ -68,8 +70,9 @@ class Agent:
     """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
 
     ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
-    ``watch`` is called after each step with the input's time and what came of it. Raises `agent.journal.Locked` when
-    another agent owns the folder, and from `run` `Unlisted` when the venue lacks a symbol from the start.
+    ``watch`` is called after each step with the input's time and what came of it; ``clock`` gives the time.
+    Raises `agent.journal.Locked` when another agent owns the folder, and from `run` `Unlisted` when the venue lacks a
+    symbol from the start.
     """
 
     def __init__(
@@ -81,10 +84,11 @@ class Agent:
         tag: str,
         record: bool = False,
         watch: Callable[[int, Step], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.portfolio = portfolio
         self.folder = folder
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self._watch = watch
         self._encode = msgspec.json.Encoder().encode
         self._timer: asyncio.TimerHandle | None = None
@@ -215,6 +219,7 @@ class Agent:
                     await end
             with self._journaling():
                 self._remember()
+                self.journal.end(self.clock.now())
             if self._broken is not None:
                 raise self._broken
         finally:
@@ -256,14 +261,19 @@ class Agent:
 
     def _write(self, decision: Decision, record: bytes) -> None:
         with self._journaling():
-            memory = self._encode(self.engine.memory()) if decision.remember else None
+            memory = self._parts(LARGE) if decision.remember else None
             urgent = _changes(decision)
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
 
     def _remember(self) -> None:
         now = self.clock.now()
         self._remember_at = now + round(REMEMBER_S * S)
-        self.journal.remember(self._encode(self.engine.memory()), now)
+        self.journal.remember(self._parts(), now)
+
+    def _parts(self, without: str | None = None) -> dict[str, bytes]:
+        """What the next run should know, part by part."""
+        memory = msgspec.structs.asdict(self.engine.memory())
+        return {name: self._encode(part) for name, part in memory.items() if name != without}
 
     @contextlib.contextmanager
     def _journaling(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.storm.storm import Violation, storm
+from tests.storm.storm import storm
+from tests.storm.watchman import Violation
 
 
 def main() -> int:

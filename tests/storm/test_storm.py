@@ -12,7 +12,8 @@ import pytest
 
 from agent.core.desk import Desk
 from tests.storm.ablations import ABLATIONS
-from tests.storm.storm import SWARM, Violation, campaign, storm
+from tests.storm.storm import SWARM, campaign, storm
+from tests.storm.watchman import Violation
 
 SEEDS = 200
 BITE_WITHIN = 50

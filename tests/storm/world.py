@@ -22,7 +22,7 @@ from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
 from agent.core.orders import MS, S
-from agent.core.venue import Call, Credentials, Open, Place, Reply, Say, Secret, Shut
+from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
 """When every world begins."""
@@ -65,8 +65,6 @@ class World:
         self.names: dict[int, str] = {}
         self.calls: dict[int, tuple[int, int]] = {}
         """Calls on their way, by ticket: their tag, and when the client gives up."""
-        self.intended: dict[str, None] = {}
-        """Client ids of orders that were written down before they left."""
         self._inputs: list[tuple[int, int, Input]] = []
         self._number = 0
         self._wake_at = START
@@ -125,9 +123,6 @@ class World:
         step = self.desk.take((arrived,), self.now)
         for decision in step.decisions:
             self.decided(decision)
-            for request in decision.requests:
-                if isinstance(request, Place):
-                    self.intended[request.order.id] = None
         self._wake_at = step.wake_at
         for act in step.acts:
             self._do(act)

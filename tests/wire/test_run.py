@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -233,7 +233,12 @@ def decide(agent: Agent, request: Request) -> list[str]:
         return replace(decision, requests=requests, notes=()) if requests else decision
 
     def written(
-        now: int, seq: int, record: bytes, orders: Sequence[Order], urgent: bool, memory: bytes | None = None
+        now: int,
+        seq: int,
+        record: bytes,
+        orders: Sequence[Order],
+        urgent: bool,
+        memory: Mapping[str, bytes] | None = None,
     ) -> None:
         append(now, seq, record, orders, urgent, memory)
         if msgspec.json.encode(request) in record:

@@ -1,0 +1,87 @@
+"""How the figures of the board are measured: each function calls the tests that own a measurement, and sums them up."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Final
+
+from tests.scoreboard.board import ROOT, Budget, Measured
+from tests.storm.ablations import ABLATIONS
+from tests.storm.storm import Violation, storm
+
+Measure = Callable[[Budget], dict[str, Measured]]
+"""Measures one row, and those that the same run gives as well."""
+
+
+# S2: safeguards taken out
+
+BITE_WITHIN: Final = 200
+"""Half of the safeguards must be missed by so many storms."""
+GIVE_UP_AFTER: Final = 2_000
+
+
+def bite(name: str, until: float) -> int | None:
+    """How many storms it takes to notice that a safeguard is missing; None when none has, within the time."""
+    with ABLATIONS[name]() as desk:
+        for seed in range(GIVE_UP_AFTER):
+            try:
+                storm(seed, desk)
+            except Violation:
+                return seed + 1
+            if time.monotonic() > until:
+                break
+    return None
+
+
+def ablations(budget: Budget) -> dict[str, Measured]:
+    """Take out each safeguard in turn and let storms look for it."""
+    until = time.monotonic() + budget.minutes * 60
+    found: dict[str, int | None] = {}
+    with ProcessPoolExecutor(budget.processes) as pool:
+        waiting = {pool.submit(bite, name, until): name for name in ABLATIONS}
+        for done in as_completed(waiting):
+            found[waiting[done]] = done.result()
+            budget.progress(f"{len(found)} of {len(waiting)} safeguards", len(found) / len(waiting))
+    bites = [seeds for seeds in found.values() if seeds is not None]
+    median = statistics.median(bites) if bites else float("inf")
+    met = len(found) >= 30 and len(bites) == len(found) and median <= BITE_WITHIN
+    value = f"{len(bites)} of {len(found)} noticed, half of them within {median:g} storms"
+    return {"S2": Measured(value, met, {"storms to notice": dict(sorted(found.items()))})}
+
+
+# S15: the storms themselves
+
+
+def repeats(budget: Budget) -> dict[str, Measured]:
+    """The same storms in two processes with other hash seeds, as many as the time allows."""
+    command = [sys.executable, "-m", "tests.storm", "--digest", "--seeds", "1000"]
+    runs = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE)
+        for seed in ("1", "2")
+    ]
+    until = time.monotonic() + budget.minutes * 60
+    pairs = equal = 0
+    for one, other in zip(*(run.stdout for run in runs if run.stdout is not None), strict=False):
+        pairs, equal = pairs + 1, equal + (one == other)
+        budget.progress(f"{pairs} of 1000 seeds", pairs / 1000)
+        if time.monotonic() > until:
+            break
+    for run in runs:
+        run.kill()
+        run.communicate()
+    value = f"{equal} of {pairs} seeds equal"
+    met = equal == pairs and (pairs >= 1000 or None)
+    return {"S15": Measured(value, met, {"seeds": pairs, "equal": equal})}
+
+
+MEASURES: Final[dict[str, Measure]] = {
+    "S15": repeats,
+    "S2": ablations,
+}
+"""What measures a row. A row that is not here is not measured yet, and says so."""
