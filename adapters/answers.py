@@ -71,8 +71,8 @@ def outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str)
             return [fate(order.id, verdict, code, reason) for order in orders]
         case Cancel(id_):
             return [fact.Lost(id_, "cancel: unknown order" if verdict is Reaction.GONE else f"cancel: {told}")]
-        case Arm():
-            return [fact.Unanswered("arm", told)]
+        case Arm(instrument):
+            return [fact.Unarmed(instrument, told)]
         case SetLeverage():
             return [setting(request, verdict, told)]
         case Ask(what):

@@ -72,6 +72,12 @@ USED: Final = {
     "x-mbx-order-count-10s": "orders_10s",
     "x-mbx-order-count-1m": "orders_1m",
 }
+ALLOWED: Final = {
+    ("REQUEST_WEIGHT", "MINUTE", 1): "weight_1m",
+    ("ORDERS", "SECOND", 10): "orders_10s",
+    ("ORDERS", "MINUTE", 1): "orders_1m",
+}
+"""Budgets by the kind and interval under which the venue lists them."""
 QUIET_NS: Final = {"public": MINUTE, "market": 10 * SECOND, "private": None}
 """Book tickers come on change only, an idle account says nothing at all, mark prices come every second."""
 
@@ -169,6 +175,7 @@ class Binance:
 
     name = wire.NAME
     buckets = LIMITS
+    arms = True
 
     def __init__(
         self,
@@ -450,10 +457,10 @@ class Binance:
                 return self._place(request, orders, now)
             case Cancel(order, index):
                 params = [("symbol", self.symbols[index]), ("origClientOrderId", order)]
-                return self._signed(request, "DELETE", "/fapi/v1/order", params, now)
+                return self._signed(request, "DELETE", "/fapi/v1/order", params, now, timeout_ms=ORDER_MS)
             case Arm(index, ms):
                 params = [("symbol", self.symbols[index]), ("countdownTime", str(ms))]
-                return self._signed(request, "POST", "/fapi/v1/countdownCancelAll", params, now)
+                return self._signed(request, "POST", "/fapi/v1/countdownCancelAll", params, now, timeout_ms=ORDER_MS)
             case SetLeverage(index, leverage):
                 params = [("symbol", self.symbols[index]), ("leverage", str(leverage))]
                 return self._signed(request, "POST", "/fapi/v1/leverage", params, now)
@@ -668,7 +675,8 @@ class Binance:
             case What.TIME:
                 return self._time_answer(call, wire.SERVER_TIME.decode(body).server_time, now)
             case What.INSTRUMENTS:
-                return self._instruments_answer(wire.EXCHANGE_INFO.decode(body).symbols)
+                info = wire.EXCHANGE_INFO.decode(body)
+                return [*self._instruments_answer(info.symbols), *_budgets(info.rate_limits)]
             case What.PRICES:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.premium_facts)
             case What.INTERVALS:
@@ -786,6 +794,20 @@ class Binance:
         elif before is not None and self._key != before:
             self._want(Shut("private", "its key has changed"))
         return []
+
+
+def _budgets(rows: Sequence[Raw]) -> list[Fact]:
+    """The budgets that we know, at the size they have now; others, and what can't be read, are the venue's affair."""
+    facts: list[Fact] = []
+    for row in rows:
+        try:
+            limit = wire.RATE_LIMIT.decode(row)
+        except MISREAD:
+            continue
+        bucket = ALLOWED.get((limit.rate_limit_type, limit.interval, limit.interval_num))
+        if bucket is not None:
+            facts.append(fact.Allowed(bucket, limit.limit))
+    return facts
 
 
 def _about_a_stranger(what: str, symbol: str, *, private: bool) -> fact.Unknown:

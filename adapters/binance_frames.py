@@ -280,10 +280,20 @@ class Symbol(Struct, frozen=True):
     symbol: str
 
 
-class ExchangeInfo(Struct, frozen=True):
-    """All contracts, which are never none."""
+class RateLimit(Struct, frozen=True, rename="camel"):
+    """How much may be used of a budget in an interval, as the venue has it now."""
+
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: Annotated[int, Meta(ge=0)]
+
+
+class ExchangeInfo(Struct, frozen=True, rename="camel"):
+    """All contracts, which are never none, and the budgets."""
 
     symbols: Annotated[list[Raw], Meta(min_length=1)]
+    rate_limits: list[Raw] = []
 
 
 class Filter(Struct, frozen=True, rename="camel"):
@@ -460,6 +470,7 @@ LISTEN_KEY = Decoder(ListenKey)
 RAWS = Decoder(list[Raw])
 SYMBOL = Decoder(Symbol)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
+RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)
 PREMIUM = Decoder(Premium)
 FUNDING_INFO = Decoder(FundingInfo)

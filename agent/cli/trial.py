@@ -45,6 +45,7 @@ class Feed:
     name = "trial"
     buckets: tuple[Bucket, ...] = ()
     answers = frozenset({What.INSTRUMENTS})
+    arms = False
     sockets: tuple[str, ...] = ("market",)
     wake_at: int | None = None
 

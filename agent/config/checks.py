@@ -224,6 +224,12 @@ def _place(value: object) -> object:
     return str(path)
 
 
+def _silence(value: object) -> object:
+    if isinstance(value, int | float) and 0 < value < 20:
+        raise Wrong("is too short to be renewed in time", "write at least 20, or 0 to do without the switch")
+    return Number(0, 3600)(value)
+
+
 CHECKS: Final[dict[str, Check]] = {
     "state": _place,
     "account.venue": _venue,
@@ -280,6 +286,7 @@ CHECKS: Final[dict[str, Check]] = {
     "execution.slippage": Number(0, 0.1, above=True, share=True),
     "execution.patience_s": Number(0, 3600, above=True),
     "execution.request_life_s": Number(0.1, 5),
+    "execution.dead_man_s": _silence,
     "execution.leverage": Number(1, 125, whole=True),
     "funding.horizon_days": Number(0, 365, above=True),
     "funding.enter": Number(0, 10, above=True, share=True),

@@ -365,6 +365,11 @@ class Book:
         """The venue's time up to which the position of an instrument is known; 0 when it never was."""
         return max((holding.known_at for holding in self.rows[index].holdings.values()), default=0)
 
+    def held(self, index: int, side: Side) -> int | None:
+        """Signed lots of one position row; None while nothing was told of the instrument."""
+        holdings = self.rows[index].holdings
+        return holdings[side].lots if side in holdings else 0 if holdings else None
+
     def mark_age(self, index: int, now: int) -> int | None:
         """Nanoseconds since the venue gave the mark; None if it never did."""
         seen = self.rows[index].mark_seen

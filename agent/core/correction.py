@@ -7,6 +7,8 @@ not the rest of its own.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from agent.core.book import Row
 from agent.core.drift import Drift
 from agent.core.orders import MS, Blotter, Order, S, Style
@@ -39,6 +41,8 @@ class Correction:
         self._strikes: dict[int, int] = {}
         self._rest_until: dict[int, int] = {}
         self._tried_resting: dict[int, None] = {}
+        self._short: dict[int, int] = {}
+        """By instrument: how often margin was missing for an order."""
         self._said: dict[tuple[str, int], None] = {}
 
     def outrun(self, drift: Drift) -> bool:
@@ -91,6 +95,18 @@ class Correction:
         self._strikes[index] = strikes + 1
         self._rest_until[index] = now + (RETRY_NS << strikes)
 
+    def short_of_margin(self, instrument: int) -> None:
+        """The venue refused an order for want of margin: the next is half as large."""
+        self._short[instrument] = self._short.get(instrument, 0) + 1
+
+    def affordable(self, leg: Leg) -> Leg:
+        """The leg, halved as often as margin was missing for it; never less than a lot."""
+        if leg.reduce or not (halvings := self._short.get(leg.instrument, 0)):
+            return leg
+        lots = max(1, abs(leg.lots) >> halvings)
+        part = lots / abs(leg.lots)
+        return replace(leg, lots=lots if leg.lots > 0 else -lots, notional=leg.notional * part)
+
     def may_rest(self, leg: Leg) -> bool:
         """Whether to try a resting order first."""
         return not self.reason.urgent and leg.instrument not in self._tried_resting
@@ -107,6 +123,7 @@ class Correction:
 def order_of(leg: Leg, row: Row, name: str, now: int, execution: Execution, limits: Limits, *, maker: bool) -> Order:
     """The order that carries out a leg: post-only at the best price, or immediate-or-cancel at the worst allowed."""
     assert row.instrument is not None, "a leg is never planned without a grid"
+    held_lots = row.holdings[leg.side].lots if leg.side in row.holdings else 0
     return Order(
         id=name,
         instrument=leg.instrument,
@@ -119,6 +136,7 @@ def order_of(leg: Leg, row: Row, name: str, now: int, execution: Execution, limi
         created_at=now,
         expires_at=now + round(execution.request_life_s * S),
         value=leg.notional,
+        held_lots=held_lots,
     )
 
 

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from agent.core.decisions import Decision
 from agent.core.engine import Engine
-from agent.core.events import Command, Denied, Fact, Fault, Listed, Refused, Throttled, Unset, Used, Wake
-from agent.core.limits import Lanes, backoff
+from agent.core.events import Allowed, Command, Denied, Fact, Fault, Listed, Refused, Throttled, Unset, Used, Wake
+from agent.core.limits import MOST, Lanes, backoff
 from agent.core.orders import MS, S
-from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Say, SetLeverage, Shut
+from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Request, Say, SetLeverage, Shut
 
 
 class Opened(Struct, frozen=True, tag=True):
@@ -134,11 +134,10 @@ class Desk:
             self._heed(facts, now)
             decision = self.engine.step(facts, now)
             decisions.append(decision)
-            for request in decision.requests:
-                self.lanes.put(request, self.dialect.weigh(request))
+            left = [fact for request in decision.requests for fact in self._queue(request)]
             self._reopen(decision.reopen, now, acts)
             self._tend(now, acts)
-            facts = self._send(now, acts)
+            facts = left + self._send(now, acts)
             self._wishes(now, acts)
         self._due = self._wake_at(decisions[-1], now)
         return Step(decisions=tuple(decisions), acts=tuple(acts), wake_at=self._due)
@@ -191,12 +190,30 @@ class Desk:
             match fact:
                 case Used(bucket=bucket, amount=amount):
                     self.lanes.told(bucket, amount, now)
-                case Throttled(until=until):
-                    self.lanes.throttle(until)
+                case Allowed(bucket=bucket, amount=amount):
+                    self.lanes.allow(bucket, amount)
+                case Throttled(until=until, banned=banned):
+                    self.lanes.throttle(until, banned=banned)
                 case Listed():
                     self._listed = True
                 case _:
                     pass
+
+    def _queue(self, request: Request) -> Sequence[Fact]:
+        """Have a request wait for its budget. Where too many wait, it is refused: unsent, and known to be so.
+
+        A question or a cancel that is left out is wanted again soon, by what wanted it.
+        """
+        if self.lanes.put(request, self.dialect.weigh(request)):
+            return ()
+        reason = f"unsent: {MOST} requests wait already"
+        match request:
+            case Place(order=order):
+                return (Refused(order=order.id, code="unsent", reason=reason, fault=Fault.BUSY),)
+            case SetLeverage(instrument=index, leverage=leverage):
+                return (Unset(index, leverage, reason),)
+            case _:
+                return ()
 
     def _send(self, now: int, acts: list[Act]) -> list[Fact]:
         """Give to the wire what the budgets allow; answers that come without a wire are returned."""

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from agent.core import margin, words
 from agent.core.audit import TRUTH, Audit
 from agent.core.book import Book
+from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
+from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
@@ -70,7 +72,7 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered.
+    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Engine:
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
+        arms: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
@@ -94,6 +97,8 @@ class Engine:
         self.book = Book(self.symbols)
         self.blotter = Blotter()
         self.tally = Tally()
+        self.breaker = Breaker()
+        self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
         self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
         self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
@@ -185,6 +190,7 @@ class Engine:
     def _take(self, fact: Fact, now: int) -> None:
         self.book.apply(fact, now)
         self.audit.apply(fact, now)
+        self.dead_man.apply(fact, now)
         self.mandate.doubted = self.mandate.doubted or isinstance(fact, ACCOUNT)
         match fact:
             case Quote() | Depth():
@@ -242,7 +248,7 @@ class Engine:
             if isinstance(fact, Filled):
                 self._foreign_fill(fact, now)
             return
-        after = self.blotter.apply(fact, now)
+        after = self.blotter.apply(fact, now, self.book.held(before.instrument, before.side))
         if after is None:
             return
         if after.filled_lots > before.filled_lots:
@@ -254,6 +260,8 @@ class Engine:
                 if fact.fee_asset == self.book.settle:
                     self.tally.fees += fact.fee
                 self._note("fill", f"{self._size(after, fact.lots)} at {fact.price:g}", after.symbol)
+            case Accepted():
+                self.breaker.taken(after.instrument)
             case Refused() if before.state is State.SENT:
                 self._refusal(after, fact, now)
             case Lost() if before.state is not State.DONE:
@@ -281,6 +289,10 @@ class Engine:
         self.tally.refused += 1
         self._note("refusal", f"the venue refused order {order.id}: {fact.reason} ({fact.code})", order.symbol)
         venue_now = self._venue_now(now)
+        if opened := self.breaker.refused(order, fact, now):
+            self._note("warning", opened, order.symbol)
+        if fact.fault is Fault.MARGIN and self.correction is not None:
+            self.correction.short_of_margin(order.instrument)
         match fact.fault:
             case Fault.RULE | Fault.CLOSED:
                 self.audit.require((What.INSTRUMENTS,), now, 0)
@@ -340,22 +352,38 @@ class Engine:
                 self.killed = None
             case "resync":
                 self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
+            case "resolve":
+                self._resolve(command.argument, now)
             case "stop":
                 self.stopping = True
                 self._end(now)
                 self.blotter.cancel_resting(now)
-            case "rebalance" if self.paused:
-                self._note("warning", "paused: nothing is corrected before a resume")
-            case "rebalance" if self.correction is not None and self.correction.reason.urgent:
-                self._note("warning", "reducing for safety; ask for a correction once that is done")
             case "rebalance":
-                self._start(Reason(cause="command", to_target=command.argument == "target"), now)
+                self._rebalance(now, to_target=command.argument == "target")
             case "targets":
                 self.mandate.retarget(msgspec.json.decode(command.argument, type=Given), now)
             case "warn":
                 self._note("warning", command.argument)
             case _:
                 self._note("warning", f"there is no command {command.name}")
+
+    def _rebalance(self, now: int, *, to_target: bool) -> None:
+        if self.paused:
+            self._note("warning", "paused: nothing is corrected before a resume")
+        elif self.correction is not None and self.correction.reason.urgent:
+            self._note("warning", "reducing for safety; ask for a correction once that is done")
+        else:
+            self._start(Reason(cause="command", to_target=to_target), now)
+
+    def _resolve(self, name: str, now: int) -> None:
+        """A person says that an order of unknown fate will not trade any more; the account is asked what became."""
+        before = self.blotter.orders.get(name)
+        after = self.blotter.resolve(name, now)
+        if before is None or after is None:
+            self._note("warning", f"no order {name} is of unknown fate")
+            return
+        self._finished(after, now)
+        self.audit.require(TRUTH, now, self._venue_now(now))
 
     def _halt(self, reason: str) -> None:
         if self.halted != reason:
@@ -389,6 +417,12 @@ class Engine:
             self.audit.attend(now)
         requests: list[Request] = [*self.audit.due(now)]
         asks, cancels = self.blotter.due(now)
+        for order, why in self.blotter.hopeless(now):
+            self._halt(
+                f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
+                f"cancel it if it is open, then say so: resolve {order.id}"
+            )
+        requests += self.dead_man.due(self.blotter, now)
         requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
         requests += [Cancel(order=order.id, instrument=order.instrument) for order in cancels]
         requests += [Cancel(order=name, instrument=index) for name, index in self._cancels.items()]
@@ -643,7 +677,7 @@ class Engine:
                 if correction.news(refusal, now):
                     self._note("refusal", f"{refusal.gate}: {refusal.reason}", self.symbols[refusal.instrument])
                 continue
-            orders.append(self._send(leg, now, maker=maker and correction.may_rest(leg)))
+            orders.append(self._send(correction.affordable(leg), now, maker=maker and correction.may_rest(leg)))
             correction.sent(orders[-1], now)
         if orders and correction.orders == len(orders):
             said = words.plan(self.book, todo, self._verdict(correction, drift, todo))
@@ -686,6 +720,7 @@ class Engine:
         return order
 
     def _situation(self, drift: Drift, now: int) -> Situation:
+        urgent = self.correction is not None and self.correction.reason.urgent  # whose own back-off bounds it
         return Situation(
             book=self.book,
             drift=drift,
@@ -697,6 +732,7 @@ class Engine:
             sent_last_minute=self.tally.sent_last_minute(now),
             quiet_s=self.policy.timing.quiet_s,
             request_life_s=self.policy.execution.request_life_s,
+            refusing={} if urgent else self.breaker.open(now),
         )
 
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
@@ -798,6 +834,7 @@ class Engine:
         times = [self.audit.wake_at()]
         waits = (
             self.blotter.wake_at(),
+            self.dead_man.wake_at(),
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,

@@ -336,6 +336,20 @@ class Used(Event, frozen=True):
     amount: int
 
 
+class Allowed(Event, frozen=True):
+    """How large a request budget is, for one window, as the venue says now."""
+
+    bucket: str
+    amount: int
+
+
+class Unarmed(Event, frozen=True):
+    """The dead-man's switch of an instrument was not set, or nobody knows: no answer says that it was."""
+
+    instrument: int
+    reason: str
+
+
 class Clock(Event, frozen=True):
     """Venue time minus our time, and half of the round trip that measured it."""
 
@@ -377,6 +391,6 @@ Fact = (
     | Listed | Tiers | Fees | Interval | Leverage | Unset | Volume | Mode
     | Position | Positions | Balance | Margin | Flow | Warned
     | Accepted | Filled | Ended | Refused | Lost | Absent | Orders
-    | Up | Down | Unanswered | Throttled | Used | Clock | Denied | Unknown
+    | Up | Down | Unanswered | Throttled | Used | Allowed | Unarmed | Clock | Denied | Unknown
     | Command | Wake
 )  # fmt: skip

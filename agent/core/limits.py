@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from hashlib import blake2b
+
+from msgspec.structs import replace
 
 from agent.core.venue import Bucket, Lane, Place, Request, Weight
 
-SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.75, Lane.CREATE: 0.65, Lane.REFRESH: 0.5}
-"""The part of each budget up to which a lane may go on, so that what matters more always has room left."""
+SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.7, Lane.CREATE: 0.6, Lane.REFRESH: 0.5}
+"""The part of each budget up to which a lane may go on, so that what matters more always has room left.
+
+Whatever is asked of the agent, it uses no more than seven tenths of a budget; the next two are for cancels and
+reductions alone, and the last is never touched.
+"""
+RECOVERY_NS = 60_000_000_000
+"""For so long after a throttle, and ten times as long after a ban, all but cancels and reductions keep to half of their
+share."""
+MOST = 1_000
+"""So many requests may wait in a lane. One more is not taken: whoever wanted it is told, or asks again by himself."""
 
 
 def backoff(attempt: int, salt: str, base_ns: int = 500_000_000, cap_ns: int = 30_000_000_000) -> int:
@@ -45,19 +55,22 @@ class Lanes:
     """Requests waiting for budget, in four lanes.
 
     The venue's own count, where it sends one, is believed whenever it is higher than ours: others may use the same
-    address or account.
+    address or account. So is the size of a budget, which the venue may change.
     """
 
     def __init__(self, buckets: tuple[Bucket, ...]) -> None:
         self.gauges = {bucket.name: Gauge(bucket) for bucket in buckets}
-        self.waiting: dict[Lane, deque[tuple[Request, Weight]]] = {lane: deque() for lane in Lane}
+        self.waiting: dict[Lane, dict[Request, Weight]] = {lane: {} for lane in Lane}
         self.silent_until = 0
+        self.careful_until = 0
 
-    def put(self, request: Request, weight: Weight) -> None:
-        """Queue a request; a question that already waits is not asked twice."""
+    def put(self, request: Request, weight: Weight) -> bool:
+        """Queue a request; one that already waits does so once. False: too many wait, and it was not taken."""
         lane = self.waiting[weight.lane]
-        if not any(waiting == request for waiting, _ in lane):
-            lane.append((request, weight))
+        if len(lane) >= MOST and request not in lane:
+            return False
+        lane.setdefault(request, weight)
+        return True
 
     def told(self, bucket: str, amount: int, now: int) -> None:
         """The venue says how much of a bucket is used."""
@@ -66,53 +79,64 @@ class Lanes:
             gauge.roll(now)
             gauge.used = max(gauge.used, amount)
 
-    def throttle(self, until: int) -> None:
-        """Nothing leaves before ``until``."""
+    def allow(self, bucket: str, capacity: int) -> None:
+        """The venue says how large a bucket is."""
+        gauge = self.gauges.get(bucket)
+        if gauge is not None:
+            gauge.bucket = replace(gauge.bucket, capacity=capacity)
+
+    def throttle(self, until: int, *, banned: bool = False) -> None:
+        """Nothing leaves before ``until``, and little for some time after."""
         self.silent_until = max(self.silent_until, until)
+        self.careful_until = max(self.careful_until, until + RECOVERY_NS * (10 if banned else 1))
 
     def due(self, now: int) -> list[Request]:
         """The requests that may leave now, most urgent lane first; their price is taken from the buckets.
 
         One that is short of a bucket holds back what comes after it only in that bucket. An order whose time is over
-        is handed out as well, at no price: it will not be sent, and must be told so.
+        is handed out as well, at no price and in silence too: it will not be sent, and must be told so.
         """
-        if now < self.silent_until:
-            return []
         for gauge in self.gauges.values():
             gauge.roll(now)
         leaving: list[Request] = []
         held: dict[str, None] = {}
         for queue in self.waiting.values():
-            for _ in range(len(queue)):
-                request, weight = queue.popleft()
+            first = len(leaving)
+            for request, weight in queue.items():
                 if isinstance(request, Place) and now >= request.order.expires_at:
                     leaving.append(request)
-                elif self._short(weight) or any(name in held for name, _ in weight.takes):
+                elif now < self.silent_until:
+                    continue
+                elif self._short(weight, now) or any(name in held for name, _ in weight.takes):
                     held.update(dict.fromkeys(name for name, _ in weight.takes))
-                    queue.append((request, weight))
                 else:
                     for name, amount in weight.takes:
                         self.gauges[name].used += amount
                     leaving.append(request)
+            for request in leaving[first:]:
+                del queue[request]
         return leaving
 
-    def _short(self, weight: Weight) -> list[Gauge]:
+    def _short(self, weight: Weight, now: int) -> list[Gauge]:
         """The buckets that have too little left for a request of this lane and price."""
         share = SHARE[weight.lane]
+        if now < self.careful_until and weight.lane is not Lane.RESCUE:
+            share /= 2
         wanted = [(self.gauges[name], amount) for name, amount in weight.takes]
         return [gauge for gauge, amount in wanted if gauge.used + amount > share * gauge.bucket.capacity]
 
     def wake_at(self, now: int) -> int | None:
         """When something that waits may leave, or its time is over; None when nothing waits."""
-        waiting = [entry for queue in self.waiting.values() for entry in queue]
+        waiting = [entry for queue in self.waiting.values() for entry in queue.items()]
         times = [request.order.expires_at for request, _ in waiting if isinstance(request, Place)]
         if waiting and now < self.silent_until:
-            return self.silent_until
+            return min([self.silent_until, *times])
         held: dict[str, None] = {}
         for _, weight in waiting:
             names = [name for name, _ in weight.takes]
-            if short := self._short(weight):
+            if short := self._short(weight, now):
                 times.append(max(gauge.opens_at() for gauge in short))
+                times += [self.careful_until] if now < self.careful_until else []
                 held.update(dict.fromkeys(names))
             elif not any(name in held for name in names):
                 times.append(now)

@@ -31,8 +31,15 @@ TWICE_NS = 1 * S
 """Two denials at least this far apart are the proof that an order was never placed."""
 STALE_NS = 6 * S
 """A position that was asked for so long after a fill can't come from a cache that lacks it."""
+FORGOTTEN_NS = 72 * 3600 * S
+"""Older than this, an order may have been forgotten by the venue: cancelled or expired without a fill on Binance. From
+then on, "no such order" proves nothing."""
+HOPELESS_NS = 60 * S
+"""Denials that prove nothing, for so long: no question will settle it, a person must."""
 KEEP_NS = 600 * S
 """How long a finished order is remembered, for what arrives late."""
+KEEP_TRADES = 10_000
+"""How many trades are remembered, so that none is counted twice."""
 
 
 class Style(StrEnum):
@@ -83,6 +90,8 @@ class Order(Struct, frozen=True):
     """Unsigned, cumulative: the largest that the venue has told."""
     ended: str | None = None
     """How it ended, once it is done."""
+    held_lots: int | None = None
+    """What its position row held when it was sent; None if that was not known."""
 
     @property
     def open_lots(self) -> int:
@@ -143,6 +152,10 @@ class Watch(Struct):
 
     asked_at: int | None = None
     denied_at: int | None = None
+    vain_at: int | None = None
+    """Since when denials come that prove nothing though they should."""
+    vain: str = ""
+    """Why they don't."""
     cancel_at: int | None = None
     """When to cancel it if it still rests."""
     cancelled_at: int | None = None
@@ -194,8 +207,12 @@ class Blotter:
         self.changed.clear()
         return changed
 
-    def apply(self, fact: Fact, now: int) -> Order | None:
-        """Take note of a fact about one of our orders: the order as it is now; None if not ours, or told before."""
+    def apply(self, fact: Fact, now: int, held_lots: int | None = None) -> Order | None:
+        """Take note of a fact about one of our orders: the order as it is now; None if not ours, or told before.
+
+        ``held_lots`` is what its position row is known to hold now: a position that has moved since the order was sent
+        speaks against any denial.
+        """
         match fact:
             case Accepted() | Filled() | Ended() | Refused() | Lost() | Absent():
                 order = self.orders.get(fact.order)
@@ -206,7 +223,7 @@ class Blotter:
         watch = self.watches[order.id]
         if isinstance(fact, Filled) and not self._new_trade(fact):
             return None
-        after = self._after(order, fact, watch, now)
+        after = self._after(order, fact, watch, now, held_lots)
         self._reckon(order, after, fact, watch)
         if after.state is not order.state:
             watch.asked_at = watch.cancelled_at = None
@@ -215,13 +232,13 @@ class Blotter:
             del self._unfinished[order.id]
             self._finished.append(order.id)
         if not isinstance(fact, Absent | Lost):
-            watch.heard_at, watch.denied_at = now, None
+            watch.heard_at, watch.denied_at, watch.vain_at = now, None, None
         if after != order:
             self.orders[order.id] = after
             self.changed[order.id] = None
         return after
 
-    def _after(self, order: Order, fact: Fact, watch: Watch, now: int) -> Order:
+    def _after(self, order: Order, fact: Fact, watch: Watch, now: int, held_lots: int | None) -> Order:
         state = NEXT[order.state][type(fact)]
         match fact:
             case Accepted():
@@ -239,14 +256,16 @@ class Blotter:
             case Refused() if order.state is State.SENT:
                 return replace(order, state=state, ended=f"refused {fact.code}")
             case Absent() if order.state is State.UNKNOWN:
-                return self._denied(order, fact, watch, now)
+                return self._denied(order, fact, watch, now, held_lots)
         return replace(order, state=state)
 
-    def _denied(self, order: Order, fact: Absent, watch: Watch, now: int) -> Order:
-        """Believe a denial only when the request is dead, and only when it is repeated."""
-        if order.venue_order is not None or order.filled_lots:
-            return order  # the venue had it: a denial is its forgetting, not a proof
+    def _denied(self, order: Order, fact: Absent, watch: Watch, now: int, held_lots: int | None) -> Order:
+        """Believe a denial only when the request is dead, nothing speaks against it, and it is repeated."""
         if fact.asked_at < order.expires_at + self.venue_ahead_ns + SETTLE_NS:
+            return order
+        if why := _against(order, fact, held_lots):
+            watch.denied_at, watch.vain = None, why
+            watch.vain_at = now if watch.vain_at is None else watch.vain_at
             return order
         if watch.denied_at is None:
             watch.denied_at = now
@@ -283,9 +302,26 @@ class Blotter:
         if key in self.trades:
             return False
         self.trades[key] = None
-        while len(self.trades) > 10_000:
+        while len(self.trades) > KEEP_TRADES:
             del self.trades[next(iter(self.trades))]
         return True
+
+    def hopeless(self, now: int) -> list[tuple[Order, str]]:
+        """Unknown orders of which no question will find out the fate, and why."""
+        found = [(self.orders[name], self.watches[name]) for name in self._unfinished]
+        return [
+            (order, watch.vain)
+            for order, watch in found
+            if watch.vain_at is not None and now >= watch.vain_at + HOPELESS_NS
+        ]
+
+    def resolve(self, name: str, now: int) -> Order | None:
+        """A person has looked: the order will not trade any more. None if it is not in question."""
+        order = self.orders.get(name)
+        if order is None or order.state is not State.UNKNOWN:
+            return None
+        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + self.venue_ahead_ns)
+        return self.apply(Ended(order=name, how="resolved by a person", filled_lots=order.filled_lots, at=now), now)
 
     def compare(self, fact: Orders, now: int) -> None:
         """Look for our orders in an answer about all open ones; those that are missing are asked about."""
@@ -355,6 +391,17 @@ class Blotter:
                 if watch.cancel_at is not None and order.state is State.WORKING:
                     times.append(watch.cancel_at)
         return min(times, default=None)
+
+
+def _against(order: Order, denial: Absent, held_lots: int | None) -> str | None:
+    """Why a denial of a dead request proves nothing all the same."""
+    if order.venue_order is not None or order.filled_lots:
+        return "the venue had it, and has forgotten it"
+    if denial.asked_at - order.created_at > FORGOTTEN_NS:
+        return f"it is older than {FORGOTTEN_NS // (3600 * S)} hours, beyond which the venue forgets"
+    if None not in (order.held_lots, held_lots) and order.held_lots != held_lots:
+        return f"the position has moved since, from {order.held_lots} to {held_lots} lots"
+    return None
 
 
 def order_id(tag: str, epoch: int, number: int) -> str:

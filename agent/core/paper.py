@@ -92,6 +92,7 @@ class Paper:
         self.name = f"{public.name} (paper)"
         self.buckets = public.buckets
         self.answers = public.answers | PRIVATE
+        self.arms = False
         self.sockets = public.sockets
         self.book = Book(symbols)
         self.wallet = account.equity

@@ -43,6 +43,8 @@ class Execution(Struct, frozen=True, forbid_unknown_fields=True):
     """How long a post-only order rests before it is cancelled."""
     request_life_s: float = 3.0
     """The venue must not accept an order later than this after it was sent."""
+    dead_man_s: float = 120.0
+    """The venue cancels what rests unless it hears from us within this time, where it has such a switch; 0: never."""
     leverage: int | None = None
     """Leverage setting to give every instrument that is traded, or less where the venue's table demands it; the
     settings are left alone if not given."""

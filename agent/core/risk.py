@@ -5,7 +5,7 @@ Legs are judged on the worst case: every order that may still trade is counted a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 from math import inf
 
@@ -35,6 +35,8 @@ class Situation(Struct):
     increased_today: float
     """Value of increasing orders filled or open in the last 24 hours, in the quote currency."""
     sent_last_minute: int
+    refusing: Mapping[int, str] = {}
+    """Instruments that take no orders now because too many were refused, and why."""
     quiet_s: float = 15.0
     """The oldest that the last complete answer about positions may be."""
     request_life_s: float = 3.0
@@ -113,6 +115,11 @@ def tradable(leg: Leg, s: Situation) -> str | None:
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
     return None
+
+
+def not_refused(leg: Leg, s: Situation) -> str | None:
+    """The venue must not have refused the last orders on it."""
+    return s.refusing.get(leg.instrument)
 
 
 def not_halted(leg: Leg, s: Situation) -> str | None:
@@ -296,7 +303,7 @@ def order_rate(leg: Leg, s: Situation) -> str | None:
 
 
 Gate = Callable[[Leg, Situation], str | None]
-ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, alone, settled)
+ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, not_refused, alone, settled)
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
     not_halted, reductions_first, all_prices_fresh, positions_known, clock_known, no_strangers, leverage_limit,

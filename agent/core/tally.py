@@ -31,12 +31,19 @@ class Tally:
         """Part of an order has traded for ``value``."""
         self.turnover += value
         if not order.reduce:
-            self._increases.append((at, value))
+            self._increased(value, at)
 
     def recall(self, order: Order) -> None:
         """An order of an earlier run: its increases still count for a day."""
         if not order.reduce and order.filled_lots:
-            self._increases.append((order.created_at, order.worth(order.filled_lots)))
+            self._increased(order.worth(order.filled_lots), order.created_at)
+
+    def _increased(self, value: float, at: int) -> None:
+        """Increases within a minute are one row, so that a day's are few, however much is traded."""
+        if self._increases and at < self._increases[-1][0] + MINUTE_NS:
+            at, before = self._increases.pop()
+            value += before
+        self._increases.append((at, value))
 
     def sent(self, at: int) -> None:
         """An order was sent."""
@@ -52,7 +59,7 @@ class Tally:
 
     def increased_today(self, live: Iterable[Order], now: int) -> float:
         """Value of increases in the last 24 hours, with everything that ``live`` orders may still add."""
-        while self._increases and self._increases[0][0] < now - DAY_NS:
+        while self._increases and self._increases[0][0] + MINUTE_NS < now - DAY_NS:
             self._increases.popleft()
         open_ = sum(order.worth(order.open_lots) for order in live if not order.reduce)
         return sum(value for _, value in self._increases) + open_

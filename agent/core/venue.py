@@ -108,7 +108,10 @@ class Cancel(Struct, frozen=True, gc=False, tag=True):
 
 
 class Arm(Struct, frozen=True, gc=False, tag=True):
-    """Tell the venue to cancel all orders of an instrument unless it hears again within ``ms``; 0 disarms."""
+    """Tell the venue to cancel all orders of an instrument unless it hears again within ``ms``; 0 disarms.
+
+    Anything but a plain yes is answered by `events.Unarmed`.
+    """
 
     instrument: int
     ms: int
@@ -221,6 +224,8 @@ class Dialect(Protocol):
     buckets: tuple[Bucket, ...]
     answers: frozenset[What]
     """The questions this venue can answer."""
+    arms: bool
+    """Whether the venue has a dead-man's switch (`Arm`)."""
     sockets: tuple[str, ...]
     """The websockets to keep open, by name, once the instruments are known."""
 

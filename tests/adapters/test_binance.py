@@ -9,7 +9,7 @@ import pytest
 
 from adapters.binance import LIMITS, Binance
 from adapters.offset import DRIFT_PPM
-from agent.core.events import Clock, Down, Fault, Lost, Quote, Refused, Unanswered, Unset, Up
+from agent.core.events import Clock, Down, Fault, Lost, Quote, Refused, Unanswered, Unarmed, Unset, Up
 from agent.core.venue import (
     Arm,
     Ask,
@@ -53,7 +53,7 @@ def test_without_a_key_it_answers_public_questions_only() -> None:
     assert dialect.answers == {What.TIME, What.INSTRUMENTS, What.PRICES, What.INTERVALS, What.VOLUMES}
     assert dialect.perform(Ask(What.ACCOUNT), NOW) == [Unanswered("account", "no key is configured")]
     assert dialect.perform(Ask(What.KEY), NOW) == [Unanswered("key", "no key is configured")]
-    assert dialect.perform(Arm(0, 1), NOW) == [Unanswered("arm", "no key is configured")]
+    assert dialect.perform(Arm(0, 1), NOW) == [Unarmed(0, "no key is configured")]
     placed = Place(order())
     assert dialect.perform(placed, NOW) == [Refused(order().id, "", "no key is configured", Fault.ACCOUNT)]
     assert dialect.perform(Cancel("x", 0), NOW) == [Lost("x", "cancel: no key is configured")]

@@ -17,6 +17,7 @@ from adapters.binance import REPLIES
 from agent.core.events import (
     Absent,
     Accepted,
+    Allowed,
     Balance,
     Clock,
     Denied,
@@ -42,6 +43,7 @@ from agent.core.events import (
     Throttled,
     Tiers,
     Unanswered,
+    Unarmed,
     Unknown,
     Unset,
     Used,
@@ -234,7 +236,7 @@ def test_a_failed_cancel_or_question_never_refuses_an_order(code: int) -> None:
         elif code == -2013 and isinstance(request, Ask) and request.what is What.ORDER:
             assert facts == [Absent(ORDER.id, NOW)]
         else:
-            assert isinstance(facts[-1], Unanswered)
+            assert isinstance(facts[-1], Unarmed if isinstance(request, Arm) else Unanswered)
 
 
 def test_a_cancel_of_an_unknown_order_is_asked_about() -> None:
@@ -264,7 +266,7 @@ def test_silence() -> None:
         assert dialect.on_silence(call_for(dialect, Cancel("x", 0)), sent, "reset", NOW) == [Lost("x", "cancel: reset")]
         for request in (Ask(What.ORDER, 0, "x"), Ask(What.TIME), Arm(0, 1)):
             (fact,) = dialect.on_silence(call_for(dialect, request), sent, "reset", NOW)
-            assert isinstance(fact, Unanswered)
+            assert isinstance(fact, Unarmed if isinstance(request, Arm) else Unanswered)
     batch = Batch((ORDER, order(id="b")))
     assert dialect.on_silence(call_for(dialect, batch), True, "reset", NOW) == [
         Lost(ORDER.id, "reset"),
@@ -506,6 +508,22 @@ def test_what_is_not_trading_is_listed_as_such(status: str) -> None:
 
 def test_contracts_with_an_end_are_not_listed() -> None:
     assert listing({}, contractType="CURRENT_QUARTER").instruments == ()
+
+
+def test_budgets_are_as_large_as_the_venue_says_now() -> None:
+    def row(kind: str, interval: str, number: int, limit: object) -> dict[str, object]:
+        return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
+
+    limits = [
+        row("REQUEST_WEIGHT", "MINUTE", 1, 1_200),
+        row("ORDERS", "SECOND", 10, 100),
+        row("ORDERS", "MINUTE", 1, "many"),
+        row("ORDERS", "DAY", 1, 5),
+        row("ORDERS", "MINUTE", 1, 600),
+    ]
+    facts = tell(build(), Ask(What.INSTRUMENTS), {"symbols": [contract("BTCUSDT")], "rateLimits": limits})
+    told = [fact for fact in facts if isinstance(fact, Allowed)]
+    assert told == [Allowed("weight_1m", 1_200), Allowed("orders_10s", 100), Allowed("orders_1m", 600)]
 
 
 def test_an_empty_list_of_contracts_is_no_answer() -> None:
@@ -760,7 +778,7 @@ def test_the_memory_of_ids_is_bounded() -> None:
 
 SAMPLES: dict[str, tuple[Request, tuple[type, ...]]] = {
     "rest_time.json": (Ask(What.TIME), (Clock,)),
-    "rest_exchange_info_BTCUSDT.json": (Ask(What.INSTRUMENTS), (Listed,)),
+    "rest_exchange_info_BTCUSDT.json": (Ask(What.INSTRUMENTS), (Listed, Allowed)),
     "rest_funding_info.json": (Ask(What.INTERVALS), (Interval,)),
     "rest_leverage_bracket.json": (Ask(What.TIERS), (Tiers,)),
     "rest_leverage_bracket_notional_coef.json": (Ask(What.TIERS), (Tiers,)),

@@ -243,6 +243,7 @@ class Stage:
             blackout=blackout,
             resume=resume,
             memory=memory,
+            arms=True,
         )
         if experienced:
             warm(self.engine, [self.prices[symbol] for symbol in self.symbols], START)
@@ -442,6 +443,7 @@ class Parrot:
         self.name = "parrot"
         self.buckets: tuple[Bucket, ...] = (Bucket("weight", 1_000, 60 * S),)
         self.answers = frozenset(ANSWERS)
+        self.arms = True
         self.sockets = sockets
         self.keyed = keyed
         """The private socket's address has to be asked for."""

@@ -472,3 +472,10 @@ def test_whatever_is_lost_delayed_or_stale_two_true_snapshots_settle_it(steps: l
     assert book.rows[0].lots == true
     assert not book.disputed
     assert book.rows[0].owed == 0
+
+
+def test_what_a_row_holds_is_nothing_once_the_instrument_is_known_and_unknown_before() -> None:
+    assert Book(["BTCUSDT"]).held(0, Side.NET) is None
+    book = book_of({"BTCUSDT": 0.3})
+    assert book.held(0, Side.NET) == 300
+    assert book.held(0, Side.SHORT) == 0

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.limits import SHARE, Lanes, backoff
+from agent.core.limits import MOST, RECOVERY_NS, SHARE, Lanes, backoff
 from agent.core.venue import Ask, Bucket, Cancel, Lane, Place, Request, Weight, What
-from tests.core.kit import S, order
+from tests.core.kit import START, S, order
 
 MINUTE = 60 * S
 WEIGHT = Bucket("weight", 100, MINUTE)
@@ -101,6 +101,53 @@ def test_after_a_throttle_nothing_at_all_leaves_before_its_end() -> None:
     assert queue.due(30 * S - 1) == []
     assert queue.wake_at(0) == 30 * S
     assert queue.due(30 * S) == [cancel(1)[0]]
+
+
+def test_an_order_whose_time_ends_in_the_silence_is_handed_out_then() -> None:
+    queue = lanes()
+    queue.throttle(START + 120 * S)
+    late = create(1)
+    queue.put(*late)
+    assert queue.due(START) == []
+    assert queue.wake_at(START) == START + 3 * S
+    assert queue.due(START + 3 * S) == [late[0]]
+    queue.put(*cancel(1))
+    assert queue.due(START + 4 * S) == []
+
+
+@pytest.mark.parametrize(("banned", "longer"), [(False, 1), (True, 10)])
+def test_after_a_throttle_all_but_safety_keeps_to_half_for_a_while(banned: bool, longer: int) -> None:
+    queue = lanes()
+    queue.throttle(0, banned=banned)
+    end = RECOVERY_NS * longer
+    for number in range(200):
+        queue.put(*create(number))
+    assert len(queue.due(end - 10 * S)) == 3
+    assert queue.wake_at(end - 10 * S) == end
+    queue.told("weight", 80, end - 10 * S)
+    queue.put(*cancel(1))
+    assert queue.due(end - 10 * S) == [cancel(1)[0]]
+    assert len(queue.due(end)) == 6
+
+
+def test_a_budget_is_as_large_as_the_venue_says() -> None:
+    queue = lanes()
+    queue.allow("orders", 5)
+    queue.allow("nobody's", 1)
+    for number in range(200):
+        queue.put(*create(number))
+    assert len(queue.due(0)) == 3
+    queue.allow("orders", 20)
+    assert len(queue.due(0)) == 9
+
+
+def test_no_lane_grows_without_bound_and_a_full_one_leaves_the_others_alone() -> None:
+    queue = lanes()
+    taken = [queue.put(*refresh(number)) for number in range(10_000)]
+    assert taken.count(True) == MOST
+    assert queue.put(*refresh(0)), "what waits already is not refused"
+    assert sum(len(waiting) for waiting in queue.waiting.values()) == MOST
+    assert queue.put(*cancel(1))
 
 
 def test_a_new_window_is_a_new_budget() -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from agent.core.events import Absent, Accepted, Ended, Fact, Fault, Filled, Lost, OpenOrder, Orders, Refused, Wake
 from agent.core.orders import (
     ASK_NS,
+    FORGOTTEN_NS,
+    HOPELESS_NS,
     KEEP_NS,
     NEXT,
     REPLY_NS,
@@ -234,6 +236,69 @@ def test_an_order_that_the_venue_once_had_is_not_denied_away(sign: Fact) -> None
     for second in range(5):
         orders.apply(absent(DEAD + second * S), DEAD + second * S)
     assert one(orders).state is State.UNKNOWN
+
+
+def test_a_position_that_has_moved_speaks_against_a_denial() -> None:
+    orders = blotter(lost(), held_lots=7)
+    for second in range(5):
+        orders.apply(absent(DEAD + second * S), DEAD + second * S, held_lots=17)
+    assert one(orders).state is State.UNKNOWN
+    orders.apply(absent(DEAD + 5 * S), DEAD + 5 * S, held_lots=7)
+    assert one(orders).state is State.UNKNOWN, "the proof begins anew"
+    orders.apply(absent(DEAD + 6 * S), DEAD + 6 * S, held_lots=7)
+    assert one(orders).ended == "never placed"
+
+
+@pytest.mark.parametrize(("then", "now"), [(None, 17), (7, None)])
+def test_a_position_that_was_not_known_speaks_neither_for_nor_against(then: int | None, now: int | None) -> None:
+    orders = blotter(lost(), held_lots=then)
+    orders.apply(absent(DEAD), DEAD, held_lots=now)
+    orders.apply(absent(DEAD + TWICE_NS), DEAD + TWICE_NS, held_lots=now)
+    assert one(orders).ended == "never placed"
+
+
+def test_what_the_venue_may_have_forgotten_is_not_denied_away() -> None:
+    orders = blotter(lost())
+    last = T + FORGOTTEN_NS
+    orders.apply(absent(last), last)
+    orders.apply(absent(last + TWICE_NS), last + TWICE_NS)
+    assert one(orders).state is State.UNKNOWN
+    in_time = blotter(lost())
+    in_time.apply(absent(last - TWICE_NS), last - TWICE_NS)
+    in_time.apply(absent(last), last)
+    assert one(in_time).ended == "never placed"
+
+
+@pytest.mark.parametrize(
+    ("facts", "changes", "held", "at", "why"),
+    [
+        ([accepted(), lost()], {}, None, DEAD, "the venue had it, and has forgotten it"),
+        ([lost()], {}, None, T + FORGOTTEN_NS + 1, "it is older than 72 hours, beyond which the venue forgets"),
+        ([lost()], {"held_lots": 7}, 17, DEAD, "the position has moved since, from 7 to 17 lots"),
+    ],
+)
+def test_an_order_that_no_question_can_settle_is_a_persons_affair(
+    facts: list[Fact], changes: dict[str, Any], held: int | None, at: int, why: str
+) -> None:
+    orders = blotter(*facts, **changes)
+    orders.apply(absent(at), at, held)
+    assert orders.hopeless(at + HOPELESS_NS - 1) == []
+    assert orders.hopeless(at + HOPELESS_NS) == [(one(orders), why)]
+    later = at + HOPELESS_NS
+    resolved = orders.resolve("o1", later)
+    assert resolved is not None
+    assert (resolved.state, resolved.ended) == (State.DONE, "resolved by a person")
+    assert orders.needed(0) >= later, "what it did shows in a position that is newer than the word"
+    assert orders.hopeless(later) == []
+    assert orders.resolve("o1", later) is None
+    assert orders.resolve("o2", later) is None
+
+
+def test_a_sign_of_life_ends_the_hopelessness() -> None:
+    orders = blotter(lost(), held_lots=7)
+    orders.apply(absent(DEAD), DEAD, held_lots=17)
+    orders.apply(accepted(), DEAD + S)
+    assert orders.hopeless(DEAD + HOPELESS_NS) == []
 
 
 # Silence

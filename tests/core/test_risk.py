@@ -83,9 +83,9 @@ def test_where_nothing_stands_against_it_a_leg_passes() -> None:
 def test_every_gate_has_a_test_here() -> None:
     names = {gate.__name__ for gate in ALWAYS + INCREASES}
     assert names == {
-        "tradable", "fresh_price", "alone", "settled", "not_halted", "reductions_first", "all_prices_fresh",
-        "positions_known", "clock_known", "no_strangers", "leverage_limit", "asset_limit", "tier_limit",
-        "margin_limit", "liquidation_limit", "turnover_limit", "order_rate",
+        "tradable", "fresh_price", "not_refused", "alone", "settled", "not_halted", "reductions_first",
+        "all_prices_fresh", "positions_known", "clock_known", "no_strangers", "leverage_limit", "asset_limit",
+        "tier_limit", "margin_limit", "liquidation_limit", "turnover_limit", "order_rate",
     }  # fmt: skip
     assert {gate.__name__ for gate in PASSING} == {"alone", "settled", "reductions_first"}
 
@@ -109,6 +109,13 @@ def test_a_quote_far_from_the_mark_is_not_traded_on(bid: float, ask: float) -> N
     assert "mark and quote are" in refused(REDUCTION, s).reason
     book.rows[0].quote_seen = START - S
     assert judge(REDUCTION, s) is None, "a quote so old is not used"
+
+
+@pytest.mark.parametrize("what", [INCREASE, REDUCTION])
+def test_nothing_is_sent_where_the_venue_refuses_everything(what: Leg) -> None:
+    found = refused(what, situation(refusing={what.instrument: "the last 3 orders were refused (-4003)"}))
+    assert (found.gate, found.passing) == ("not refused", False)
+    assert judge(what, situation(refusing={2: "another one"})) is None
 
 
 @pytest.mark.parametrize("what", [INCREASE, REDUCTION])

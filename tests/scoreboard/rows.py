@@ -13,7 +13,8 @@ from typing import Final
 
 from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.storm.ablations import ABLATIONS
-from tests.storm.storm import Violation, storm
+from tests.storm.storm import storm
+from tests.storm.watchman import Violation
 
 Measure = Callable[[Budget], dict[str, Measured]]
 """Measures one row, and those that the same run gives as well."""

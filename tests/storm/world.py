@@ -58,6 +58,7 @@ class World:
             answers=dialect.answers,
             streams=dialect.sockets,
             schedule=lambda now: None,
+            arms=dialect.arms,
         )
         self.desk = Desk(dialect, self.engine, salt=f"storm{faults.seed}")
         self.decided: Callable[[Decision], None] = lambda decision: None

@@ -1,0 +1,186 @@
+"""The agent of a soak, in a process of its own: ``python -m tests.soak.agent OPTIONS``, as JSON.
+
+What is shipped: `Agent` with its transport, and its journal on disk, on uvloop. Every few seconds it says how much of
+everything there is, until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+import uvloop
+from msgspec import Struct
+
+from adapters.simulator import DEMO_KEY, DEMO_SECRET
+from agent.cli.build import dialect_of
+from agent.config import Account, Portfolio
+from agent.core.drift import Bands
+from agent.core.economy import Economy
+from agent.core.engine import Engine
+from agent.core.orders import KEEP_TRADES
+from agent.core.planner import Execution, Limits
+from agent.core.targets import Targets
+from agent.core.triggers import Triggers
+from agent.core.venue import Credentials, Secret
+from agent.run import Agent
+
+LEVERAGE = 2.0
+PATIENT_DAYS = 365.0
+"""Time for a correction to pay: so much that each does, since trading is what is watched."""
+
+
+class Options(Struct, frozen=True):
+    """``every_s``: how often to say how much there is."""
+
+    rest_url: str
+    stream_url: str
+    folder: str
+    symbols: tuple[str, ...]
+    every_s: float
+
+
+class Sample(Struct, frozen=True):
+    """How much there is of everything that could pile up."""
+
+    at_s: float
+    seq: int
+    """Decisions made so far."""
+    frames: int
+    """Inputs taken so far."""
+    orders: int
+    fills: int
+    reconnects: int
+    tasks: int
+    timers: int
+    """Timers and callbacks that the loop or anybody else still holds."""
+    objects: int
+    """Python objects that the garbage collector follows."""
+    counts: dict[str, int]
+    """Whatever the agent keeps in queues and tables."""
+    journal_bytes: int
+    wal_bytes: int
+
+
+def portfolio(options: Options) -> Portfolio:
+    """Equal parts, and bands so narrow that it trades all the time."""
+    weights = {symbol: 1 / len(options.symbols) for symbol in options.symbols}
+    return Portfolio(
+        mode="live",
+        state=options.folder,
+        account=Account(
+            key="env:NOWHERE", secret="env:NOWHERE", rest_url=options.rest_url, stream_url=options.stream_url
+        ),
+        targets=Targets(weights=dict(weights), leverage=LEVERAGE),
+        bands=Bands(tolerance=0.002, destination="target"),
+        economy=Economy(payback_days=PATIENT_DAYS),
+        triggers=Triggers(confirm_s=0.5, cool_down_s=2.0),
+        limits=Limits(turnover_per_day=10_000.0, orders_per_minute=600),
+        execution=Execution(style="maker", patience_s=2.0),
+    )
+
+
+def counts(agent: Agent) -> dict[str, int]:
+    """What there is in every queue and table."""
+    engine, desk, wire = agent.engine, agent.desk, agent.transport
+    blotter = engine.blotter
+    links = [session.connection for session in wire._sessions.values() if session.connection is not None]
+    return {
+        "blotter.orders": len(blotter.orders),
+        "blotter.watches": len(blotter.watches),
+        "blotter.trades": len(blotter.trades),
+        "blotter.untold": len(blotter.untold),
+        "blotter.effects": len(blotter.effects),
+        "book.trades": len(engine.book._trades),
+        "desk.calls": len(desk.calls),
+        "lanes.waiting": sum(len(lane) for lane in desk.lanes.waiting.values()),
+        "audit.polls": len(engine.audit.polls),
+        "tally.increases": len(engine.tally._increases),
+        "tally.sent": len(engine.tally._sent),
+        "engine.cancels": len(engine._cancels),
+        "engine.outside": len(engine._outside),
+        "transport.sessions": len(wire._sessions),
+        "transport.streams": len(wire._streams),
+        "transport.calls": len(wire._calls),
+        "transport.says": sum(session.says.qsize() for session in wire._sessions.values()),
+        "websocket.frames": sum(len(link.recv_messages.frames) for link in links),
+    }
+
+
+def fill(engine: Engine) -> None:
+    """Fill the tables of the last trades: within days of trading they are full, and then grow no more."""
+    for number in range(KEEP_TRADES):
+        engine.blotter.trades[0, f"{9_000_000_000 + number}"] = None
+        engine.book._trades[0, f"{9_000_000_000 + number}"] = None
+
+
+class Sampler:
+    """Looks at a running agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.frames = 0
+        self.opened = 0
+        self._started = monotonic()
+        take = agent._take
+
+        def taken(arrived: object) -> None:
+            self.frames += 1
+            self.opened += type(arrived).__name__ == "Opened"
+            take(arrived)  # type: ignore[arg-type]
+
+        agent._take = taken  # type: ignore[method-assign]
+
+    def sample(self) -> Sample:
+        """How much there is now."""
+        kinds = Counter(type(one).__name__ for one in gc.get_objects())
+        engine, folder = self.agent.engine, self.agent.folder
+        wal = folder / "journal.db-wal"
+        return Sample(
+            at_s=round(monotonic() - self._started, 3),
+            seq=engine.seq,
+            frames=self.frames,
+            orders=engine._number,
+            fills=engine.tally.fills,
+            reconnects=max(0, self.opened - len(engine.streams)),
+            tasks=len(asyncio.all_tasks()),
+            timers=kinds["TimerHandle"] + kinds["Handle"] + kinds["UVTimer"],
+            objects=kinds.total(),
+            counts=counts(self.agent),
+            journal_bytes=(folder / "journal.db").stat().st_size,
+            wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        )
+
+
+async def run(options: Options) -> None:
+    """Run until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    chosen = portfolio(options)
+    dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+    agent = Agent(chosen, dialect, Path(options.folder), tag="so")
+    fill(agent.engine)
+    sampler = Sampler(agent)
+    running = asyncio.create_task(agent.run(stop))
+    while not running.done():
+        await asyncio.wait({running}, timeout=options.every_s)
+        if not running.done():
+            sys.stdout.buffer.write(msgspec.json.encode(sampler.sample()) + b"\n")
+            sys.stdout.buffer.flush()
+    await running
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR)
+    chosen_options = msgspec.json.decode(sys.argv[1], type=Options)
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(chosen_options))
