@@ -372,7 +372,10 @@ class Binance:
                 return wire.order_facts(self._grid("order", order.symbol), order)
             case wire.AccountEvent(at, update):
                 positions = [self._position_fact(row, at * MS) for row in update.positions or ()]
-                return [*positions, *wire.balance_facts(update, at * MS)]
+                facts = [*positions, *wire.balance_facts(update, at * MS)]
+                if not facts:
+                    raise ValueError(f"{update.reason:.30} without a balance or a position")
+                return facts
             case wire.ConfigEvent():
                 return self._config_facts(event)
             case wire.MarginCall(positions, at):

@@ -64,6 +64,7 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
         memory=header.memory,
+        number=header.number,
         arms=dialect.arms,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")

@@ -22,8 +22,8 @@ from agent import notify
 from agent.clock import Clock
 from agent.config import ConfigError, Portfolio, document_of, parse, render, targets_of
 from agent.core.decisions import Decision, Memory
-from agent.core.desk import Input, Step, Tick, Told
-from agent.core.orders import S
+from agent.core.desk import Input, Silence, Step, Tick, Told
+from agent.core.orders import MS, S
 from agent.core.targets import Given
 from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
@@ -49,6 +49,13 @@ LARGE = "covariance"
 YEAR_2025 = 1_735_689_600 * S
 EPOCH_NS = 300 * S
 """Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
+SYNC_NS = S // 2
+"""How long the disk may take to have an order on it; later, the order is not sent."""
+SLOW_NS, OFTEN = 600 * S, 3
+"""A disk that has been too slow so often within so long is an error, no longer a warning."""
+SPARE = 1_000_000
+"""Numbers of orders between runs that begin a millisecond apart within one step of the calendar: should the journal of
+the first be lost, the second repeats no id of it."""
 LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
@@ -97,6 +104,8 @@ class Agent:
         """Set while no order of ours may still trade."""
         self._broken: JournalFailed | None = None
         self._broke = asyncio.Event()
+        self._slow: list[int] = []
+        """When the disk was too slow of late."""
         self._killed = False
         self._remember_at = 0
         self._ready = False
@@ -129,6 +138,7 @@ class Agent:
                 tag=tag,
                 resume=tuple(resume),
                 memory=memory,
+                number=(now - YEAR_2025) % EPOCH_NS // MS * SPARE,
             )
             self.desk = desk_of(portfolio, dialect, header)
             self.engine = self.desk.engine
@@ -239,15 +249,14 @@ class Agent:
         step = self.desk.take((arrived,), now)
         if self.tape is not None:
             self.tape.input(now, arrived, conceal)
+        took = 0
         for decision in step.decisions:
             record = self._encode(decision)
             if self.tape is not None:
                 self.tape.decision(record)
             if decision.notes or decision.orders or decision.remember or _changes(decision):
-                self._write(decision, record)
-        for act in step.acts:
-            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Change)):
-                self.transport.do(act)  # what is not on disk does not leave; cancels and questions still do
+                took += self._write(decision, record)
+        self._perform(step, took)
         self._set_timer(step.wake_at, now)
         for decision in step.decisions:
             if decision.notes:  # once the acts are under way: no order waits for a log line
@@ -259,11 +268,39 @@ class Agent:
         if self._watch is not None:
             self._watch(now, step)
 
-    def _write(self, decision: Decision, record: bytes) -> None:
+    def _write(self, decision: Decision, record: bytes) -> int:
+        """Into the journal; gives how long that took (ns) if something waits for it, else 0."""
+        began, urgent = self.clock.now(), _changes(decision)
         with self._journaling():
             memory = self._parts(LARGE) if decision.remember else None
-            urgent = _changes(decision)
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
+        return self.clock.now() - began if urgent else 0
+
+    def _perform(self, step: Step, took: int) -> None:
+        """Carry out what was decided. What is not on disk in time does not leave; cancels and questions still do."""
+        withheld = None
+        if self._broken is not None:
+            withheld = "the journal has failed"
+        elif took > SYNC_NS:
+            withheld = self._late(took)
+        for act in step.acts:
+            if withheld is not None and isinstance(act, Call) and isinstance(act.request, Change):
+                unsent = Silence(call=act.tag, sent=False, reason=withheld)
+                asyncio.get_running_loop().call_soon(self._hear, unsent)
+            else:
+                self.transport.do(act)
+
+    def _late(self, took: int) -> str:
+        """The disk was slow: prices have moved on, so what was decided is given up, and somebody is told."""
+        now = self.clock.now()
+        self._slow = [at for at in self._slow if at > now - SLOW_NS] + [now]
+        text = f"the disk took {took / S:.1f} s to take an order, which is then not sent"
+        if (times := len(self._slow)) > 1:
+            text += f"; {times} times within {SLOW_NS // (60 * S)} min: move the state folder to a faster disk"
+        if times >= OFTEN:
+            log.error("%s", text)
+        asyncio.get_running_loop().call_soon(self._hear, Told(name="warn", argument=text))
+        return "it was not on disk in time"
 
     def _remember(self) -> None:
         now = self.clock.now()

@@ -47,6 +47,8 @@ class Header(Struct, frozen=True):
     """The orders of earlier runs that this one took over."""
     memory: Memory | None = None
     """What an earlier run remembered."""
+    number: int = 0
+    """What the numbers of its orders go on from."""
 
 
 class Heard(Struct, frozen=True, array_like=True, tag="i"):
@@ -184,5 +186,5 @@ def _content(file: BinaryIO) -> bytes | None:
 def _decoded(decoder: msgspec.msgpack.Decoder[T], content: bytes, path: Path, offset: int) -> T:
     try:
         return decoder.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TapeError(f"{path}: damaged at byte {offset}: {error}") from error

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import socket
 import ssl
 import zlib
 from collections.abc import Callable, Coroutine
-from typing import Final
+from ipaddress import ip_address
+from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.uri import parse_uri
 from yarl import URL
 
 from agent.core.desk import Answer, Closed, Frame, Input, Opened, Silence
@@ -30,8 +36,14 @@ quiet.setLevel(logging.WARNING)  # at DEBUG the websocket library prints address
 USER_AGENT: Final = "trimtab"
 CONNECT_S: Final = 3.0
 """A TCP and TLS connection for a request stands within this time, or the request was not sent."""
+READ_S: Final = 5.0
+"""A server that is silent for so long in the middle of a call will say no more."""
+LOOKUP_S: Final = 2.0
+"""A name is found within this time, or the addresses that it had before stand in."""
+DIAL_S: Final = 2.0
+"""One of a websocket's several addresses answers within this time, or the next is tried."""
 OPEN_S: Final = 10.0
-"""A websocket is open within this time, TLS and upgrade included."""
+"""A websocket is open within this time: name, TLS and upgrade included."""
 PING_S: Final = 10.0
 """A ping every so often, and its pong no later than this."""
 CLOSE_S: Final = 2.0
@@ -41,6 +53,8 @@ LARGEST_BODY: Final = 8 * 2**20
 """Bytes of a reply, before and after decompression."""
 QUEUE: Final = 1024
 """Frames that may wait to be taken before the connection is no longer read."""
+SAYS: Final = 256
+"""What may wait to be said on a connection before it is given up."""
 
 
 class Transport:
@@ -64,7 +78,8 @@ class Transport:
         self._closing = False
         self._hurried = False
         """A call was begun since the last frame."""
-        self._http = _http_session(self._tls)
+        self._addresses = _Addresses()
+        self._http = _http_session(self._tls, self._addresses)
 
     def do(self, act: Open | Shut | Say | Call) -> None:
         """Begin an act and return at once.
@@ -90,7 +105,7 @@ class Transport:
                     self._shut(open_, act.reason)
             case Say():
                 if (open_ := self._sessions.get(act.socket)) is not None and open_.connection is not None:
-                    open_.says.put_nowait(act.text)
+                    self._say(open_, act.text)
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Close everything: websockets end in `Closed`, calls have ``grace_s`` seconds and then end in `Silence`."""
@@ -109,14 +124,21 @@ class Transport:
 
     # Websockets
 
+    def _say(self, session: _Session, text: str) -> None:
+        try:
+            session.says.put_nowait(text)
+        except asyncio.QueueFull:
+            self._shut(session, f"{SAYS} messages wait to be sent")
+
     async def _live(self, session: _Session, url: str) -> None:
         """One connection from its opening to its end, which it tells unless it was shut."""
         try:
-            connection = session.connection = await _connect(url, self._tls)
+            async with asyncio.timeout(OPEN_S):
+                connection = session.connection = await _connect(url, self._tls, self._addresses)
         except (OSError, EOFError, ValueError, WebSocketException) as error:
             self._gone(session, error)
             return
-        self._start(self._streams, _speak(connection, session.says), f"writer of {session.name}")
+        writer = self._start(self._streams, _speak(connection, session.says), f"writer of {session.name}")
         try:
             self._report(session, Opened(socket=session.name))
             while not session.shut:
@@ -130,7 +152,7 @@ class Transport:
                     self._hurried = False
                     await asyncio.sleep(0)  # frames that have arrived already must not go before an order
         finally:
-            session.says.put_nowait(None)
+            writer.cancel()
             await connection.close()
 
     def _report(self, session: _Session, news: Opened | Frame | Closed) -> None:
@@ -182,7 +204,7 @@ class Transport:
                 headers=call.headers,
                 data=call.body or None,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=call.timeout_ms / 1000, sock_connect=CONNECT_S),
+                timeout=aiohttp.ClientTimeout(call.timeout_ms / 1000, sock_connect=CONNECT_S, sock_read=READ_S),
                 trace_request_ctx=wire,
             ) as response:
                 headers = _headers(response)
@@ -223,13 +245,13 @@ class Transport:
 
 
 class _Session:
-    """A websocket under its name: the task that lives it, and what is to be said on it (None when nothing more is)."""
+    """A websocket under its name: the task that lives it, and what is to be said on it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.task: asyncio.Task[None]
         self.connection: ClientConnection | None = None
-        self.says: asyncio.Queue[str | None] = asyncio.Queue()
+        self.says: asyncio.Queue[str] = asyncio.Queue(SAYS)
         self.shut = False
 
 
@@ -255,9 +277,15 @@ class _Direct(connect):
         return exc
 
 
-async def _connect(url: str, tls: ssl.SSLContext) -> ClientConnection:
+async def _connect(url: str, tls: ssl.SSLContext, addresses: _Addresses | None = None) -> ClientConnection:
+    """An open websocket. ``addresses`` finds its host, unless that is an address already."""
+    uri = parse_uri(url)
+    options: dict[str, Any] = {}
+    if addresses is not None and not _is_address(uri.host):
+        options["sock"] = await _dial(uri.host, uri.port, addresses)
     return await _Direct(
         url,
+        **options,
         ssl=tls if url.startswith("wss:") else None,
         compression=None,
         proxy=None,
@@ -272,14 +300,76 @@ async def _connect(url: str, tls: ssl.SSLContext) -> ClientConnection:
     )
 
 
-async def _speak(connection: ClientConnection, says: asyncio.Queue[str | None]) -> None:
-    """Send what is to be said, in order, until there is no more or the connection ends."""
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _speak(connection: ClientConnection, says: asyncio.Queue[str]) -> None:
+    """Send what is to be said, in order, until the connection ends."""
     with contextlib.suppress(ConnectionClosed):
-        while (text := await says.get()) is not None:
-            await connection.send(text)
+        while True:
+            await connection.send(await says.get())
 
 
-def _http_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+class _Addresses(AbstractResolver):
+    """Finds the addresses of a name; while that fails or takes long, those that it had before stand in.
+
+    A venue's addresses outlive most failures of a name server, and what may have changed meanwhile is harmless: whoever
+    answers there must still show the venue's certificate.
+    """
+
+    def __init__(self) -> None:
+        self._lookup = ThreadedResolver()
+        self._last: dict[tuple[str, int, socket.AddressFamily], list[ResolveResult]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of ``host``; raises OSError where there are none."""
+        name = host, port, family
+        try:
+            async with asyncio.timeout(LOOKUP_S):
+                found = await self._lookup.resolve(host, port, family)
+        except OSError as error:
+            if last := self._last.get(name):
+                log.warning("%s is not found (%s); its last addresses are used", host, _words(error))
+                return last
+            if isinstance(error, TimeoutError):
+                raise OSError(errno.EHOSTUNREACH, "the name is not found in time") from None
+            raise
+        self._last[name] = found
+        return found
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def _dial(host: str, port: int, addresses: _Addresses) -> socket.socket:
+    """A connected socket to the first address of a name that answers; the library would wait for the first alone."""
+    loop = asyncio.get_running_loop()
+    failure = OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    for found in await addresses.resolve(host, port):
+        dialled = socket.socket(found["family"], socket.SOCK_STREAM)
+        try:
+            dialled.setblocking(False)
+            async with asyncio.timeout(DIAL_S):
+                await loop.sock_connect(dialled, (found["host"], found["port"]))
+        except OSError as error:
+            dialled.close()
+            failure = error
+        except BaseException:
+            dialled.close()
+            raise
+        else:
+            return dialled
+    raise failure
+
+
+def _http_session(tls: ssl.SSLContext, addresses: _Addresses) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
 
     async def touch(_session: object, context: object, _params: object) -> None:
@@ -290,7 +380,7 @@ def _http_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
     trace.on_connection_create_end.append(touch)
     trace.on_connection_reuseconn.append(touch)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls),
+        connector=aiohttp.TCPConnector(ssl=tls, resolver=addresses),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
         skip_auto_headers=("Content-Type",),

@@ -165,6 +165,18 @@ def test_one_file_opens_exchange_sockets() -> None:
     fail_if(broken)
 
 
+def test_no_library_connects_again_by_itself() -> None:
+    broken = [
+        f"{path}:{node.lineno}: a connection that reopens itself skips the resynchronisation: await one, tell its end"
+        for path in sources("agent")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.AsyncFor)
+        and isinstance(node.iter, ast.Call)
+        and "connect" in ast.unparse(node.iter).lower()
+    ]
+    fail_if(broken)
+
+
 # Purity
 
 

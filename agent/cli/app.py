@@ -27,10 +27,11 @@ from adapters.simulator import (
     INSTRUMENTS,
     Account,
     Exchange,
+    Gateway,
     SeededMarket,
+    Server,
     TapeMarket,
     load_faults,
-    serve,
 )
 from adapters.simulator import Binance as LocalBinance
 from adapters.simulator import TapeError as MarketTapeError
@@ -45,7 +46,7 @@ from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
 from agent.core.view import Safety, View, safety
-from agent.journal import Journal, JournalError, Locked, Records
+from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
 from agent.run import VERSION, Agent, Unlisted
@@ -54,7 +55,7 @@ from agent.tape import TapeError
 
 T = TypeVar("T")
 
-FAILED, BUSY, CONFIG = 1, 75, 78
+FAILED, DAMAGED, BUSY, CONFIG = 1, 65, 75, 78
 """Exit codes besides 0 for ok and 2 for wrong usage: see sysexits.h."""
 DEAR_LEVERAGE = 3.0
 """Above it, `check` says what it costs to keep a leverage constant."""
@@ -97,6 +98,8 @@ def main() -> None:
         _fail(
             f"this was written by another version of trimtab ({error}); read it with that one, or with --json", FAILED
         )
+    except Damaged as error:
+        _fail(str(error), DAMAGED)
     except (JournalError, MarketTapeError, TapeError, OSError) as error:
         _fail(str(error), FAILED)
 
@@ -353,6 +356,21 @@ def _folder(state: Path | None) -> Path:
 
 
 @app.command()
+def verify(state: Folder = None, as_json: Json = False) -> None:
+    """Check the whole journal, also while the agent runs: rows, the chain of decisions, orders against decisions."""
+    folder = _folder(state)
+    found = Journal.read(folder / "journal.db").verify()
+    if as_json:
+        _json(found)
+    else:
+        out.print(
+            f"{found.runs} runs, {found.decisions} decisions, {found.orders} orders: each is what was written, the "
+            f"chain is unbroken, and the orders follow from the decisions.",
+            soft_wrap=True,
+        )
+
+
+@app.command()
 def replay(
     tape: Annotated[Path, typer.Argument(help="A tape that `run --record` or `demo` left.")],
     as_json: Json = False,
@@ -383,23 +401,30 @@ def simulate(
     tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
     speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
-    faults: Annotated[Path | None, typer.Option(help="What goes wrong, as TOML: see adapters/simulator.")] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="What goes wrong, as TOML or JSON: see adapters/simulator.")
+    ] = None,
     balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
     if venue != "binance":
         raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
     configure(logging.INFO)
+    market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
+    exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
+    local = LocalBinance(exchange, mark_pace=speed)
     try:
-        chosen = load_faults(faults) if faults else None
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="--faults") from None
+        plan = load_faults(faults) if faults else None
+    except ValueError as error:
+        _fail(str(error), CONFIG)
+    try:
+        server = Server(Gateway(local, plan, sockets=True))
+    except ValueError as error:
+        _fail(f"{faults}: {error}", CONFIG)
 
     async def forever(stop: asyncio.Event) -> None:
-        market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
-        exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-        local = LocalBinance(exchange, mark_pace=speed)
-        async with await serve(local, port=port, faults=chosen) as server:
+        async with server:
+            await server.start("127.0.0.1", port)
             out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
             out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
             await stop.wait()

@@ -139,6 +139,8 @@ def header(view: View, label: str | None = None) -> Table:
     if view.missing:
         feeds = f"no answer yet about {'; '.join(view.missing)}"
     sums = f"fills {view.fills}   turnover {money(view.turnover)}   fees {money(view.fees)}   refused {view.refused}"
+    if view.unread:
+        sums += f"   unread {view.unread}"
     near = view.liquidation is not None and view.liquidation < view.liquidation_floor
     grid.add_row(Text(feeds, style="dim"), Text(safety(view), style="red" if near else "dim"))
     grid.add_row("", Text(sums, style="dim"))

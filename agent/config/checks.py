@@ -48,7 +48,7 @@ class Number(Struct, frozen=True):
     def __call__(self, value: object) -> object:
         """The number; raises `Wrong`."""
         number = self._read(value)
-        if not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number):
             raise Wrong("is not a finite number", self.cure)
         if not self._fits(number):
             meant = self.share and isinstance(value, int | float) and self._fits(number / 100)

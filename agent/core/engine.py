@@ -72,7 +72,8 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch.
+    ``memory`` is what the last one remembered; ``number`` is what the numbers of orders go on from; ``arms``: the
+    venue has a dead-man's switch.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Engine:
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
+        number: int = 0,
         arms: bool = False,
     ) -> None:
         self.policy = policy
@@ -123,7 +125,7 @@ class Engine:
         self.stopping = False
         self.state = "starting"
         self.seq = 0
-        self._number = 0
+        self._number = number
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
@@ -217,11 +219,8 @@ class Engine:
                     self.audit.require(TRUTH, now, self._venue_now(now))
             case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
-            case Unknown(private=True, what=what):
-                self._unread(fact, f"unreadable word about the account ({what}); asking the venue for everything")
-                self.audit.require(TRUTH, now, self._venue_now(now))
-            case Unknown(stream=stream, what=what):
-                self._unread(fact, f"stream {stream} says what can't be read ({what})")
+            case Unknown():
+                self._misread(fact, now)
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
                 self.blotter.cancel_resting(now, increases_only=True)
@@ -241,6 +240,16 @@ class Engine:
                 self.mandate.flowed(fact, self.book)
             case _:
                 pass
+
+    def _misread(self, word: Unknown, now: int) -> None:
+        """What can't be read is counted, told once for each kind, and asked about where it was about the account."""
+        first = self.tally.misread(word)
+        if word.private:
+            self.audit.require(TRUTH, now, self._venue_now(now))
+        if first:
+            then = "asking the venue for everything" if word.private else "left out"
+            whose = "word about the account" if word.private else f"word on {word.stream}"
+            self._note("warning", f"unreadable {whose} ({word.what}); {then}, and told only once")
 
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
@@ -391,12 +400,6 @@ class Engine:
             self._note(
                 "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
             )
-
-    def _unread(self, fact: Unknown, text: str) -> None:
-        """What can't be read is counted, and spoken of once for each kind of frame; some streams never stop."""
-        kind = fact.stream, fact.what.partition(":")[0]
-        if self.tally.unread(kind):
-            self._note("warning", text)
 
     # What to ask
 

@@ -1,16 +1,17 @@
-"""The tally: what has been traded, paid and sent, as far as limits and people ask for it."""
+"""The tally: what has been traded, paid, sent and not understood, as far as limits and people ask for it."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
 
+from agent.core.events import Unknown
 from agent.core.orders import Order, S
 
 DAY_NS = 24 * 3600 * S
 MINUTE_NS = 60 * S
-KINDS = 100
-"""How many kinds of unreadable frames are told apart: what a stranger writes must not fill the memory."""
+KINDS = 50
+"""Kinds of unreadable words that are told apart; whoever makes up new ones must not fill the memory."""
 
 
 class Tally:
@@ -21,9 +22,8 @@ class Tally:
         self.fees = 0.0
         self.turnover = 0.0
         self.refused = 0
-        self.unreadable = 0
-        """Frames and answers that could not be read."""
-        self._kinds: dict[tuple[str, str], None] = {}
+        self.unread: dict[str, int] = {}
+        """How often something could not be read, by stream and kind."""
         self._increases: deque[tuple[int, float]] = deque()
         self._sent: deque[int] = deque()
 
@@ -49,13 +49,13 @@ class Tally:
         """An order was sent."""
         self._sent.append(at)
 
-    def unread(self, kind: tuple[str, str]) -> bool:
-        """Something could not be read; whether that is the first of its kind."""
-        self.unreadable += 1
-        new = kind not in self._kinds and len(self._kinds) < KINDS
-        if new:
-            self._kinds[kind] = None
-        return new
+    def misread(self, word: Unknown) -> bool:
+        """Count something that could not be read; whether it is the first of its kind."""
+        kind = f"{word.stream} {word.what.partition(':')[0]:.40}"
+        if kind not in self.unread and len(self.unread) >= KINDS:
+            kind = "others"
+        self.unread[kind] = self.unread.get(kind, 0) + 1
+        return self.unread[kind] == 1
 
     def increased_today(self, live: Iterable[Order], now: int) -> float:
         """Value of increases in the last 24 hours, with everything that ``live`` orders may still add."""

@@ -131,8 +131,8 @@ class View(Struct, frozen=True):
     """Orders whose fate is unknown."""
     fills: int
     refused: int
-    unreadable: int
-    """Frames and answers that could not be read."""
+    unread: int
+    """Frames, or parts of answers, that could not be read."""
     turnover: float
     fees: float
     streams: dict[str, float]
@@ -184,7 +184,7 @@ def look(engine: Engine, now: int) -> View:
         unresolved=sum(order.state is State.UNKNOWN for order in live),
         fills=engine.tally.fills,
         refused=engine.tally.refused,
-        unreadable=engine.tally.unreadable,
+        unread=sum(engine.tally.unread.values()),
         turnover=engine.tally.turnover,
         fees=engine.tally.fees,
         streams={name: (now - since) / S for name, since in engine.book.streams.items()},

@@ -72,6 +72,11 @@ def test_bounds_of_numbers(key: str) -> None:
         assert found.cure.startswith("write a ")
 
 
+@pytest.mark.parametrize("key", [key for key, check in NUMBERS.items() if check.whole])
+def test_a_whole_number_that_no_float_can_hold_is_out_of_range(key: str) -> None:
+    assert problem(with_key(key, "9" * 400)).wrong == "is out of range"
+
+
 @given(st.decimals(min_value=0, max_value=100, places=6).filter(lambda d: 0 < d < 100))
 def test_percentages_mean_the_same_as_fractions(percent: Any) -> None:
     written = parse(with_key("bands.tolerance", f'"{percent}%"'), PATH).bands.tolerance

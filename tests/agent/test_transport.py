@@ -10,11 +10,14 @@ import logging
 import random
 import socket
 import ssl
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
@@ -27,11 +30,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request as Upgrade
 from websockets.http11 import Response as Refusal
 from websockets.utils import accept_key
+from yarl import URL
 
 from agent import transport as module
 from agent.core.desk import Answer, Closed, Frame, Input, Opened, Silence
 from agent.core.venue import Ask, Call, Open, Say, Shut, What
 from agent.transport import Transport
+from tests.faults.striking import Struck
 
 CANARY = "canary-3a77"
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -243,7 +248,8 @@ def test_what_can_t_be_opened_is_closed(run: Callable[[Main], None]) -> None:
     run(main)
 
 
-def test_no_redirect_is_followed(run: Callable[[Main], None]) -> None:
+@pytest.mark.fault("C20", "C21")
+def test_no_redirect_is_followed(run: Callable[[Main], None], struck: Struck) -> None:
     visited: list[str] = []
 
     async def peer(ws: ServerConnection) -> None:
@@ -264,6 +270,8 @@ def test_no_redirect_is_followed(run: Callable[[Main], None]) -> None:
         assert visited == ["/here"]
 
     run(main)
+    struck("C20", len(visited))
+    struck("C21", len(visited))
 
 
 def test_a_peer_that_vanishes_ends_the_session_once(run: Callable[[Main], None]) -> None:
@@ -454,12 +462,12 @@ class Authority:
         context.load_verify_locations(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
         return context
 
-    def server(self, address: str = "127.0.0.1") -> ssl.SSLContext:
+    def server(self, address: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
         """A server's context with a certificate for ``address``."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        certificate = self._sign(subject, key.public_key(), names=names)
+        certificate = self._sign(subject, key.public_key(), names=names, expired=expired)
         pem = self._folder / f"{address}.pem"
         pem.write_bytes(
             key.private_bytes(
@@ -478,8 +486,9 @@ class Authority:
         *,
         authority: bool = False,
         names: x509.SubjectAlternativeName | None = None,
+        expired: bool = False,
     ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30 * expired)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -500,7 +509,8 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-def test_websockets_verify_certificates(run: Callable[[Main], None], authority: Authority) -> None:
+@pytest.mark.fault("C19")
+def test_websockets_verify_certificates(run: Callable[[Main], None], authority: Authority, struck: Struck) -> None:
     async def peer(ws: ServerConnection) -> None:
         await ws.wait_closed()
 
@@ -508,12 +518,17 @@ def test_websockets_verify_certificates(run: Callable[[Main], None], authority: 
         async with (
             serve(peer, "127.0.0.1", 0, ssl=authority.server()) as good,
             serve(peer, "127.0.0.1", 0, ssl=authority.server("127.0.0.9")) as other,
+            serve(peer, "127.0.0.1", 0, ssl=authority.server(expired=True)) as old,
         ):
-            right, wrong = (f"wss://127.0.0.1:{s.sockets[0].getsockname()[1]}/{CANARY}" for s in (good, other))
+            right, wrong, late = (
+                f"wss://127.0.0.1:{s.sockets[0].getsockname()[1]}/{CANARY}" for s in (good, other, old)
+            )
             async with wired(authority.trusted()) as (transport, inbox):
                 transport.do(open_(right))
                 assert await inbox.next() == Opened("public")
                 transport.do(open_(wrong, "wrong host"))
+                await expect_fatal(inbox)
+                transport.do(open_(late, "expired"))
                 await expect_fatal(inbox)
             async with wired() as (transport, inbox):
                 transport.do(open_(right))
@@ -524,11 +539,13 @@ def test_websockets_verify_certificates(run: Callable[[Main], None], authority: 
         assert isinstance(closed, Closed)
         assert closed.fatal
         assert closed.reason.startswith("certificate: ")
+        struck("C19")
 
     run(main)
 
 
-def test_requests_verify_certificates(run: Callable[[Main], None], authority: Authority) -> None:
+@pytest.mark.fault("C19")
+def test_requests_verify_certificates(run: Callable[[Main], None], authority: Authority, struck: Struck) -> None:
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         arrived.append(await request_of(reader))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -536,14 +553,19 @@ def test_requests_verify_certificates(run: Callable[[Main], None], authority: Au
     arrived: list[str] = []
 
     async def main() -> None:
-        async with raw(peer, authority.server()) as good, raw(peer, authority.server("127.0.0.9")) as other:
+        async with (
+            raw(peer, authority.server()) as good,
+            raw(peer, authority.server("127.0.0.9")) as other,
+            raw(peer, authority.server(expired=True)) as old,
+        ):
             async with wired(authority.trusted()) as (transport, inbox):
                 transport.do(call(f"https://127.0.0.1:{good}/"))
                 answer = await inbox.next()
                 assert isinstance(answer, Answer)
                 assert answer.reply.body == b"ok"
-                transport.do(call(f"https://127.0.0.1:{other}/"))
-                expect_unsent(await inbox.next())
+                for port in (other, old):
+                    transport.do(call(f"https://127.0.0.1:{port}/"))
+                    expect_unsent(await inbox.next())
             async with wired() as (transport, inbox):
                 transport.do(call(f"https://127.0.0.1:{good}/"))
                 expect_unsent(await inbox.next())
@@ -553,6 +575,7 @@ def test_requests_verify_certificates(run: Callable[[Main], None], authority: Au
         assert isinstance(silence, Silence)
         assert not silence.sent
         assert silence.reason.startswith("certificate: ")
+        struck("C19")
 
     run(main)
 
@@ -605,7 +628,8 @@ def test_a_call_arrives_as_it_was_signed_and_is_answered(run: Callable[[Main], N
     run(main)
 
 
-def test_a_redirect_is_an_answer(run: Callable[[Main], None]) -> None:
+@pytest.mark.fault("C20", "C21")
+def test_a_redirect_is_an_answer(run: Callable[[Main], None], struck: Struck) -> None:
     visited: list[str] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -621,6 +645,8 @@ def test_a_redirect_is_an_answer(run: Callable[[Main], None]) -> None:
         assert visited == ["/here"]
 
     run(main)
+    struck("C20", len(visited))
+    struck("C21", len(visited))
 
 
 @pytest.mark.parametrize(
@@ -638,13 +664,20 @@ def test_a_redirect_is_an_answer(run: Callable[[Main], None]) -> None:
         ("identity", bytes(4_000), bytes(4_000)),
     ],
 )
+@pytest.mark.fault("C20")
 def test_bodies_are_decompressed_within_bounds(
-    encoding: str, body: bytes, plain: bytes | None, monkeypatch: pytest.MonkeyPatch, run: Callable[[Main], None]
+    encoding: str,
+    body: bytes,
+    plain: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[[Main], None],
+    struck: Struck,
 ) -> None:
     monkeypatch.setattr(module, "LARGEST_BODY", 4_000)
 
     async def handler(request: web.Request) -> web.Response:
         assert request.headers["Accept-Encoding"] == "gzip"
+        struck("C20")
         return web.Response(body=body, headers={"Content-Encoding": encoding})
 
     async def main() -> None:
@@ -696,8 +729,10 @@ def test_what_never_left_is_known_never_to_have_left(
     run(main)
 
 
-async def test_a_name_that_can_t_be_found_was_not_sent_to(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault("C18")
+async def test_a_name_that_can_t_be_found_was_not_sent_to(monkeypatch: pytest.MonkeyPatch, struck: Struck) -> None:
     def nowhere(*_: object, **__: object) -> None:
+        struck("C18")
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nowhere)
@@ -707,9 +742,11 @@ async def test_a_name_that_can_t_be_found_was_not_sent_to(monkeypatch: pytest.Mo
         assert silence == Silence(call=1, sent=False, reason="no connection: Name or service not known")
 
 
-def test_whatever_may_have_left_counts_as_sent(run: Callable[[Main], None]) -> None:
+@pytest.mark.fault("C2", "C22")
+def test_whatever_may_have_left_counts_as_sent(run: Callable[[Main], None], struck: Struck) -> None:
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await request_of(reader)).split()[1]
+        struck("C22" if "/drip/" in path else "C2")
         match path.split("/")[1]:
             case "timeout":
                 await reader.read()
@@ -744,6 +781,202 @@ def test_whatever_may_have_left_counts_as_sent(run: Callable[[Main], None]) -> N
     run(main)
 
 
+@pytest.mark.fault("C2")
+def test_wherever_a_connection_is_cut_the_request_was_sent_once_and_its_outcome_is_open(
+    run: Callable[[Main], None], struck: Struck
+) -> None:
+    reply = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}'
+    arrived: Counter[tuple[int, int]] = Counter()
+    read_bytes = written = 0
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived[read_bytes, written] += 1
+        await reader.readexactly(read_bytes)
+        if written:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(reply[:written])
+            await writer.drain()
+            writer.close()
+        else:
+            writer.transport.abort()
+        struck("C2")
+
+    async def main() -> None:
+        nonlocal read_bytes, written
+        async with raw(peer) as port, wired() as (transport, inbox):
+            for read_bytes, written in [(n, 0) for n in range(0, 100, 7)] + [(0, n) for n in range(1, len(reply))]:
+                transport.do(call(f"http://127.0.0.1:{port}/order", "POST"))
+                silence = await inbox.next()
+                assert isinstance(silence, Silence), (read_bytes, written, silence)
+                assert silence.sent
+        assert set(arrived.values()) == {1}
+
+    run(main)
+
+
+@pytest.mark.fault("C22")
+def test_a_server_that_says_nothing_or_drips_is_left_in_time(
+    run: Callable[[Main], None], monkeypatch: pytest.MonkeyPatch, struck: Struck
+) -> None:
+    monkeypatch.setattr(module, "READ_S", 0.2)
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await request_of(reader)).split()[1]
+        struck("C22")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while path == "/drips" and not reader.at_eof():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        await reader.read()
+
+    async def main() -> None:
+        async with raw(peer) as port, wired() as (transport, inbox):
+            transport.do(call(f"http://127.0.0.1:{port}/silent", timeout_ms=1_000 * HANG_S))
+            assert isinstance(await inbox.next(), Silence), "long before the whole call's time is over"
+            transport.do(call(f"http://127.0.0.1:{port}/drips", timeout_ms=500))
+            assert isinstance(await inbox.next(), Silence), "however little comes, the whole is bounded"
+
+    run(main)
+
+
+# Names
+
+
+class Names:
+    """What the system's name server says, as a test wants it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.hosts: dict[str, list[str]] = {}
+        self.asked = 0
+        self._hang = threading.Event()
+        self._plain = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self._look)
+
+    def hang(self) -> None:
+        """From now on it doesn't answer; `release` ends that."""
+        self.hosts.clear()
+        self._hang.clear()
+
+    def release(self) -> None:
+        self._hang.set()
+
+    def _look(self, host: str | bytes | None, port: int, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if not name.endswith(".test"):
+            return self._plain(host, port, *args, **options)
+        self.asked += 1
+        if name not in self.hosts:
+            self._hang.wait(HANG_S)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.hosts[name]]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
+    found = Names(monkeypatch)
+    yield found
+    found.release()
+
+
+@contextlib.contextmanager
+def black_hole(port: int) -> Iterator[str]:
+    """An address at which nobody ever answers, and nobody refuses: a backlog that is full."""
+    with socket.socket() as hole, contextlib.ExitStack() as waiting:
+        hole.bind(("127.0.0.66", port))
+        hole.listen(0)
+        for _ in range(3):
+            caller = waiting.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(("127.0.0.66", port))
+        yield "127.0.0.66"
+
+
+@pytest.mark.fault("C18")
+async def test_while_names_are_not_found_the_last_addresses_stand_in(
+    names: Names, monkeypatch: pytest.MonkeyPatch, struck: Struck
+) -> None:
+    monkeypatch.setattr(module, "LOOKUP_S", 0.1)
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(headers={"Connection": "close"})
+
+    names.hosts["exchange.test"] = ["127.0.0.1"]
+    async with http(handler) as base, wired() as (transport, inbox):
+        url = base.replace("127.0.0.1", "exchange.test")
+        transport.do(call(url))
+        assert isinstance(await inbox.next(), Answer)
+        names.hang()
+        before = names.asked
+        connector = transport._http.connector
+        assert isinstance(connector, aiohttp.TCPConnector)
+        connector.clear_dns_cache()
+        transport.do(call(url, "POST"))
+        assert isinstance(await inbox.next(), Answer)
+        struck("C18", names.asked - before)
+        names.release()
+
+
+@pytest.mark.fault("C18")
+async def test_a_slow_name_server_costs_two_seconds_and_proves_that_nothing_was_sent(
+    names: Names, monkeypatch: pytest.MonkeyPatch, struck: Struck
+) -> None:
+    monkeypatch.setattr(module, "LOOKUP_S", 0.1)
+    names.hang()
+    async with wired() as (transport, inbox):
+        transport.do(call(f"https://exchange.test/{CANARY}", "POST", timeout_ms=1_000 * HANG_S))
+        silence = await inbox.next()
+        assert silence == Silence(call=1, sent=False, reason="no connection: the name is not found in time")
+        transport.do(open_(f"wss://exchange.test/{CANARY}"))
+        closed = await inbox.next()
+        assert closed == Closed("public", "the name is not found in time")
+        struck("C18", names.asked)
+        names.release()
+
+
+@pytest.mark.fault("C18")
+async def test_an_address_that_leads_nowhere_is_passed_over(
+    names: Names, monkeypatch: pytest.MonkeyPatch, struck: Struck
+) -> None:
+    monkeypatch.setattr(module, "DIAL_S", 0.2)
+
+    async def peer(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response()
+
+    async with serve(peer, "127.0.0.1", 0) as server, http(handler) as base, wired() as (transport, inbox):
+        port = server.sockets[0].getsockname()[1]
+        with black_hole(port) as nowhere:
+            names.hosts["exchange.test"] = [nowhere, "127.0.0.1"]
+            transport.do(open_(f"ws://exchange.test:{port}"))
+            assert await inbox.next() == Opened("public")
+        rest = URL(base).port
+        assert rest is not None
+        with black_hole(rest) as nowhere:
+            names.hosts["rest.test"] = [nowhere, "127.0.0.1"]
+            transport.do(call(f"http://rest.test:{rest}/"))
+            assert isinstance(await inbox.next(), Answer)
+        struck("C18", names.asked)
+
+
+def test_a_connection_on_which_nothing_can_be_said_is_given_up(run: Callable[[Main], None]) -> None:
+    async def peer(ws: ServerConnection) -> None:
+        async for _ in ws:
+            pass
+
+    async def main() -> None:
+        async with serve(peer, "127.0.0.1", 0) as server, wired() as (transport, inbox):
+            transport.do(open_(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+            assert await inbox.next() == Opened("public")
+            for _ in range(module.SAYS + 1):  # in one breath: the writer has had no turn yet
+                transport.do(Say("public", "words"))
+            assert await inbox.next() == Closed("public", f"{module.SAYS} messages wait to be sent")
+
+    run(main)
+
+
 class Grave:
     """A server that answers the first request on a connection and dies with the second, having read it."""
 
@@ -758,7 +991,10 @@ class Grave:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST"])
-def test_a_request_on_a_connection_that_dies_is_sent_exactly_once(run: Callable[[Main], None], method: str) -> None:
+@pytest.mark.fault("C4")
+def test_a_request_on_a_connection_that_dies_is_sent_exactly_once(
+    run: Callable[[Main], None], method: str, struck: Struck
+) -> None:
     async def main() -> None:
         grave = Grave()
         async with raw(grave.peer) as port, wired() as (transport, inbox):
@@ -769,11 +1005,13 @@ def test_a_request_on_a_connection_that_dies_is_sent_exactly_once(run: Callable[
             assert isinstance(silence, Silence)
             assert silence.sent
         assert grave.arrived == ["GET /warm-up HTTP/1.1", f"{method} /order HTTP/1.1"]
+        struck("C4", len(grave.arrived) - 1)
 
     run(main)
 
 
-def test_without_the_switch_the_library_would_send_twice(run: Callable[[Main], None]) -> None:
+@pytest.mark.fault("C4")
+def test_without_the_switch_the_library_would_send_twice(run: Callable[[Main], None], struck: Struck) -> None:
     async def main() -> None:
         grave = Grave()
         async with raw(grave.peer) as port, wired() as (transport, inbox):
@@ -784,6 +1022,7 @@ def test_without_the_switch_the_library_would_send_twice(run: Callable[[Main], N
             transport.do(call(f"http://127.0.0.1:{port}/order", "DELETE"))
             await inbox.next()
         assert grave.arrived.count("DELETE /order HTTP/1.1") == 2
+        struck("C4")
 
     run(main)
 
@@ -882,7 +1121,8 @@ def test_a_call_outlives_the_task_that_asked_for_it(run: Callable[[Main], None])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_call_has_exactly_one_ending(run: Callable[[Main], None], seed: int) -> None:
+@pytest.mark.fault("C2")
+def test_every_call_has_exactly_one_ending(run: Callable[[Main], None], seed: int, struck: Struck) -> None:
     rng = random.Random(seed)
     arrived: dict[str, int] = {}
 
@@ -891,6 +1131,8 @@ def test_every_call_has_exactly_one_ending(run: Callable[[Main], None], seed: in
             path = (await request_of(reader)).split()[1]
             arrived[path] = arrived.get(path, 0) + 1
             fate = rng.random()
+            if fate < 0.3:
+                struck("C2")
             if fate < 0.1:
                 writer.transport.abort()
                 return
@@ -932,8 +1174,12 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
         yield caplog
 
 
+@pytest.mark.fault("C21")
 def test_no_address_is_ever_logged(
-    run: Callable[[Main], None], everything_logged: pytest.LogCaptureFixture, authority: Authority
+    run: Callable[[Main], None],
+    everything_logged: pytest.LogCaptureFixture,
+    authority: Authority,
+    struck: Struck,
 ) -> None:
     async def peer(ws: ServerConnection) -> None:
         await ws.send("hello")
@@ -970,6 +1216,7 @@ def test_no_address_is_ever_logged(
             ):
                 transport.do(call(url))
                 await inbox.next()
+                struck("C21")
         for news in inbox.all:
             assert CANARY not in repr(news)
 

@@ -6,11 +6,16 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from tests.fuzz import campaign as fuzz
 from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.storm.ablations import ABLATIONS
 from tests.storm.storm import storm
@@ -81,8 +86,60 @@ def repeats(budget: Budget) -> dict[str, Measured]:
     return {"S15": Measured(value, met, {"seeds": pairs, "equal": equal})}
 
 
+# S11: broken inputs
+
+READERS: Final = ("adapters/binance*.py", "adapters/reading.py", "adapters/answers.py")
+
+
+def fuzzing(budget: Budget) -> dict[str, Measured]:
+    """Broken inputs through everything that reads, as many as the time allows up to twelve million."""
+    until = time.monotonic() + budget.minutes * 60
+    most = 12_000_000 // fuzz.UNIT
+    tally, begun, waiting = fuzz.Tally(), 0, set[Future[fuzz.Tally]]()
+    with ProcessPoolExecutor(budget.processes) as pool:
+        while True:
+            while begun < most and len(waiting) < 2 * budget.processes and time.monotonic() < until:
+                waiting.add(pool.submit(fuzz.in_a_process, begun))
+                begun += 1
+            if not waiting:
+                break
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for one in done:
+                tally.add(one.result())
+            inputs = sum(tally.inputs.values())
+            budget.progress(f"{inputs:,} inputs, {len(tally.findings)} findings", inputs / 10_000_000)
+    hangs = sum(finding.what.startswith("Hang") for finding in tally.findings)
+    silent = sum("in silence" in finding.what for finding in tally.findings)
+    inputs, rejected = sum(tally.inputs.values()), sum(tally.rejected.values())
+    value = (
+        f"{inputs:,} inputs, {len(tally.findings) - hangs - silent} crashes, {hangs} hangs, {silent} private frames "
+        f"dropped in silence, {rejected:,} rejected and counted"
+    )
+    detail = {
+        "inputs": dict(tally.inputs),
+        "rejected": dict(tally.rejected),
+        "findings": [f"unit {finding.unit}, {finding.surface}: {finding.what}" for finding in tally.findings[:50]],
+        "coverage of the dialect, percent of lines": covered(),
+    }
+    met = not tally.findings and (inputs >= 10_000_000 or None)
+    return {"S11": Measured(value, met, detail)}
+
+
+def covered() -> dict[str, float]:
+    """What part of the dialect's lines a hundred thousand of the inputs reach; requests are made in other tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, report = f"--data-file={folder}/coverage", Path(folder) / "coverage.json"
+        command = [sys.executable, "-m", "coverage"]
+        fuzzed = ["run", data, "-m", "tests.fuzz", "--units", "10"]
+        for words in (fuzzed, ["json", data, "-q", "--include", ",".join(READERS), "-o", str(report)]):
+            subprocess.run([*command, *words], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        files = msgspec.json.decode(report.read_bytes())["files"]
+    return {name: round(found["summary"]["percent_covered"], 1) for name, found in files.items()}
+
+
 MEASURES: Final[dict[str, Measure]] = {
     "S15": repeats,
     "S2": ablations,
+    "S11": fuzzing,
 }
 """What measures a row. A row that is not here is not measured yet, and says so."""
