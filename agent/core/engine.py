@@ -716,8 +716,7 @@ class Engine:
         self._number += 1
         name = order_id(self.tag, self.epoch, self._number)
         order = order_of(leg, row, name, now, policy.execution, policy.limits, maker=maker)
-        cancel_at = now + round(policy.execution.patience_s * S) if order.style is Style.POST else None
-        self.blotter.add(order, now, cancel_at)
+        self.blotter.add(order, now, self._rests_until(order))
         self.tally.sent(now)
         self._note("order", words.order(row, order, leg), row.symbol)
         return order
@@ -806,12 +805,17 @@ class Engine:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
             unknown = replace(order, state=State.UNKNOWN, instrument=self.symbols.index(order.symbol))
-            self.blotter.add(unknown, order.created_at)
+            self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
             self._halt(
                 f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
             )
+
+    def _rests_until(self, order: Order) -> int | None:
+        """When to cancel an order that still rests; None for one that never does."""
+        patience = round(self.policy.execution.patience_s * S)
+        return order.created_at + patience if order.style is Style.POST else None
 
     def _venue_now(self, now: int) -> int:
         """The venue's time, at the earliest it can be."""
