@@ -51,6 +51,7 @@ def policy_of(portfolio: Portfolio) -> Policy:
         pairs=portfolio.pairs,
         sharing=Sharing(shared=portfolio.account.shared, foreign=portfolio.account.foreign),
         allow_withdrawals=portfolio.account.allow_withdrawals,
+        timing=portfolio.timing,
     )
 
 

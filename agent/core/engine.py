@@ -21,6 +21,7 @@ from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
+    PRIVATE,
     Absent,
     Accepted,
     Balance,
@@ -53,6 +54,7 @@ from agent.core.events import (
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
+from agent.core.pulse import Pulse
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -105,7 +107,8 @@ class Engine:
         self.tally = Tally()
         self.breaker = Breaker()
         self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
-        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}")
+        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
+        self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
@@ -180,7 +183,9 @@ class Engine:
             self.blotter.cancel_resting(now, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
+        reopen: list[str] = []
         if not self._changes_nothing(facts, now):
+            reopen = self._feel(now)
             requests += self._questions(now)
             requests += self._settings(now)
             requests += [Place(order=order) for order in self._work(now)]
@@ -196,6 +201,7 @@ class Engine:
             orders=self.blotter.drain(),
             wake_at=self.wake_at,
             remember=remember,
+            reopen=tuple(reopen),
         )
 
     def memory(self) -> Memory:
@@ -233,6 +239,8 @@ class Engine:
                 self._take_open_orders(fact, now)
             case Clock():
                 self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
+                for room in (self.blotter, self.audit, self.strangers):
+                    room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():
                 self._obey(fact, now)
             case _:
@@ -243,7 +251,7 @@ class Engine:
         match fact:
             case Up(stream=stream):
                 self._note("state", f"stream {stream} is up")
-                if stream == "private":
+                if stream == PRIVATE:
                     self.audit.require(TRUTH, now, self._venue_now(now))
             case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
@@ -423,6 +431,13 @@ class Engine:
 
     # What to ask
 
+    def _feel(self, now: int) -> list[str]:
+        """Say which streams have gone silent, and which of them are to be connected anew."""
+        found = self.pulse.look(self.book, self.audit, now)
+        for one in found:
+            self._note("warning", one.text, one.symbol)
+        return [one.reopen for one in found if one.reopen is not None]
+
     def _questions(self, now: int) -> list[Request]:
         doubtful = bool(self.book.disputed) or any(
             self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols))
@@ -431,6 +446,8 @@ class Engine:
             self.audit.hurry(What.POSITIONS, now)
         if self.strangers.curious(now):
             self.audit.hurry(What.ORDERS, now)
+        if self.blotter.live():
+            self.audit.attend(now)
         requests: list[Request] = [*self.audit.due(now)]
         asks, cancels = self.blotter.due(now)
         for order, why in self.blotter.hopeless(now):
@@ -730,7 +747,10 @@ class Engine:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
         if self.stopping or self.paused:
             return "stopping" if self.stopping else "paused"
-        return None if order.reduce else self.withheld()
+        if order.reduce:
+            return None
+        missing = "waiting for answers of the venue" if self.audit.missing() else None
+        return self.withheld() or missing
 
     def withheld(self) -> str | None:
         """Why nothing may increase; None if it may."""
@@ -773,6 +793,8 @@ class Engine:
             crowd=self.strangers.crowd,
             altered=self.terms.altered,
             urgent=urgent,
+            quiet_s=self.policy.timing.quiet_s,
+            request_life_s=self.policy.execution.request_life_s,
             refusing={} if urgent else self.breaker.open(now),
         )
 
@@ -885,6 +907,7 @@ class Engine:
             *self.mandate.dues(now),
             self._next_hold_note,
             self.strangers.settled_at,
+            self.pulse.wake_at(self.book),
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:

@@ -287,6 +287,11 @@ class Blotter:
         """A position must not be older than a trade at this time, whosever it was."""
         self.effects[instrument] = max(self.effects.get(instrument, 0), at)
 
+    def rewind(self, latest: int) -> None:
+        """No effect of ours is later than the venue's own time, ``latest``, should its clock have been set back."""
+        self.effects = {index: min(at, latest) for index, at in self.effects.items()}
+        self.untold = {name: (index, min(at, latest + STALE_NS)) for name, (index, at) in self.untold.items()}
+
     def needed(self, instrument: int) -> int:
         """The venue's time that a position of an instrument must not be older than."""
         sums = [at for index, at in self.untold.values() if index == instrument]

@@ -197,6 +197,10 @@ class Strangers:
         self._base, self._explained = now, [0] * len(now)
         return moved
 
+    def rewind(self, latest: int) -> None:
+        """No position is known as of later than the venue's own time, should its clock have been set back."""
+        self._base = [(lots, min(at, latest)) for lots, at in self._base]
+
     def resume(self) -> None:
         """A person has seen to it."""
         self.pause = None
