@@ -154,6 +154,12 @@ def on_this_machine(host: str) -> bool:
         return False
 
 
+def _flag(value: object) -> object:
+    if not isinstance(value, bool):
+        raise Wrong("is neither true nor false", "write true or false, without quotes")
+    return value
+
+
 def _time(value: object) -> object:
     try:
         return cron_of(value)
@@ -237,6 +243,9 @@ CHECKS: Final[dict[str, Check]] = {
     "account.secret": _reference,
     "account.rest_url": _address("http"),
     "account.stream_url": _address("ws"),
+    "account.rights_url": _address("http"),
+    "account.allow_withdrawals": _flag,
+    "account.shared": _flag,
     "targets.leverage": Number(0, 125, above=True),
     "targets.utilisation": Number(0, 1, above=True, share=True),
     "targets.freed": _freed,
@@ -296,6 +305,10 @@ CHECKS: Final[dict[str, Check]] = {
     "pairs.*.into": _symbol,
     "pairs.*.target": Number(0, 1, above=True, below=True, share=True),
     "pairs.*.tolerance": Number(0, 1, above=True, below=True, share=True),
+    "timing.positions_s": Number(1, 60),
+    "timing.orders_s": Number(2, 60),
+    "timing.quiet_s": Number(2, 600),
+    "timing.stop_s": Number(10, 600),
     "feed.file": _place,
     "feed.listen": _listen,
     "feed.token": _reference,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
-from agent.core.decisions import Mode
+from agent.core.decisions import Mode, Timing
 from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.health import Health
@@ -29,6 +29,14 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Instead of the venue's own address for requests."""
     stream_url: str | None = None
     """Instead of the venue's own address for websockets."""
+    rights_url: str | None = None
+    """Where the rights of the key are asked for, where requests go to another address than the venue's own."""
+    allow_withdrawals: bool = False
+    """Trade with a key that can withdraw as well."""
+    shared: bool = False
+    """Others may rest orders and trade on the account: that holds nothing up."""
+    foreign: Literal["pause", "adopt"] = "pause"
+    """What follows when others trade twice within ten minutes: nothing but safety until a restart; or adopt it."""
 
 
 class Feed(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +69,7 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     execution: Execution = Execution()
     funding: CarryRules = CarryRules()
     pairs: tuple[Pair, ...] = ()
+    timing: Timing = Timing()
     feed: Feed = Feed()
     paper: PaperAccount = PaperAccount()
 
@@ -75,6 +84,7 @@ TABLES: Final[dict[str, type[Struct]]] = {
     "economy": Economy,
     "execution": Execution,
     "funding": CarryRules,
+    "timing": Timing,
     "feed": Feed,
     "paper": PaperAccount,
     "targets.strategies.*.health": Health,

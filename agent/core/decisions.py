@@ -16,11 +16,25 @@ from agent.core.orders import Order
 from agent.core.pairs import Pair
 from agent.core.planner import Execution, Limits
 from agent.core.sleeves import SleevesState
+from agent.core.strangers import Sharing
 from agent.core.targets import Given, Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Request
 
 Mode = Literal["observe", "paper", "live"]
+
+
+class Timing(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often the venue is asked, and how old an answer may be. Seconds."""
+
+    positions_s: float = 10.0
+    """Positions and balances are asked for this often, and twice as often while an order is under way."""
+    orders_s: float = 10.0
+    """Open orders are asked for this often while there are any of ours; once a minute otherwise."""
+    quiet_s: float = 15.0
+    """Nothing increases when the last complete answer about positions is older."""
+    stop_s: float = 25.0
+    """A stop takes no longer than this: what is left of it once orders are settled closes connections and files."""
 
 
 class Policy(Struct, frozen=True):
@@ -36,6 +50,10 @@ class Policy(Struct, frozen=True):
     execution: Execution = Execution()
     funding: CarryRules = CarryRules()
     pairs: tuple[Pair, ...] = ()
+    sharing: Sharing = Sharing()
+    allow_withdrawals: bool = False
+    """A key that can withdraw will do."""
+    timing: Timing = Timing()
 
 
 class Memory(Struct, frozen=True):
@@ -47,6 +65,8 @@ class Memory(Struct, frozen=True):
     sleeves: SleevesState | None = None
     given: Given | None = None
     schedule_at: int | None = None
+    owner: str | None = None
+    """The account that was traded on, by the venue's own name for it."""
 
     def without_positions(self) -> Memory:
         """For a run on another account: who owned what is left out, how strategies did is kept."""
@@ -57,7 +77,8 @@ class Note(Struct, frozen=True):
     """A reason, in words: why something was done, or why not."""
 
     kind: str
-    """state, targets, strategies, health, funding, trigger, plan, order, fill, refusal, hold, done, warning or halt."""
+    """state, targets, strategies, health, funding, trigger, plan, order, fill, refusal, hold, done, warning, halt, or
+    external, which is what others have done on the account."""
     text: str
     symbol: str | None = None
 
@@ -73,3 +94,5 @@ class Decision(Struct, frozen=True):
     wake_at: int
     remember: bool = False
     """The strategies' ledgers have changed: what is to be remembered goes to disk with this decision."""
+    reopen: tuple[str, ...] = ()
+    """Streams that are open and no longer to be trusted: to be connected anew."""

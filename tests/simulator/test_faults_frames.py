@@ -188,6 +188,16 @@ def test_a_frame_is_about_its_topic_and_symbol() -> None:
     assert all("BTCUSDT" not in str(frame) for frame in found if frame["e"] != "ACCOUNT_UPDATE")
 
 
+def test_a_fault_strikes_only_frames_that_hold_its_text() -> None:
+    world = World(FrameFault("drop", on="order", text='"x":"TRADE"', after=1))
+    session = world.listen()
+    for _ in range(3):
+        world.buy()
+    world.wait(1)
+    told = [msgspec.json.decode(frame) for frame in world.received(session)]
+    assert [event["o"]["x"] for event in told if "o" in event] == ["NEW", "TRADE", "NEW", "NEW"]
+
+
 @pytest.mark.parametrize(
     ("frame", "topic"),
     [

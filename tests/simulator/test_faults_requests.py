@@ -209,6 +209,25 @@ def test_a_fault_strikes_what_it_is_on_in_its_time_and_so_often() -> None:
     assert b"502" not in body(world.ask("GET", "/fapi/v3/account"))
 
 
+def test_a_fault_spares_the_first_and_strikes_only_what_holds_its_text() -> None:
+    world = World(RequestFault("refuse", on="order", code=-5022, text="timeInForce=GTX", after=1, times=2))
+    maker = REST.replace("GTC", "GTX")
+    orders = (maker, BUY, maker, BUY, maker, maker)
+    replies = [world.ask("POST", "/fapi/v1/order", order) for order in orders]
+    assert [reply.status for reply in replies if reply] == [200, 200, 400, 200, 400, 200]
+
+
+def test_a_failure_may_have_another_code() -> None:
+    assert b'"code":-1006' in body(World(RequestFault("unknown done", code=-1006)).buy())
+
+
+def test_an_order_is_taken_and_its_client_id_found_to_be_in_use() -> None:
+    world = World(RequestFault("refuse done", on="order", code=-4116))
+    reply = world.buy()
+    assert reply is not None
+    assert (reply.status, b"ClientOrderId is duplicated." in reply.body, world.fills) == (400, True, 1)
+
+
 @pytest.mark.parametrize(
     ("on", "method", "path"),
     [
