@@ -784,7 +784,7 @@ class Engine:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
             unknown = replace(order, state=State.UNKNOWN, instrument=self.symbols.index(order.symbol))
-            self.blotter.add(unknown, order.created_at)
+            self.blotter.add(unknown, order.created_at, cancel_at=order.created_at)  # should it rest: its price is old
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
             self._halt(
