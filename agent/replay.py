@@ -48,6 +48,7 @@ def policy_of(portfolio: Portfolio) -> Policy:
         execution=portfolio.execution,
         funding=portfolio.funding,
         pairs=portfolio.pairs,
+        timing=portfolio.timing,
     )
 
 

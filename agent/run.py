@@ -43,8 +43,8 @@ CHORES_S = 1.0
 REMEMBER_S = 60.0
 """How often what the next run should know is written down, besides at the end and whenever the strategies' ledgers
 change."""
-STOP_S = 20.0
-"""How long a stop may take to learn the fate of orders: with what closing takes, below the 30 s that systemd grants."""
+CLOSE_S = 5.0
+"""The part of a stop that closing takes, once the fate of orders is known or no longer waited for."""
 LARGE = "covariance"
 """The part of it that is too large to be written down with each fill, and changes too slowly to be missed."""
 YEAR_2025 = 1_735_689_600 * S
@@ -261,8 +261,14 @@ class Agent:
                 task.cancel()
 
     def _take(self, arrived: Input) -> None:
-        """One step: told, decided, on disk, on the wire."""
+        """One step; but first, if the clock has leapt, one that doubts everything."""
         now = self.clock.now()
+        if (leapt := self.clock.jump()) is not None:
+            self._step(Told("resync", f"the clock leapt by {leapt / S:+.1f} s"), now)
+        self._step(arrived, now)
+
+    def _step(self, arrived: Input, now: int) -> None:
+        """Told, decided, on disk, on the wire."""
         conceal = self.desk.conceal(arrived)
         step = self.desk.take((arrived,), now)
         if self.tape is not None:
@@ -374,9 +380,6 @@ class Agent:
             if self.tape is not None:
                 self.tape.flush()
             self._look_for_kill_file()
-            if (jumped := self.clock.jump()) is not None:
-                log.warning("the clock jumped by %.1f s: everything known is doubted", jumped / S)
-                self.tell("resync")
             if not self._ready and (symbols := self.engine.unlisted()):
                 raise Unlisted(self.portfolio.account.venue, symbols)
             view = self.view()
@@ -416,14 +419,15 @@ class Agent:
             self.tell("stop")
         quiet = asyncio.create_task(self._quiet.wait())
         ends: list[asyncio.Future[Any]] = [quiet, self.transport.failed]
-        await asyncio.wait(ends, timeout=STOP_S, return_when=asyncio.FIRST_COMPLETED)
+        left_s = self.portfolio.timing.stop_s - CLOSE_S
+        await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         quiet.cancel()
         for order in self.engine.blotter.live():
             log.warning("order %s on %s is still %s; the next run will ask", order.id, order.symbol, order.state)
 
     async def _close(self) -> None:
         try:
-            await self.transport.close()
+            await self.transport.close(grace_s=CLOSE_S - 3)  # websockets take the rest
             if self._timer is not None:
                 self._timer.cancel()
             self._show(self.view())

@@ -48,8 +48,10 @@ class Kind(Struct, frozen=True):
 
 REQUESTS: Final[dict[str, Kind]] = {
     "lose": Kind("never arrives; the connection dies", phase="send"),
-    "unknown": Kind('not carried out, and answered with the venue\'s "status unknown"', phase="gate"),
-    "overload": Kind("refused: the venue is overloaded", phase="gate"),
+    "unknown": Kind(
+        'not carried out, and answered with the venue\'s "status unknown"', takes={"code": None}, phase="gate"
+    ),
+    "overload": Kind("refused: the venue is overloaded", takes={"code": None}, phase="gate"),
     "limit": Kind("refused with 429, and so is all else from that address for `ms`", takes={"ms": 1_000}, phase="gate"),
     "ban": Kind("the address is banned for `ms`: 418", takes={"ms": 120_000}, phase="gate"),
     "refuse": Kind("refused with the venue's `code`", needs=("code",), phase="gate"),
@@ -60,14 +62,22 @@ REQUESTS: Final[dict[str, Kind]] = {
     "hold": Kind(
         "waits in the gateway for up to `ms`, then is carried out or found too old", takes={"ms": 12_000}, phase="hold"
     ),
-    "timeout": Kind('carried out or not, by the dice; answered with the venue\'s "timed out"', phase="engine"),
-    "unknown done": Kind('carried out, and answered with the venue\'s "status unknown"', phase="engine"),
+    "timeout": Kind(
+        'carried out or not, by the dice; answered with the venue\'s "timed out"', takes={"code": None}, phase="engine"
+    ),
+    "unknown done": Kind(
+        'carried out, and answered with the venue\'s "status unknown"', takes={"code": None}, phase="engine"
+    ),
     "stale": Kind("a read is answered as it was before, up to `ms` ago", takes={"ms": 5_000}, phase="engine"),
     "empty": Kind("a list comes back empty", phase="back"),
     "truncate": Kind("the last items of a list or batch are missing: all but `keep`", takes={"keep": 1}, phase="back"),
     "error inside 200": Kind(
         "carried out, and answered with an error `code` under status 200", takes={"code": None}, phase="back"
     ),
+    "garble": Kind("carried out; some bytes of the reply are others", phase="back"),
+    "new field": Kind("carried out; all that the reply lists has a field more", phase="back"),
+    "lost field": Kind("carried out; all that the reply lists lacks a field", phase="back"),
+    "refuse done": Kind("carried out, and answered with an error `code`", needs=("code",), phase="back"),
     "lose reply": Kind("carried out; the connection dies before the reply", phase="back"),
     "cut": Kind("carried out; the connection dies after `byte` bytes of the reply", takes={"byte": 0}, phase="back"),
     "drip": Kind("carried out; the reply comes byte by byte, `ms` apart", takes={"ms": 100}, phase="back"),
@@ -112,6 +122,7 @@ FRAMES: Final[dict[str, Kind]] = {
     "burst": Kind("comes `copies` times", takes={"copies": 100}),
     "disconnect": Kind("the socket is closed instead, with `code`", takes={"code": 1001}),
     "reset": Kind("the connection is reset instead"),
+    "cut": Kind("the connection ends in the middle of it"),
     "half open": Kind("from then on nothing comes or goes on that socket, and nothing ends it"),
     "ignore": Kind("what the client says is not heard"),
     "refuse": Kind("what the client says is not heard, and answered with an error"),
@@ -220,6 +231,8 @@ def _check(fault: "RequestFault | FrameFault", most: Mapping[str, float]) -> Non
         raise ValueError(f"from_s = {fault.from_s}, until_s = {fault.until_s} is no span; end it after it begins")
     if fault.times is not None and fault.times < 1:
         raise ValueError(f"times = {fault.times} is never; say how often at most, from 1 on")
+    if fault.after < 0:
+        raise ValueError(f"after = {fault.after} spares less than none; choose 0 or more")
     for name, least in most.items():
         value = getattr(fault, name)
         if value is not None and value < least:
@@ -230,8 +243,9 @@ class RequestFault(Struct, frozen=True, forbid_unknown_fields=True):
     """Something that happens to requests: what, to which, how often and when.
 
     `on` is a word of `REQUESTS_ABOUT`, or "changes" (all that are more than questions), "reads", "*" (all), "connect"
-    (the opening of a websocket, which "*" leaves out), or a method and path. `times` is how often at most. Seconds are
-    counted from the beginning.
+    (the opening of a websocket, which "*" leaves out), or a method and path; with a `text` only those that hold it, in
+    their query or body. The first `after` that it could strike are spared, and `times` is how often it does at most.
+    Seconds are counted from the beginning.
     """
 
     do: str
@@ -240,6 +254,8 @@ class RequestFault(Struct, frozen=True, forbid_unknown_fields=True):
     from_s: float = 0.0
     until_s: float | None = None
     times: int | None = None
+    after: int = 0
+    text: str | None = None
     ms: float | None = None
     code: int | None = None
     byte: int | None = None
@@ -261,7 +277,9 @@ class RequestFault(Struct, frozen=True, forbid_unknown_fields=True):
 class FrameFault(Struct, frozen=True, forbid_unknown_fields=True):
     """Something that happens to frames: what, to which, how often and when.
 
-    `on` is a word of `TOPICS`, or "private", "public" (all on such sockets), or "*"; `symbol` restricts it to one.
+    `on` is a word of `TOPICS`, or "private", "public" (all on such sockets), or "*"; `symbol` restricts it to one, and
+    `text` to those that hold it. The first `after` that it could strike are spared, and `times` is how often it does at
+    most. Seconds are counted from the beginning.
     """
 
     do: str
@@ -271,6 +289,8 @@ class FrameFault(Struct, frozen=True, forbid_unknown_fields=True):
     from_s: float = 0.0
     until_s: float | None = None
     times: int | None = None
+    after: int = 0
+    text: str | None = None
     ms: float | None = None
     code: int | None = None
     by: float | None = None

@@ -18,7 +18,7 @@ from adapters.simulator import incidents
 from adapters.simulator.faults import REQUESTS, Faults, FrameFault, Incident, RequestFault
 from adapters.simulator.ledger import Early
 from adapters.simulator.orders import Rejected
-from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue
+from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue, misshape, spoil
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -51,18 +51,39 @@ class _Request(Struct, frozen=True):
     body: bytes
     client: str
 
+    @property
+    def text(self) -> str:
+        """What it asks for, as it stands on the wire."""
+        return f"{self.query} {self.body.decode(errors='replace')}" if self.body else self.query
+
 
 class _Rule:
-    """A fault of the plan at work: how often it has struck, and between which times it may."""
+    """A fault of the plan at work: how often it has struck or spared, and between which times it may."""
 
-    __slots__ = ("fault", "name", "since", "struck", "until")
+    __slots__ = ("fault", "name", "raw", "since", "spared", "struck", "until")
 
     def __init__(self, fault: RequestFault | FrameFault, section: str, zero: int) -> None:
         self.fault = fault
         self.name = f"{section}: {fault.do}"
         self.since = zero + int(fault.from_s * S)
         self.until = zero + int(fault.until_s * S) if fault.until_s is not None else 1 << 63
+        self.raw = fault.text.encode() if fault.text is not None else b""
         self.struck = 0
+        self.spared = 0
+
+    def fits(self, now: int, holds: str | bytes) -> bool:
+        """Whether it may strike what holds this, at this time."""
+        fault = self.fault
+        if not self.since <= now < self.until or self.struck == fault.times:
+            return False
+        if fault.text is not None:
+            found = fault.text in holds if isinstance(holds, str) else self.raw in holds
+            if not found:
+                return False
+        if self.spared < fault.after:
+            self.spared += 1
+            return False
+        return True
 
 
 class _Plan:
@@ -146,7 +167,7 @@ class Gateway:
         request = _Request(self._tickets, method, path, query, headers, body, client)
         if self._silence:
             self._listen(request, now)
-        if self._first(self._plan(method, path).send, now):
+        if self._first(self._plan(method, path).send, now, request.text):
             self._later(now + self._latency(), lambda at: self._reply(request, None, at))
         else:
             self._later(now + self._latency(), lambda at: self._arrive(request, at))
@@ -160,9 +181,9 @@ class Gateway:
         if (down := self._refused_for_now("connect", client, now)) is not None:
             return down
         plan = self._plan("CONNECT", "")
-        if self._first(plan.send, now) or self._first(plan.back, now):
+        if self._first(plan.send, now, "") or self._first(plan.back, now, ""):
             return Close(how="reset")
-        rule = self._first(plan.gate, now)
+        rule = self._first(plan.gate, now, "")
         return self._refusal(rule, client, now) if rule is not None else None
 
     def connect(self, target: str, now: int) -> Session:
@@ -174,7 +195,7 @@ class Gateway:
         if session.number in self._frozen:
             return
         for rule in self._frame_rules:
-            if rule.fault.do in ("ignore", "refuse") and self._may(rule, now):
+            if rule.fault.do in ("ignore", "refuse") and self._may(rule, now, text):
                 self._struck(rule)
                 if rule.fault.do == "refuse":
                     self._carry(session, self.venue.refusal(text), now)
@@ -284,21 +305,20 @@ class Gateway:
             self._plans[method, path] = plan
         return plan
 
-    def _may(self, rule: _Rule, now: int) -> bool:
-        """Throw the dice of a fault, if it is its time."""
-        fault = rule.fault
-        if not rule.since <= now < rule.until or rule.struck == fault.times:
+    def _may(self, rule: _Rule, now: int, holds: str | bytes) -> bool:
+        """Throw the dice of a fault, if it is its time and there is what it strikes."""
+        if not rule.fits(now, holds):
             return False
-        return fault.chance >= 1.0 or self._random.random() < fault.chance
+        return rule.fault.chance >= 1.0 or self._random.random() < rule.fault.chance
 
     def _struck(self, rule: _Rule) -> None:
         rule.struck += 1
         self.counts[rule.name] += 1
 
-    def _first(self, rules: tuple[_Rule, ...], now: int) -> _Rule | None:
+    def _first(self, rules: tuple[_Rule, ...], now: int, holds: str) -> _Rule | None:
         """The first fault that strikes."""
         for rule in rules:
-            if self._may(rule, now):
+            if self._may(rule, now, holds):
                 self._struck(rule)
                 return rule
         return None
@@ -315,11 +335,11 @@ class Gateway:
         """The gateway has the request: refuse it, hold it, or let the engine have it."""
         plan = self._plan(request.method, request.path)
         refusal = self._refused_for_now(self.venue.kind(request.method, request.path), request.client, now)
-        if refusal is None and (rule := self._first(plan.gate, now)) is not None:
+        if refusal is None and (rule := self._first(plan.gate, now, request.text)) is not None:
             refusal = self._refusal(rule, request.client, now)
         if refusal is not None:
             self._answer(request, refusal, now)
-        elif (rule := self._first(plan.hold, now)) is not None:
+        elif (rule := self._first(plan.hold, now, request.text)) is not None:
             assert isinstance(rule.fault, RequestFault)
             until = now + self._random.randint(0, int(rule.fault.value("ms"))) * MS
             self._later(until, lambda at: self._execute(request, now, at))
@@ -358,7 +378,7 @@ class Gateway:
         masked: Reply | None = None
         for rule in plan.engine:
             assert isinstance(rule.fault, RequestFault)
-            if not self._may(rule, now):
+            if not self._may(rule, now, request.text):
                 continue
             if rule.fault.do == "stale":
                 old = self._remembered(request, now, int(rule.fault.value("ms") * MS))
@@ -404,7 +424,7 @@ class Gateway:
     def _answer(self, request: _Request, reply: Reply, now: int) -> None:
         shown: Reply | None = reply
         for rule in self._plan(request.method, request.path).back:
-            if self._may(rule, now):
+            if self._may(rule, now, request.text):
                 found = self._spoilt(rule.fault, reply, request, now)
                 if found is not reply:
                     self._struck(rule)
@@ -418,6 +438,8 @@ class Gateway:
         match fault.do:
             case "lose reply":
                 return None
+            case "refuse done":
+                return self._failure("refuse", now, request.client, now, fault.code)
             case "cut":
                 return structs.replace(reply, cut=fault.value("byte")) if self._sockets else None
             case "drip":
@@ -428,9 +450,13 @@ class Gateway:
                 return reply
             case "error inside 200":
                 return structs.replace(self._failure(fault.do, now, request.client, now, fault.code), status=200)
+            case "garble":
+                body = spoil(reply.body, fault.do)
+            case "new field" | "lost field":
+                body = misshape(reply.body, fault.do)
             case _:
                 body = self.venue.shorten(reply.body, fault.value("keep") if fault.do == "truncate" else 0)
-                return reply if body is None else structs.replace(reply, body=body)
+        return reply if body is None else structs.replace(reply, body=body)
 
     def _reply(self, request: _Request, reply: Reply | None, now: int) -> None:
         if reply is not None and reply.status in (418, 429) and "Retry-After" in reply.headers:
@@ -497,7 +523,7 @@ class Gateway:
         passage = _Passage(session, topic, [frame])
         for rule in rules:
             assert isinstance(rule.fault, FrameFault)
-            if self._may(rule, now) and self._bend(passage, rule.fault, now):
+            if self._may(rule, now, frame) and self._bend(passage, rule.fault, now):
                 self._struck(rule)
                 if passage.over:
                     return
@@ -523,7 +549,7 @@ class Gateway:
             case "mute":
                 passage.over = True
                 self._muted[session.number, passage.topic] = now + int(fault.value("ms") * MS)
-            case "disconnect" | "reset" | "half open":
+            case "disconnect" | "reset" | "cut" | "half open":
                 passage.over = True
                 self._break(session, fault)
             case "expire key" | "expire key untold":
@@ -564,8 +590,11 @@ class Gateway:
             self._frames.append((session, Close(how="freeze")))
             return
         self.venue.disconnect(session)
-        reset = fault.do == "reset"
-        self._frames.append((session, Close(how="reset") if reset else Close(fault.value("code"))))
+        match fault.do:
+            case "reset" | "cut":
+                self._frames.append((session, Close(how=fault.do)))
+            case _:
+                self._frames.append((session, Close(fault.value("code"))))
 
 
 class _Passage(Struct):

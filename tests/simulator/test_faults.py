@@ -80,6 +80,7 @@ def test_a_fault_file_may_be_json(tmp_path: Path) -> None:
         ("[[requests]]\ndo = 'hold'\nms = -5", "requests[0]: ms = -5.0 is too small; choose 0 or more"),
         ("[[requests]]\ndo = 'lose'\non = 'ordre'", "requests[0]: on = 'ordre' is no request; did you mean 'order'?"),
         ("[[requests]]\ndo = 'lose'\ntimes = 0", "requests[0]: times = 0 is never"),
+        ("[[requests]]\ndo = 'lose'\nafter = -1", "requests[0]: after = -1 spares less than none"),
         ("[[requests]]\ndo = 'lose'\nfrom_s = 5\nuntil_s = 4", "requests[0]: from_s = 5.0, until_s = 4.0 is no span"),
         ("[[frames]]\ndo = 'drop'\non = 'marks'", "frames[0]: on = 'marks' is no topic; did you mean 'mark'?"),
         ("[[frames]]\ndo = 'burst'\ncopies = 1", "frames[0]: copies = 1 is too small; choose 2 or more"),
