@@ -11,10 +11,10 @@ from adapters.simulator import DEMO_KEY, DEMO_SECRET
 from agent.core.decisions import Decision
 from agent.core.desk import Desk
 from agent.core.engine import Engine
-from agent.core.orders import MS, S
+from agent.core.orders import S
 from agent.core.venue import Change, Credentials, Secret
 from agent.journal import Journal
-from agent.run import EPOCH_NS, SPARE, YEAR_2025
+from agent.run import EPOCH_NS, YEAR_2025
 from tests.storage.power import kill
 from tests.storm.world import REST, STREAM, World
 
@@ -30,13 +30,13 @@ class Kept:
         world.decided = self._decided
         self.start()
 
-    def start(self) -> None:
-        """A run begins, with what the journal knows."""
+    def start(self, *, unrecorded: bool = False) -> None:
+        """A run begins, with what the journal knows; ``unrecorded``: it may not know the last requests."""
         world = self.world
         self.journal = Journal(self.path)
         resume = self.journal.recent(world.now - 24 * 3600 * S, "live")
-        since = world.now - YEAR_2025
-        self.epochs.append(self.journal.begin("live", "# a storm", "0.1.0", world.now, above=since // EPOCH_NS))
+        above = (world.now - YEAR_2025) // EPOCH_NS
+        self.epochs.append(self.journal.begin("live", "# a storm", "0.1.0", world.now, above=above))
         credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
         dialect = Binance(symbols=world.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
         world.engine = Engine(
@@ -47,7 +47,8 @@ class Kept:
             streams=dialect.sockets,
             schedule=lambda now: None,
             resume=resume,
-            number=since % EPOCH_NS // MS * SPARE,
+            nonce=len(self.epochs),
+            unrecorded=unrecorded,
             arms=dialect.arms,
         )
         world.desk = Desk(dialect, world.engine, salt=f"kept{self.epochs[-1]}")

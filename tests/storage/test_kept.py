@@ -72,7 +72,7 @@ def test_without_its_journal_a_run_adopts_what_is_there_and_doubles_nothing(
         (tmp_path / name).unlink(missing_ok=True)
         if restored and (copy := tmp_path / f"{name}.copy").exists():
             shutil.copy(copy, tmp_path / name)
-    kept.start()
+    kept.start(unrecorded=True)
     struck("G6")
     kept.world.run(START + STORM_NS, watchman.check)
     come_to_rest(kept, watchman)
@@ -87,22 +87,4 @@ def test_without_its_journal_a_run_adopts_what_is_there_and_doubles_nothing(
     assert len(kept.world.exchange.ledger.by_client_id) >= before
     assert all(account == DEMO_KEY for account, _ in kept.world.exchange.ledger.by_client_id)
     assert kept.agrees()
-    kept.journal.close()
-
-
-def test_two_runs_in_the_same_five_minutes_share_no_id_though_the_journal_was_lost(tmp_path: Path) -> None:
-    kept = Kept(prepare(1, Faults(seed=1, delay_ms=1.0)), tmp_path / "journal.db")
-    kept.world.run(START + 20 * S)
-    first = {order.id for order in kept.journal.orders()}
-    kept.kill()
-    for file in tmp_path.iterdir():
-        file.unlink()
-    kept.start()
-    assert kept.epochs[0] == kept.epochs[1], "the calendar alone does not tell them apart"
-    kept.world.exchange.set_mark("BTCUSDT", str(kept.world.exchange.matcher.mark("BTCUSDT") * 2))
-    kept.world.run(START + 40 * S)
-    second = {order.id for order in kept.journal.orders()}
-    assert first
-    assert second
-    assert not first & second
     kept.journal.close()
