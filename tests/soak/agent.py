@@ -22,6 +22,7 @@ from msgspec import Struct
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
 from agent.cli.build import dialect_of
 from agent.config import Account, Portfolio
+from agent.core.desk import Step
 from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.engine import Engine
@@ -29,7 +30,7 @@ from agent.core.orders import KEEP_TRADES
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Credentials, Secret
+from agent.core.venue import Credentials, Open, Place, Secret
 from agent.run import Agent
 
 LEVERAGE = 2.0
@@ -53,7 +54,7 @@ class Sample(Struct, frozen=True):
     at_s: float
     seq: int
     """Decisions made so far."""
-    frames: int
+    inputs: int
     """Inputs taken so far."""
     orders: int
     fills: int
@@ -122,21 +123,22 @@ def fill(engine: Engine) -> None:
 
 
 class Sampler:
-    """Looks at a running agent."""
+    """Looks at a running agent, told of each of its steps."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
-        self.frames = 0
-        self.opened = 0
+    def __init__(self) -> None:
+        self.agent: Agent
+        self.inputs = 0
+        self.orders = 0
+        self.opens = 0
         self._started = monotonic()
-        take = agent._take
+        self._started = monotonic()
 
-        def taken(arrived: object) -> None:
-            self.frames += 1
-            self.opened += type(arrived).__name__ == "Opened"
-            take(arrived)  # type: ignore[arg-type]
-
-        agent._take = taken  # type: ignore[method-assign]
+    def watch(self, _now: int, step: Step) -> None:
+        """One more step."""
+        self.inputs += 1
+        self.opens += sum(isinstance(act, Open) for act in step.acts)
+        for decision in step.decisions:
+            self.orders += sum(isinstance(request, Place) for request in decision.requests)
 
     def sample(self) -> Sample:
         """How much there is now."""
@@ -146,10 +148,10 @@ class Sampler:
         return Sample(
             at_s=round(monotonic() - self._started, 3),
             seq=engine.seq,
-            frames=self.frames,
-            orders=engine._number,
+            inputs=self.inputs,
+            orders=self.orders,
             fills=engine.tally.fills,
-            reconnects=max(0, self.opened - len(engine.streams)),
+            reconnects=max(0, self.opens - len(engine.streams)),
             tasks=len(asyncio.all_tasks()),
             timers=kinds["TimerHandle"] + kinds["Handle"] + kinds["UVTimer"],
             objects=kinds.total(),
@@ -165,9 +167,9 @@ async def run(options: Options) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     chosen = portfolio(options)
     dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
-    agent = Agent(chosen, dialect, Path(options.folder), tag="so")
+    sampler = Sampler()
+    agent = sampler.agent = Agent(chosen, dialect, Path(options.folder), tag="so", watch=sampler.watch)
     fill(agent.engine)
-    sampler = Sampler(agent)
     running = asyncio.create_task(agent.run(stop))
     while not running.done():
         await asyncio.wait({running}, timeout=options.every_s)

@@ -15,13 +15,14 @@ from msgspec import Struct
 
 from adapters.simulator import Account, SeededMarket
 from agent.core import book, orders
-from agent.core.decisions import Policy
+from agent.core.decisions import Decision, Policy
 from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.orders import S
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from agent.core.venue import Place
 from tests.soak import real
 from tests.soak.agent import PATIENT_DAYS
 from tests.soak.slope import Slope, slope
@@ -122,8 +123,14 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
     """Let so many hours pass, of which the first ``warm_up`` only fill tables."""
     one = world()
     remembered = orders.KEEP_TRADES
-    inputs = 0
+    inputs = placed = 0
     take = one.desk.take
+
+    def decided(decision: Decision) -> None:
+        nonlocal placed
+        placed += sum(isinstance(request, Place) for request in decision.requests)
+
+    one.decided = decided
 
     def taken(arrived: object, now: int) -> object:
         nonlocal inputs
@@ -161,7 +168,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
         warm_up_hours=warm_up,
         sample_s=SAMPLE_S,
         inputs=inputs,
-        orders=one.engine._number,
+        orders=placed,
         fills=one.engine.tally.fills,
         held_kb=over([round(size) for size in sizes]),
         held_slope=slope(times, sizes),
