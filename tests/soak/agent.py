@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from adapters.binance import NAMES_MAX, Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
 from agent.cli.build import dialect_of
 from agent.config import Account, Portfolio
@@ -30,8 +31,9 @@ from agent.core.orders import KEEP_TRADES
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Credentials, Open, Place, Secret
+from agent.core.venue import Credentials, Dialect, Open, Place, Secret
 from agent.run import Agent
+from tests.soak.tables import tables
 
 LEVERAGE = 2.0
 PATIENT_DAYS = 365.0
@@ -82,7 +84,7 @@ def portfolio(options: Options) -> Portfolio:
         targets=Targets(weights=dict(weights), leverage=LEVERAGE),
         bands=Bands(tolerance=0.002, destination="target"),
         economy=Economy(payback_days=PATIENT_DAYS),
-        triggers=Triggers(confirm_s=0.5, cool_down_s=2.0),
+        triggers=Triggers(confirm_s=0.5, cool_down_s=10.0),
         limits=Limits(turnover_per_day=10_000.0, orders_per_minute=600),
         execution=Execution(style="maker", patience_s=2.0),
     )
@@ -90,33 +92,21 @@ def portfolio(options: Options) -> Portfolio:
 
 def counts(agent: Agent) -> dict[str, int]:
     """What there is in every queue and table."""
-    engine, desk, wire = agent.engine, agent.desk, agent.transport
-    blotter = engine.blotter
-    links = [session.connection for session in wire._sessions.values() if session.connection is not None]
+    sessions = agent.transport._sessions.values()
+    links = [session.connection for session in sessions if session.connection is not None]
     return {
-        "blotter.orders": len(blotter.orders),
-        "blotter.watches": len(blotter.watches),
-        "blotter.trades": len(blotter.trades),
-        "blotter.untold": len(blotter.untold),
-        "blotter.effects": len(blotter.effects),
-        "book.trades": len(engine.book._trades),
-        "desk.calls": len(desk.calls),
-        "lanes.waiting": sum(len(lane) for lane in desk.lanes.waiting.values()),
-        "audit.polls": len(engine.audit.polls),
-        "tally.increases": len(engine.tally._increases),
-        "tally.sent": len(engine.tally._sent),
-        "engine.cancels": len(engine._cancels),
-        "engine.outside": len(engine._outside),
-        "transport.sessions": len(wire._sessions),
-        "transport.streams": len(wire._streams),
-        "transport.calls": len(wire._calls),
-        "transport.says": sum(session.says.qsize() for session in wire._sessions.values()),
-        "websocket.frames": sum(len(link.recv_messages.frames) for link in links),
+        **tables(agent.desk, agent.transport),
+        "Lanes.all": sum(len(lane) for lane in agent.desk.lanes.waiting.values()),
+        "session.says": sum(session.says.qsize() for session in sessions),
+        "connection.frames": sum(len(link.recv_messages.frames) for link in links),
     }
 
 
-def fill(engine: Engine) -> None:
-    """Fill the tables of the last trades: within days of trading they are full, and then grow no more."""
+def fill(engine: Engine, dialect: Dialect) -> None:
+    """Fill the tables of the last trades and orders: within days of trading they are full, and grow no more."""
+    assert isinstance(dialect, Binance)
+    for number in range(NAMES_MAX):
+        dialect._names[f"{9_000_000_000 + number}"] = f"{number:017}"
     for number in range(KEEP_TRADES):
         engine.blotter.trades[0, f"{9_000_000_000 + number}"] = None
         engine.book._trades[0, f"{9_000_000_000 + number}"] = None
@@ -169,7 +159,7 @@ async def run(options: Options) -> None:
     dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
     sampler = Sampler()
     agent = sampler.agent = Agent(chosen, dialect, Path(options.folder), tag="so", watch=sampler.watch)
-    fill(agent.engine)
+    fill(agent.engine, dialect)
     running = asyncio.create_task(agent.run(stop))
     while not running.done():
         await asyncio.wait({running}, timeout=options.every_s)
