@@ -11,11 +11,12 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from msgspec import Struct, structs
 
 from adapters.simulator import incidents
-from adapters.simulator.faults import REQUESTS, Faults, FrameFault, Incident, RequestFault
+from adapters.simulator.faults import REQUESTS, UNHEARD, Faults, FrameFault, Incident, RequestFault, Strike
 from adapters.simulator.ledger import Early
 from adapters.simulator.orders import Rejected
 from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue, misshape, spoil
@@ -62,7 +63,7 @@ class _Rule:
 
     __slots__ = ("fault", "name", "raw", "since", "spared", "struck", "until")
 
-    def __init__(self, fault: RequestFault | FrameFault, section: str, zero: int) -> None:
+    def __init__(self, fault: Strike, section: str, zero: int) -> None:
         self.fault = fault
         self.name = f"{section}: {fault.do}"
         self.since = zero + int(fault.from_s * S)
@@ -86,7 +87,7 @@ class _Rule:
         return True
 
 
-class _Plan:
+class _Perils:
     """What may strike one sort of request, by the phase of its life; in each phase the first that strikes does."""
 
     def __init__(self, rules: list[_Rule]) -> None:
@@ -97,7 +98,7 @@ class _Plan:
         self.caches = any(rule.fault.do == "stale" for rule in self.engine)
 
 
-_NOTHING = _Plan([])
+_NOTHING = _Perils([])
 
 
 class Gateway:
@@ -143,7 +144,7 @@ class Gateway:
         incidents.check(self.venue, faults)
         self._faults = faults
         self._zero: int | None = None
-        self._plans: dict[tuple[str, str], _Plan] = {}
+        self._perils: dict[tuple[str, str], _Perils] = {}
         self._request_rules: list[_Rule] = []
         self._frame_rules: list[_Rule] = []
         self._by_topic: dict[tuple[bool, Topic], list[_Rule]] = {}
@@ -167,7 +168,7 @@ class Gateway:
         request = _Request(self._tickets, method, path, query, headers, body, client)
         if self._silence:
             self._listen(request, now)
-        if self._first(self._plan(method, path).send, now, request.text):
+        if self._first(self._perils_of(method, path).send, now, request.text):
             self._later(now + self._latency(), lambda at: self._reply(request, None, at))
         else:
             self._later(now + self._latency(), lambda at: self._arrive(request, at))
@@ -180,10 +181,10 @@ class Gateway:
         self.knocks.append(now)
         if (down := self._refused_for_now("connect", client, now)) is not None:
             return down
-        plan = self._plan("CONNECT", "")
-        if self._first(plan.send, now, "") or self._first(plan.back, now, ""):
+        perils = self._perils_of("CONNECT", "")
+        if self._first(perils.send, now, "") or self._first(perils.back, now, ""):
             return Close(how="reset")
-        rule = self._first(plan.gate, now, "")
+        rule = self._first(perils.gate, now, "")
         return self._refusal(rule, client, now) if rule is not None else None
 
     def connect(self, target: str, now: int) -> Session:
@@ -195,7 +196,7 @@ class Gateway:
         if session.number in self._frozen:
             return
         for rule in self._frame_rules:
-            if rule.fault.do in ("ignore", "refuse") and self._may(rule, now, text):
+            if rule.fault.do in UNHEARD and self._may(rule, now, text):
                 self._struck(rule)
                 if rule.fault.do == "refuse":
                     self._carry(session, self.venue.refusal(text), now)
@@ -206,8 +207,13 @@ class Gateway:
     def disconnect(self, session: Session) -> None:
         """Note that a client has gone."""
         self.venue.disconnect(session)
-        self._last_out.pop(session.number, None)
-        self._frozen.discard(session.number)
+        number = session.number
+        self._last_out.pop(number, None)
+        self._frozen.discard(number)
+        tables: tuple[dict[Any, Any], ...] = (self._muted, self._delayed, self._old)
+        for table in tables:
+            for key in [key for key in table if key[0] == number]:
+                del table[key]
 
     def advance(self, now: int) -> Delivery:
         """Let everything arrive that is due by now and hand over what comes out."""
@@ -292,18 +298,18 @@ class Gateway:
             return undo
         return incidents.perform(self.venue, incident, now + self._skew)
 
-    def _plan(self, method: str, path: str) -> _Plan:
+    def _perils_of(self, method: str, path: str) -> _Perils:
         if not self._request_rules:
             return _NOTHING
-        plan = self._plans.get((method, path))
-        if plan is None:
+        perils = self._perils.get((method, path))
+        if perils is None:
             kind = "connect" if method == "CONNECT" else self.venue.kind(method, path)
             names = {kind}
             if kind != "connect":
                 names |= {"*", f"{method} {path}", "reads" if method == "GET" else "" if kind == "key" else "changes"}
-            plan = _Plan([rule for rule in self._request_rules if rule.fault.on in names])
-            self._plans[method, path] = plan
-        return plan
+            perils = _Perils([rule for rule in self._request_rules if rule.fault.on in names])
+            self._perils[method, path] = perils
+        return perils
 
     def _may(self, rule: _Rule, now: int, holds: str | bytes) -> bool:
         """Throw the dice of a fault, if it is its time and there is what it strikes."""
@@ -333,13 +339,13 @@ class Gateway:
 
     def _arrive(self, request: _Request, now: int) -> None:
         """The gateway has the request: refuse it, hold it, or let the engine have it."""
-        plan = self._plan(request.method, request.path)
+        perils = self._perils_of(request.method, request.path)
         refusal = self._refused_for_now(self.venue.kind(request.method, request.path), request.client, now)
-        if refusal is None and (rule := self._first(plan.gate, now, request.text)) is not None:
+        if refusal is None and (rule := self._first(perils.gate, now, request.text)) is not None:
             refusal = self._refusal(rule, request.client, now)
         if refusal is not None:
             self._answer(request, refusal, now)
-        elif (rule := self._first(plan.hold, now, request.text)) is not None:
+        elif (rule := self._first(perils.hold, now, request.text)) is not None:
             assert isinstance(rule.fault, RequestFault)
             until = now + self._random.randint(0, int(rule.fault.value("ms"))) * MS
             self._later(until, lambda at: self._execute(request, now, at))
@@ -374,9 +380,9 @@ class Gateway:
         return self.venue.failure(do, code=code, until=until + self._skew, client=client, now=now + self._skew)
 
     def _execute(self, request: _Request, arrived: int, now: int) -> None:
-        plan = self._plan(request.method, request.path)
+        perils = self._perils_of(request.method, request.path)
         masked: Reply | None = None
-        for rule in plan.engine:
+        for rule in perils.engine:
             assert isinstance(rule.fault, RequestFault)
             if not self._may(rule, now, request.text):
                 continue
@@ -405,7 +411,7 @@ class Gateway:
             arrived=arrived + self._skew,
         )
         self._collect(now)
-        if plan.caches and request.method == "GET" and reply.status == 200:
+        if perils.caches and request.method == "GET" and reply.status == 200:
             if len(self._cache) >= _MOST_CACHED:
                 self._cache.clear()
             self._cache[self._question(request)] = (now, reply)
@@ -423,7 +429,7 @@ class Gateway:
 
     def _answer(self, request: _Request, reply: Reply, now: int) -> None:
         shown: Reply | None = reply
-        for rule in self._plan(request.method, request.path).back:
+        for rule in self._perils_of(request.method, request.path).back:
             if self._may(rule, now, request.text):
                 found = self._spoilt(rule.fault, reply, request, now)
                 if found is not reply:
@@ -432,7 +438,7 @@ class Gateway:
                     break
         self._later(now + self._latency(), lambda at: self._reply(request, shown, at))
 
-    def _spoilt(self, fault: RequestFault | FrameFault, reply: Reply, request: _Request, now: int) -> Reply | None:
+    def _spoilt(self, fault: Strike, reply: Reply, request: _Request, now: int) -> Reply | None:
         """A reply as a fault leaves it; the same if it can't be spoilt so."""
         assert isinstance(fault, RequestFault)
         match fault.do:
@@ -510,7 +516,7 @@ class Gateway:
                 rule
                 for rule in self._frame_rules
                 if isinstance(rule.fault, FrameFault)
-                and rule.fault.do not in ("ignore", "refuse")
+                and rule.fault.do not in UNHEARD
                 and rule.fault.on in words
                 and rule.fault.symbol in (None, topic.symbol)
             ]
@@ -589,7 +595,7 @@ class Gateway:
             self._frozen.add(session.number)
             self._frames.append((session, Close(how="freeze")))
             return
-        self.venue.disconnect(session)
+        self.disconnect(session)
         match fault.do:
             case "reset" | "cut":
                 self._frames.append((session, Close(how=fault.do)))

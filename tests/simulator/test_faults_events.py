@@ -283,6 +283,19 @@ def test_the_venues_clock_is_stepped(ms: int) -> None:
     assert b"listenKeyExpired" in world.received(private)[0]
 
 
+@pytest.mark.parametrize("ms", [300_000, -300_000])
+def test_a_market_goes_on_when_the_clock_is_stepped(ms: int) -> None:
+    world = World(told("clock", ms=ms, at_s=60), lively=True)
+    session = world.gateway.connect("/market/ws/btcusdt@markPrice@1s", world.now)
+    world.wait(120)
+    prices = [msgspec.json.decode(frame)["p"] for frame in world.received(session)]
+    assert len(prices) == 120
+    assert len(set(prices)) == 120
+    candles = read(world, "/fapi/v1/klines", "symbol=BTCUSDT&interval=1m")
+    assert isinstance(candles, list)
+    assert candles
+
+
 def test_maintenance_lets_nobody_in() -> None:
     world = World(told("maintenance", at_s=1, for_s=10))
     session = world.gateway.connect("/market/ws", world.now)
