@@ -195,7 +195,7 @@ async def live(agent: Agent, steps: Steps, say: Callable[[Word], None]) -> None:
     first_order = 0
     while not stop.is_set() and not running.done():
         await asyncio.wait({running}, timeout=0.25)
-        if not first_order and agent.engine._number:
+        if not first_order and agent.engine.strangers.made:
             first_order = steps.count
         if at_rest(agent) and not running.done():
             say(Word(ticks=steps.count, order_ticks=first_order, rest=believed(agent)))

@@ -102,7 +102,8 @@ def counts(one: World) -> dict[str, int]:
         "tally.increases": len(engine.tally._increases),
         "tally.sent": len(engine.tally._sent),
         "engine.cancels": len(engine._cancels),
-        "engine.outside": len(engine._outside),
+        "strangers.counted": len(engine.strangers._counted),
+        "strangers.lately": len(engine.strangers._lately),
     }
 
 
@@ -161,7 +162,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
         warm_up_hours=warm_up,
         sample_s=SAMPLE_S,
         inputs=inputs,
-        orders=one.engine._number,
+        orders=one.engine.strangers.made,
         fills=one.engine.tally.fills,
         held_kb=over([round(size) for size in sizes]),
         held_slope=slope(times, sizes),

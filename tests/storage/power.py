@@ -94,6 +94,11 @@ def order(name: str, state: State = State.SENT) -> Order:
     )
 
 
+def encoded(*orders: Order) -> bytes:
+    """The record of a decision that changed these orders, as far as it matters here."""
+    return msgspec.json.encode({"orders": orders})
+
+
 class Life:
     """A journal's life, and beside it, in plain Python, what it should hold."""
 
