@@ -238,7 +238,7 @@ def test_an_answer_from_a_cache_does_not_undo_what_the_stream_has_told(struck: S
 def test_an_empty_answer_proves_nothing_at_once(about: str, struck: Struck) -> None:
     """Lists come back empty for a while: nothing is ordered anew for that."""
     empty = RequestFault(do="empty", on=about, from_s=20, until_s=25.5 if about == "positions" else 70)
-    resting = Execution(style="maker", patience_s=60.0) if about == "orders" else Execution()
+    resting = Execution(style="maker", patience_s=30.0) if about == "orders" else Execution()
     on = world(empty, event(do="trade", symbol="BTCUSDT", quantity=-1, at_s=21), execution=resting)
     most = 0
 
