@@ -33,7 +33,7 @@ def test_a_power_cut_loses_nothing_that_was_told_to_be_on_disk(first: int, struc
     found = campaign(range(first, first + 5), STATES)
     struck("G4", found.states)
     assert (found.lost, found.wrong, found.damaged) == ([], [], [])
-    assert found.states > 4 * STATES
+    assert found.states > 4 * STATES  # of five lives: some states are equal
     assert found.exhaustive > found.sampled
 
 
