@@ -99,7 +99,8 @@ def storm(seed: int, desk: type[Desk] = Desk) -> Outcome:
     if desk is not Desk:
         world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
     watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
-    world.decided = watchman.decided
+    world.decided, world.left = watchman.decided, watchman.left
+    world.heard = lambda arrived: watchman.heard(arrived, world.now)
     try:
         world.run(START + STORM_NS, watchman.check)
         world.heal()

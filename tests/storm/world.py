@@ -7,7 +7,7 @@ next. Everything follows from the seed.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,7 +21,7 @@ from adapters.simulator.market import Market
 from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
-from agent.core.orders import MS, S
+from agent.core.orders import MS, Order, S
 from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
@@ -49,27 +49,43 @@ class World:
         self.gateway = Gateway(self.venue, faults)
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)
-        credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
-        dialect = Binance(symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
-        self.engine = Engine(
-            policy,
-            epoch=1,
-            tag="st",
-            answers=dialect.answers,
-            streams=dialect.sockets,
-            schedule=lambda now: None,
-            arms=dialect.arms,
-        )
-        self.desk = Desk(dialect, self.engine, salt=f"storm{faults.seed}")
         self.decided: Callable[[Decision], None] = lambda decision: None
+        self.left: Callable[[Call], None] = lambda call: None
+        """Told of each request as it leaves, …"""
+        self.heard: Callable[[Input], None] = lambda arrived: None
+        """… and of all that arrives, before the agent is."""
+        self.journal: dict[str, Order] = {}
+        """Every order as it was last written down."""
         self.sessions: dict[str, Session] = {}
         self.names: dict[int, str] = {}
         self.calls: dict[int, tuple[int, int]] = {}
         """Calls on their way, by ticket: their tag, and when the client gives up."""
         self._inputs: list[tuple[int, int, Input]] = []
         self._number = 0
-        self._wake_at = START
+        self.boot(epoch=1)
         self.gateway.advance(START)
+
+    def boot(self, epoch: int, resume: Iterable[Order] = (), desk: type[Desk] | None = None) -> None:
+        """A process begins, with the orders that it finds in its journal; the one before it is dead."""
+        for session in self.sessions.values():
+            self.gateway.disconnect(session)
+        self.sessions.clear()
+        self.calls.clear()
+        self._inputs.clear()
+        credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+        dialect = Binance(symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
+        self.engine = Engine(
+            self.policy,
+            epoch=epoch,
+            tag="st",
+            answers=dialect.answers,
+            streams=dialect.sockets,
+            schedule=lambda now: None,
+            arms=dialect.arms,
+            resume=resume,
+        )
+        self.desk = (desk or Desk)(dialect, self.engine, salt=f"storm{self.gateway.faults.seed}")
+        self._wake_at = self.now
 
     def run(self, until: int, check: Callable[[], None] | None = None) -> None:
         """Let time pass until ``until``; ``check`` is called after everything that happens."""
@@ -121,8 +137,10 @@ class World:
                 self._put(Silence(call=tag, sent=True, reason="timeout"), self.now)
 
     def _take(self, arrived: Input) -> None:
+        self.heard(arrived)
         step = self.desk.take((arrived,), self.now)
         for decision in step.decisions:
+            self.journal.update((order.id, order) for order in decision.orders)
             self.decided(decision)
         self._wake_at = step.wake_at
         for act in step.acts:
@@ -131,6 +149,7 @@ class World:
     def _do(self, act: Open | Shut | Say | Call) -> None:
         match act:
             case Call():
+                self.left(act)
                 url = urlsplit(act.url)
                 ticket = self.gateway.send(act.method, url.path, url.query, dict(act.headers), act.body, self.now)
                 self.calls[ticket] = (act.tag, self.now + act.timeout_ms * MS)
