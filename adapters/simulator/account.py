@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.margin import maintenance_margin
-from adapters.simulator.orders import ZERO, Order, PositionView
+from adapters.simulator.orders import ZERO, Order, PositionView, Reason
 
 DEMO_KEY = "demo-key-of-the-local-exchange-0000000000000000000000000000000000"
 """The API key of an account that was not given one. It opens nothing but a local exchange."""
@@ -99,7 +99,10 @@ class Account:
     that are `isolated`. `hedge` keeps longs and shorts apart. `wallet` is all of the balance;
     `cross_wallet` leaves out what isolated positions have to themselves. A
     `public_key` in PEM form, Ed25519 or RSA, replaces the secret. `rights` overrides fields of what
-    the venue says about the key's permissions.
+    the venue says about the key's permissions. `keys` are further keys to the same account, with
+    their secrets. `alias` is the id the venue shows for it. `collateral` is what other assets are
+    worth in its own, which counts as margin as far as `haircuts` say, all of it if they don't;
+    `barred` is why it may not place orders.
     """
 
     def __init__(
@@ -115,6 +118,9 @@ class Account:
         public_key: str | None = None,
         asset: str = "USDT",
         rights: Mapping[str, bool] | None = None,
+        keys: Mapping[str, str] | None = None,
+        alias: str = "SgsR",
+        collateral: Mapping[str, Decimal | str | int] | None = None,
     ) -> None:
         self.api_key = api_key
         self.secret = secret
@@ -122,7 +128,12 @@ class Account:
         self.asset = asset
         self.wallet = Decimal(balance)
         self.hedge = hedge
-        self.rights = dict(rights or {})
+        self.rights: dict[str, object] = dict(rights or {})
+        self.keys = dict(keys or {})
+        self.alias = alias
+        self.collateral = {asset: Decimal(worth) for asset, worth in (collateral or {}).items()}
+        self.haircuts: dict[str, Decimal] = {}
+        self.barred: Reason | None = None
         self.opening_positions = {s: Decimal(str(q)) for s, q in (positions or {}).items()}
         self.positions: dict[tuple[str, str], Position] = {}
         self.open_orders: dict[int, Order] = {}
@@ -148,6 +159,12 @@ class Account:
         self._isolated.pop(symbol, None)
         if isolated:
             self._isolated[symbol] = None
+
+    @property
+    def pledged(self) -> Decimal:
+        """What other assets count for as margin, after their haircuts."""
+        worths = self.collateral.items()
+        return sum((worth * self.haircuts.get(asset, Decimal(1)) for asset, worth in worths), ZERO)
 
     @property
     def cross_wallet(self) -> Decimal:
@@ -254,7 +271,7 @@ class Account:
 
         An isolated position has its margin already; its open orders still need theirs.
         """
-        free = self.cross_wallet + self.cross_unrealised(marks)
+        free = self.cross_wallet + self.cross_unrealised(marks) + self.pledged
         for symbol, side in self.symbols_in_use():
             own, extra = self.initial_margin(symbol, side, marks(symbol))
             free -= extra if self.is_isolated(symbol) else own + extra

@@ -78,12 +78,12 @@ def _symbol_config(call: Call) -> list[View]:
 def _account_config(call: Call) -> View:
     return {
         "feeTier": 0,
-        "canTrade": True,
+        "canTrade": call.account.barred is None and call.key.may_trade,
         "canDeposit": True,
         "canWithdraw": True,
         "dualSidePosition": call.account.hedge,
         "updateTime": 0,
-        "multiAssetsMargin": False,
+        "multiAssetsMargin": bool(call.account.collateral),
         "tradeGroupId": -1,
     }
 
@@ -99,7 +99,7 @@ def _set_mode(call: Call) -> View:
 
 
 def _multi_assets(call: Call) -> View:
-    return {"multiAssetsMargin": False}
+    return {"multiAssetsMargin": bool(call.account.collateral)}
 
 
 def _set_multi_assets(call: Call) -> View:
@@ -280,7 +280,7 @@ def _restrictions(call: Call) -> View:
         "enableSpotAndMarginTrading": False,
         "enableWithdrawals": False,
         "enableMargin": False,
-        **call.account.rights,
+        **call.key.rights,
     }
 
 

@@ -13,7 +13,7 @@ from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 
 if TYPE_CHECKING:
-    from adapters.simulator.binance import Binance
+    from adapters.simulator.binance import Binance, Key
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
 
@@ -76,18 +76,23 @@ class Params:
 class Call:
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, binance: "Binance", account: Account | None, params: Params, now_ms: int) -> None:
+    def __init__(self, binance: "Binance", key: "Key | None", params: Params, now_ms: int) -> None:
         self.binance = binance
         self.exchange: Exchange = binance.exchange
         self.params = params
         self.now_ms = now_ms
-        self._account = account
+        self._key = key
+
+    @property
+    def key(self) -> "Key":
+        """The key of the request, on endpoints that need one."""
+        assert self._key is not None, "this endpoint lets everybody in"
+        return self._key
 
     @property
     def account(self) -> Account:
         """Who asks, on endpoints that need a key."""
-        assert self._account is not None, "this endpoint lets everybody in"
-        return self._account
+        return self.key.account
 
     def symbol(self) -> str:
         """The mandatory `symbol`, which must be listed."""

@@ -43,6 +43,9 @@ def not_valid(name: str) -> WireError:
 _NOT_RECORDED = "The order will not be recorded in the order history"
 
 _CODES: dict[Reason, tuple[int, str]] = {
+    Reason.ACCOUNT_BARRED: (-4088, "User can not place order currently."),
+    Reason.ACCOUNT_INACTIVE: (-4109, "This account is inactive, please activate the account first."),
+    Reason.ACCOUNT_REDUCE_ONLY: (-4087, "User can only place reduce only order."),
     Reason.BAND_HIGH: (-4016, "Limit price can't be higher than {}."),
     Reason.BAND_LOW: (-4024, "Limit price can't be lower than {}."),
     Reason.BAND_MARKET: (
@@ -121,6 +124,37 @@ _CODES: dict[Reason, tuple[int, str]] = {
         "Due to the order could not be executed as maker, the Post Only order will be rejected. " + _NOT_RECORDED,
     ),
 }
+
+
+_TEXTS = {
+    -1001: "Internal error; unable to process your request. Please try again.",
+    -1002: "You are not authorized to execute this request.",
+    -1003: "Too many requests; please use the websocket for live updates.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
+    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    -1015: "Too many new orders.",
+    -1016: "This service is no longer available.",
+    -1021: "Timestamp for this request is outside of the recvWindow.",
+    -1022: "Signature for this request is not valid.",
+    -1121: "Invalid symbol.",
+    -1125: "This listenKey does not exist.",
+    -2013: "Order does not exist.",
+    -2015: "Invalid API-key, IP, or permissions for action.",
+    -2018: "Balance is insufficient.",
+    -2023: "User in liquidation mode now.",
+    -4141: "Symbol is closed.",
+    -4192: "Trade forbidden due to Cooling-off Period.",
+    -4202: "Intermediate Personal Verification is required for adjusting leverage over 20x.",
+    -4400: "Futures Trading Quantitative Rules violated, only reduceOnly order is allowed, please try again later.",
+    -4401: "Compliance restricted account permission: can only place reduceOnly order.",
+    -5028: "Timestamp for this request is outside of the ME recvWindow.",
+    **dict(_CODES.values()),
+}
+
+
+def text_of(code: int) -> str:
+    """The venue's words for a code; none where it is not known here."""
+    return _TEXTS.get(code, "").replace("{}", "0")
 
 
 def of_rejection(rejected: Rejected) -> WireError:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from adapters.simulator.binance_views import SIDES, View, money, on_grid, plain
+from adapters.simulator.binance_views import FOREVER_MS, LISTED_MS, SIDES, View, money, on_grid, plain
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import ZERO, Fill, Order, PositionView
@@ -22,6 +22,33 @@ def mark_frame(exchange: Exchange, symbol: str, now_ms: int) -> View:
         "r": money(exchange.funding_rate(symbol)),
         "ap": mark,
         "T": exchange.next_funding_ms(symbol),
+        "st": 1,
+    }
+
+
+def contract_frame(one: Instrument, now_ms: int) -> View:
+    """A listing that has changed: its status and its margin brackets."""
+    return {
+        "e": "contractInfo",
+        "E": now_ms,
+        "s": one.symbol,
+        "ps": one.symbol,
+        "ct": "PERPETUAL",
+        "dt": FOREVER_MS,
+        "ot": LISTED_MS,
+        "cs": one.status,
+        "bks": [
+            {
+                "bs": number,
+                "bnf": float(tier.floor),
+                "bnc": float(tier.cap),
+                "mmr": float(tier.rate),
+                "cf": float(tier.cum),
+                "mi": one.brackets[number].leverage + 1 if number < len(one.brackets) else 1,
+                "ma": tier.leverage,
+            }
+            for number, tier in enumerate(one.brackets, 1)
+        ],
         "st": 1,
     }
 

@@ -109,6 +109,8 @@ def _price(call: Call, params: Params, symbol: str, side: int) -> tuple[Decimal,
     if "price" in params:
         raise not_needed("price")
     levels = call.exchange.books[symbol].levels(-side if match.startswith("OPP") else side)
+    if not levels:
+        raise Rejected(Reason.BAND_MARKET)
     level = levels[min(_PRICE_MATCHES[match], len(levels) - 1)]
     return grid_price(call.listing(symbol), level[0]), match
 

@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Struct
 
+from adapters.simulator import wire
 from adapters.simulator.binance_frames import (
     account_frame,
+    contract_frame,
     fill_frame,
     mark_frame,
     order_frame,
@@ -26,6 +28,7 @@ from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import (
     ZERO,
     Amended,
+    AssetModeChanged,
     Closed,
     Event,
     Filled,
@@ -37,9 +40,6 @@ from adapters.simulator.signing import decode_pairs
 
 MOST_STREAMS = 1_024
 MOST_MESSAGES_PER_SECOND = 10
-
-CLOSE = b""
-"""Stands for a frame when the exchange closes the socket."""
 
 _CATEGORIES = ("public", "market", "private")
 _DEPTHS = {"depth5": 5, "depth10": 10, "depth20": 20}
@@ -72,6 +72,11 @@ class Session:
             self._second, self._messages = now_ms // 1000, 0
         self._messages += 1
         return self._messages <= MOST_MESSAGES_PER_SECOND
+
+    @property
+    def private(self) -> bool:
+        """Whether it carries an account's events."""
+        return bool(self.listen_keys)
 
     def serves(self, category: str) -> bool:
         """Whether streams of a category are delivered here."""
@@ -106,7 +111,7 @@ class Streams:
         self._mark_pace = mark_pace
         self.sessions: dict[int, Session] = {}
         self.listen_keys: dict[str, ListenKey] = {}
-        self.outbox: list[tuple[Session, bytes]] = []
+        self.outbox: list[tuple[Session, wire.Frame]] = []
         self._unrouted = unrouted
         self._session_life_ms = session_life_ms
         self._count = 0
@@ -146,7 +151,7 @@ class Streams:
         """Close a session from the exchange's side."""
         if not session.closed:
             self.forget(session)
-            self.outbox.append((session, CLOSE))
+            self.outbox.append((session, wire.CLOSE))
 
     def forget(self, session: Session) -> None:
         """Drop a session whose socket is gone."""
@@ -213,6 +218,10 @@ class Streams:
                         symbol=event.symbol,
                     ),
                 )
+            case AssetModeChanged():
+                mode = {"j": event.multi}
+                frame = {"e": "ACCOUNT_CONFIG_UPDATE", "E": now_ms, "T": event.at_ms, "ai": mode}
+                self._tell(event.account, frame)
             case LeverageChanged():
                 self._tell(
                     event.account,
@@ -224,13 +233,23 @@ class Streams:
                     },
                 )
 
-    def expire(self, key: str, now_ms: int) -> None:
-        """End a listen key and say so on its sockets, which then stay open and silent."""
+    def expire(self, key: str, now_ms: int, *, told: bool = True) -> bool:
+        """End a listen key and say so on its sockets, which then stay open and silent; whether there was one."""
         found = self.listen_keys.pop(key, None)
         if found is None:
-            return
-        frame: View = {"e": "listenKeyExpired", "E": now_ms, "listenKey": key}
-        self._send_private(self._holders(key), key, frame)
+            return False
+        if told:
+            frame: View = {"e": "listenKeyExpired", "E": now_ms, "listenKey": key}
+            self._send_private(self._holders(key), key, frame)
+        return True
+
+    def step_clock(self, ms: int) -> None:
+        """Note that the exchange's clock is stepped by so much."""
+        for stream in self._timed:
+            stream.due_ms += ms
+        self._due_ms += ms
+        for key in self.listen_keys.values():
+            key.expires_ms += ms
 
     def _holders(self, key: str) -> list[Session]:
         return [s for s in self.sessions.values() if key in s.listen_keys]
@@ -349,6 +368,8 @@ class Streams:
             stream = Stream(name, "market", self._mark_interval_ms(speed))
             stream.render = self._marks(list(books))
             return stream
+        if what == "!contractInfo" and not kind:
+            return self._listings(Stream(name, "market", 0))
         if what == "!bookTicker" and not kind:
             return self._ticker(Stream(name, "public", 0), list(books))
         symbol = what.upper()
@@ -382,6 +403,26 @@ class Streams:
             return [rows]  # type: ignore[list-item]  # this one stream's event is an array
 
         return render
+
+    def _listings(self, stream: Stream) -> Stream:
+        """Listings whose status or brackets change."""
+        exchange = self.exchange
+        shown, number = dict(exchange.instruments), exchange.listings_changed
+
+        def render(now_ms: int) -> list[View]:
+            nonlocal number
+            if number == exchange.listings_changed:
+                return []
+            number = exchange.listings_changed
+            frames: list[View] = []
+            for symbol, one in exchange.instruments.items():
+                if (one.status, one.brackets) != (shown[symbol].status, shown[symbol].brackets):
+                    frames.append(contract_frame(one, now_ms))
+            shown.update(exchange.instruments)
+            return frames
+
+        stream.render = render
+        return stream
 
     def _ticker(self, stream: Stream, symbols: list[str]) -> Stream:
         seen = dict.fromkeys(symbols, 0)

@@ -305,11 +305,11 @@ class AccountViews:
         return {
             "feeTier": 0,
             "feeBurn": False,
-            "canTrade": True,
+            "canTrade": self._account.barred is None,
             "canDeposit": True,
             "canWithdraw": True,
             "updateTime": 0,
-            "multiAssetsMargin": False,
+            "multiAssetsMargin": bool(self._account.collateral),
             "tradeGroupId": -1,
         }
 
@@ -318,7 +318,7 @@ class AccountViews:
         sums = self.totals()
         return [
             {
-                "accountAlias": "SgsR",
+                "accountAlias": self._account.alias,
                 "asset": self._account.asset,
                 "balance": money(sums["walletBalance"]),
                 "crossWalletBalance": money(sums["crossWalletBalance"]),

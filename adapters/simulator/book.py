@@ -15,12 +15,14 @@ Level = tuple[Decimal, Decimal]
 REFILL_MS = 1_000
 """How long liquidity that was taken stays away when the mark stands still."""
 
+_NOBODY: Level = (Decimal(0), Decimal(0))
+
 DEPTH = 50
 """Levels on each side."""
 
 
 class Book:
-    """Bids and asks around a mark price.
+    """Bids and asks around a mark price, or none at all where an instrument has no liquidity.
 
     The best prices stand half a spread from the mark, further levels follow at even gaps with
     growing size. What an order takes is gone until the mark moves or `REFILL_MS` have passed, so a
@@ -45,6 +47,10 @@ class Book:
         self._ask_factor = (1 + half) / instrument.tick
         self._cache.clear()
 
+    def touch(self, now_ms: int) -> None:
+        """Note that the levels are others now, though the mark is the same."""
+        self._change(now_ms)
+
     def move(self, mark: Decimal, now_ms: int) -> None:
         """Put the book around a new mark; what was taken is there again."""
         if mark == self.mark:
@@ -64,16 +70,22 @@ class Book:
 
     @property
     def best_bid(self) -> Level:
-        """The highest bid and its quantity."""
+        """The highest bid and its quantity; noughts when nobody bids."""
+        if not self._instrument.liquidity:
+            return _NOBODY
         return self.levels(BUY)[0] if self._taken[0] else self._level(BUY, 0)
 
     @property
     def best_ask(self) -> Level:
-        """The lowest ask and its quantity."""
+        """The lowest ask and its quantity; noughts when nobody asks."""
+        if not self._instrument.liquidity:
+            return _NOBODY
         return self.levels(SELL)[0] if self._taken[1] else self._level(SELL, 0)
 
     def levels(self, side: int) -> list[Level]:
         """What is left on one side, best price first: `BUY` gives the bids, `SELL` the asks."""
+        if not self._instrument.liquidity:
+            return []
         cached = self._cache.get(side)
         if cached is None:
             taken = self._taken[0 if side == BUY else 1]

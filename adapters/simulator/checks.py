@@ -58,6 +58,12 @@ def check_notional(one: Instrument, quantity: Decimal, price: Decimal) -> None:
         raise Rejected(Reason.MIN_NOTIONAL, one.min_notional)
 
 
+def check_account(account: Account, *, reducing: bool) -> None:
+    """What has been done to the account: it may place nothing, or only what reduces."""
+    if account.barred is not None and not (reducing and account.barred is Reason.ACCOUNT_REDUCE_ONLY):
+        raise Rejected(account.barred)
+
+
 def check_sides(account: Account, request: OrderRequest) -> None:
     """Hedge mode needs LONG or SHORT, one-way mode neither."""
     if account.hedge != (request.position_side in ("LONG", "SHORT")):

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from adapters.simulator.account import Account
 from adapters.simulator.binance import Binance
-from adapters.simulator.binance_streams import CLOSE, Session
+from adapters.simulator.wire import Close, Frame, Session
 
 MS = 1_000_000
 START = 1_790_000_000_000 * MS
@@ -44,7 +44,7 @@ class Client:
         self.binance = binance
         self.account = account or next(iter(binance.exchange.accounts.values()))
         self.now = now
-        self._received: dict[int, list[bytes]] = {}
+        self._received: dict[int, list[Frame]] = {}
         binance.advance(now)
 
     def call(self, method: str, path: str, **params: object) -> Answer:
@@ -104,4 +104,4 @@ class Client:
         self.wait()
         frames = self._received[session.number]
         self._received[session.number] = []
-        return [None if frame == CLOSE else msgspec.json.decode(frame) for frame in frames]
+        return [None if isinstance(frame, Close) else msgspec.json.decode(frame) for frame in frames]

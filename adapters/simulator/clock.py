@@ -27,6 +27,10 @@ class MarketClock:
         ahead = market_ms - self._market_zero_ms
         return self._clock_zero_ms - int(-ahead // self.speed)
 
+    def shift(self, ms: int) -> None:
+        """Note that the exchange's clock was stepped by so much."""
+        self._clock_zero_ms += ms
+
     def freeze(self, now_ms: int) -> None:
         """Stop the calendar."""
         self._market_zero_ms = self.market_ms(now_ms)

@@ -49,8 +49,9 @@ class Snapshot(Struct, frozen=True):
     `positions` is signed and keyed by symbol in one-way mode, by `SYMBOL:LONG` and `SYMBOL:SHORT`
     in hedge mode. `fees` is what was paid (positive), `funding` and `realised` what was received
     (negative when paid), `deposits` the net of transfers, `insurance` what was forgiven, `turnover`
-    the notional traded. `wallet` is the opening balance + realised - fees + funding + deposits +
-    insurance, to the last decimal.
+    the notional traded, `equity` what is in the wallet, on paper and pledged in other assets.
+    `wallet` is the opening balance + realised - fees + funding + deposits + insurance, to the last
+    decimal.
     """
 
     equity: Decimal
@@ -113,6 +114,8 @@ class Exchange:
             self.instruments, self.books, self.ledger, self.fees, self._emit, first_id, first_trade_id
         )
         self.matcher.post_only_expires = post_only_expires
+        self.listings_changed = 0
+        """How often a listing was replaced."""
         self.funding_rows: dict[str, list[FundingRow]] = {symbol: [] for symbol in self.books}
         self.now_ms = 0
         self._funding_delay_ms = funding_delay_ms
@@ -121,6 +124,8 @@ class Exchange:
         self._timers: list[tuple[int, int, Callable[[int], None]]] = []
         self._timer_count = 0
         self._countdowns: dict[tuple[str, str], int] = {}
+        self._armed = 0
+        self._index_gaps: dict[str, Decimal] = {}
         self._funding_due_ms: dict[str, int] = {}
         self._due_ms = 0
 
@@ -168,16 +173,29 @@ class Exchange:
         self._countdowns.pop(key, None)
         if not delay_ms:
             return
-        due_ms = self._countdowns[key] = self.now_ms + delay_ms
+        self._armed += 1
+        number = self._countdowns[key] = self._armed
 
         def lapse(now_ms: int) -> None:
-            if self._countdowns.get(key) == due_ms:
-                del self._countdowns[key]
-                for order in list(account.open_orders.values()):
-                    if order.symbol == symbol:
-                        self.matcher.end(account, order, "CANCELED", now_ms, Expiry.NONE)
+            if self._countdowns.get(key) == number:
+                self._fire(account, symbol, now_ms)
 
-        self.at(due_ms, lapse)
+        self.at(self.now_ms + delay_ms, lapse)
+
+    @exactly
+    def fire_countdown(self, account: Account, symbol: str = "") -> None:
+        """Have the dead man's switch of a symbol run out now, or all that are armed."""
+        armed = [one for key, one in self._countdowns if key == account.api_key and symbol in ("", one)]
+        if not armed:
+            raise Rejected(Reason.NOTHING_ARMED)
+        for one in armed:
+            self._fire(account, one, self.now_ms)
+
+    def _fire(self, account: Account, symbol: str, now_ms: int) -> None:
+        del self._countdowns[account.api_key, symbol]
+        for order in list(account.open_orders.values()):
+            if order.symbol == symbol:
+                self.matcher.end(account, order, "CANCELED", now_ms, Expiry.NONE)
 
     @exactly
     def set_leverage(self, account: Account, symbol: str, leverage: int) -> None:
@@ -278,7 +296,8 @@ class Exchange:
     def index_price(self, symbol: str) -> Decimal:
         """The index that the mark's premium is measured from."""
         premium = self.market.premium(self._index[symbol])
-        return (self.books[symbol].mark / (1 + premium)).quantize(CENT)
+        index = self.books[symbol].mark / (1 + premium)
+        return (index * (1 + self._index_gaps.get(symbol, ZERO))).quantize(CENT)
 
     @exactly
     def snapshot(self, account: Account | str) -> Snapshot:
@@ -289,7 +308,7 @@ class Exchange:
         income = totals.income
         refused = self.ledger.rejected.get(one.api_key)
         return Snapshot(
-            equity=one.wallet + unrealised,
+            equity=one.wallet + unrealised + one.pledged,
             wallet=one.wallet,
             unrealised=unrealised,
             positions={
@@ -326,10 +345,98 @@ class Exchange:
         self._move(symbol, Decimal(price), self.now_ms)
         self._liquidate(self.now_ms)
 
+    def gap_index(self, symbol: str, gap: Decimal) -> None:
+        """Move an index away from its mark by a fraction, as in an incident at another exchange; zero ends that."""
+        self._index_gaps[symbol] = gap
+
+    @exactly
+    def settle_now(self, symbol: str, rate: Decimal) -> None:
+        """Settle funding of a symbol at a rate, out of its turn."""
+        mark = self.books[symbol].mark
+        self.funding_rows[symbol].append(FundingRow(self.now_ms, rate, mark))
+        for account in self.accounts.values():
+            for held in account.held():
+                change = -(held.quantity * rate * mark).quantize(CENT)
+                if held.symbol == symbol and change:
+                    self._pay(account, "FUNDING_FEE", "FUNDING_FEE", symbol, change, self.now_ms, held)
+
+    @exactly
+    def deleverage(self, account: Account, symbol: str, quantity: Decimal | None = None) -> None:
+        """Close some of the positions in a symbol, or all, at the mark, against somebody who is liquidated."""
+        self._close_at_mark(account, symbol, "adl_autoclose", quantity)
+
+    @exactly
+    def take_over(self, account: Account, symbol: str) -> None:
+        """Close the positions in a symbol as the liquidation engine does."""
+        for held in self._held(account, symbol):
+            self._force(account, held, self.now_ms)
+
+    @exactly
+    def settle_delisted(self, symbol: str) -> None:
+        """Take a symbol off the list: its orders end, its positions are settled at the mark."""
+        for account in self.accounts.values():
+            for order in list(account.open_orders.values()):
+                if order.symbol == symbol:
+                    self.matcher.end(account, order, "EXPIRED", self.now_ms, Expiry.DELISTED)
+            if any(held.symbol == symbol for held in account.held()):
+                name = f"settlement_autoclose-{self.now_ms}{self.random.randrange(10**6):06d}"
+                self._close_at_mark(account, symbol, name)
+        self.set_status(symbol, "CLOSE")
+
+    @exactly
+    def redenominate(self, symbol: str, factor: Decimal) -> None:
+        """Make one contract `factor` contracts of a `factor`th each: orders end, worth and margin stay as they are."""
+        one = self.instruments[symbol]
+        for account in self.accounts.values():
+            for order in list(account.open_orders.values()):
+                if order.symbol == symbol:
+                    self.matcher.end(account, order, "EXPIRED", self.now_ms, Expiry.DELISTED)
+            for held in self._held(account, symbol):
+                held.quantity *= factor
+                held.updated_ms = self.now_ms
+        finer = min(Decimal(1), factor)
+        self.relist(
+            structs.replace(
+                one,
+                tick=one.tick / factor,
+                step=one.step * finer,
+                max_quantity=one.max_quantity * factor,
+                max_market_quantity=one.max_market_quantity * factor,
+            )
+        )
+        self.set_mark(symbol, self.books[symbol].mark / factor)
+
+    def _held(self, account: Account, symbol: str) -> list[Position]:
+        return [held for held in account.held() if held.symbol == symbol]
+
+    def _close_at_mark(self, account: Account, symbol: str, name: str, quantity: Decimal | None = None) -> None:
+        found = self._held(account, symbol)
+        if not found:
+            raise Rejected(Reason.NOTHING_HELD)
+        for held in found:
+            price = self.books[symbol].mark
+            self.matcher.force(account, symbol, held.side, ZERO, name, self.now_ms, quantity=quantity, price=price)
+
+    @exactly
+    def cut_collateral(self, account: Account, asset: str, rate: Decimal) -> None:
+        """Count a collateral for so much of its worth from now on."""
+        account.haircuts[asset] = rate
+        account.updated_ms = self.now_ms
+        self._liquidate(self.now_ms)
+
+    def step_clock(self, ms: int) -> None:
+        """Put the clock forward or back. What was due in a while is due in that while still."""
+        self.now_ms += ms
+        self._timers = [(due_ms + ms, number, act) for due_ms, number, act in self._timers]
+        self.clock.shift(ms)
+        self._plan()
+
     def relist(self, one: Instrument) -> None:
         """Replace a listing while it trades: its grid, its limits, its brackets or its status."""
         self.instruments[one.symbol] = one
         self.books[one.symbol].relist(one)
+        self.books[one.symbol].touch(self.now_ms)
+        self.listings_changed += 1
 
     def set_status(self, symbol: str, status: str) -> None:
         """Change the trading status of a symbol: TRADING, SETTLING, …"""
@@ -542,5 +649,5 @@ class Exchange:
     def _is_broken(self, account: Account) -> bool:
         if not account.shared():
             return False
-        equity = account.cross_wallet + account.cross_unrealised(self.matcher.mark)
+        equity = account.cross_wallet + account.pledged + account.cross_unrealised(self.matcher.mark)
         return equity <= account.cross_maintenance(self.matcher.mark, self.instruments.__getitem__)

@@ -1,384 +1,418 @@
-"""What goes wrong between a client and the exchange, on a seed, in virtual time or on sockets.
+"""What can go wrong between a client and an exchange, in words that fit every venue: the fault file.
 
-`Gateway` stands in front of a venue's wire. Requests go in and get a ticket; replies, lost
-connections and frames come out of `advance` when their time has come. Without faults everything
-passes through at once and in order.
+    seed = 7
+
+    [[requests]]
+    do = "lose reply"
+    on = "order"
+    chance = 0.1
+
+    [[frames]]
+    do = "mute"
+    on = "mark"
+    symbol = "BTCUSDT"
+    from_s = 10
+    until_s = 30
+
+    [[events]]
+    do = "adl"
+    at_s = 20
+    symbol = "ETHUSDT"
+
+`gateway.Gateway` makes it happen. `REQUESTS`, `FRAMES` and `EVENTS` are all kinds there are.
 """
 
-import heapq
-import random
-from collections import Counter
-from collections.abc import Callable, Mapping
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator.binance import Binance, Reply, error_body
-from adapters.simulator.binance_streams import CLOSE, Session
 
-MS = 1_000_000
+class Kind(Struct, frozen=True):
+    """A kind of fault: what it does, what it needs and may be given besides what all have, and when in a
+    request's life it strikes."""
 
-_MOST_CACHED = 1_000
+    does: str
+    needs: tuple[str, ...] = ()
+    takes: Mapping[str, Any] = {}
+    """By name, with what they are if not given."""
+    phase: str = ""
+
+
+REQUESTS: Final[dict[str, Kind]] = {
+    "lose": Kind("never arrives; the connection dies", phase="send"),
+    "unknown": Kind('not carried out, and answered with the venue\'s "status unknown"', phase="gate"),
+    "overload": Kind("refused: the venue is overloaded", phase="gate"),
+    "limit": Kind("refused with 429, and so is all else from that address for `ms`", takes={"ms": 1_000}, phase="gate"),
+    "ban": Kind("the address is banned for `ms`: 418", takes={"ms": 120_000}, phase="gate"),
+    "refuse": Kind("refused with the venue's `code`", needs=("code",), phase="gate"),
+    "bad gateway": Kind("not carried out; a proxy's page says 502", phase="gate"),
+    "unavailable": Kind("not carried out; 503 as in maintenance", phase="gate"),
+    "redirect": Kind("not carried out; 302 to another address", phase="gate"),
+    "html": Kind("not carried out; a page of HTML with status 200", phase="gate"),
+    "hold": Kind(
+        "waits in the gateway for up to `ms`, then is carried out or found too old", takes={"ms": 12_000}, phase="hold"
+    ),
+    "timeout": Kind('carried out or not, by the dice; answered with the venue\'s "timed out"', phase="engine"),
+    "unknown done": Kind('carried out, and answered with the venue\'s "status unknown"', phase="engine"),
+    "stale": Kind("a read is answered as it was before, up to `ms` ago", takes={"ms": 5_000}, phase="engine"),
+    "empty": Kind("a list comes back empty", phase="back"),
+    "truncate": Kind("the last items of a list or batch are missing: all but `keep`", takes={"keep": 1}, phase="back"),
+    "error inside 200": Kind(
+        "carried out, and answered with an error `code` under status 200", takes={"code": None}, phase="back"
+    ),
+    "lose reply": Kind("carried out; the connection dies before the reply", phase="back"),
+    "cut": Kind("carried out; the connection dies after `byte` bytes of the reply", takes={"byte": 0}, phase="back"),
+    "drip": Kind("carried out; the reply comes byte by byte, `ms` apart", takes={"ms": 100}, phase="back"),
+    "bomb": Kind("carried out; the reply is a gzip bomb of 64 MiB", phase="back"),
+}
+"""What can happen to a request, by kind."""
+
+REQUESTS_ABOUT: Final = (
+    "order", "cancel", "batch", "query", "orders", "positions", "account", "rules", "time", "key", "prices", "history",
+    "settings", "switch", "rights", "other",
+)  # fmt: skip
+"""What a request is about: placing, cancelling, several orders at once, one order, open orders, … as in the README."""
+
+FORGERIES: Final[dict[str, Kind]] = {
+    "garble": Kind("some of its bytes are others"),
+    "truncate": Kind("only its first half comes"),
+    "bad text": Kind("its text is not UTF-8"),
+    "nest": Kind("a hundred thousand brackets instead"),
+    "huge": Kind("2 MiB of padding inside"),
+    "unknown": Kind("an event of a kind nobody knows, instead"),
+    "new field": Kind("it has a field more"),
+    "new value": Kind("its status or kind is a word nobody knows"),
+    "lost field": Kind("it has a field less"),
+    "spike": Kind("its prices are multiplied by `by`", takes={"by": 1.5}),
+    "zero": Kind("its prices are nought"),
+    "negative": Kind("its prices are negative"),
+    "nan": Kind('its prices are "NaN"'),
+    "overflow": Kind("its prices are 1e400"),
+    "crossed": Kind("its bid is above its ask, or its mark far above its index"),
+    "swap": Kind("it is about `other`, a symbol", needs=("other",)),
+    "backwards": Kind("its times are `ms` earlier", takes={"ms": 300_000}),
+}
+"""Frames with something wrong inside: the venue's side writes them."""
+
+FRAMES: Final[dict[str, Kind]] = {
+    "mute": Kind("the topic is silent on that socket for `ms`; pings are answered", takes={"ms": 10_000}),
+    "drop": Kind("lost"),
+    "delay": Kind("comes `ms` later, with all of its topic behind it", takes={"ms": 1_000}),
+    "repeat": Kind("comes twice"),
+    "reorder": Kind("later ones overtake it, by up to `ms`", takes={"ms": 2_000}),
+    "replay": Kind("followed by an old frame of its topic"),
+    "burst": Kind("comes `copies` times", takes={"copies": 100}),
+    "disconnect": Kind("the socket is closed instead, with `code`", takes={"code": 1001}),
+    "reset": Kind("the connection is reset instead"),
+    "half open": Kind("from then on nothing comes or goes on that socket, and nothing ends it"),
+    "ignore": Kind("what the client says is not heard"),
+    "refuse": Kind("what the client says is not heard, and answered with an error"),
+    "expire key": Kind("the key of its private socket ends; the venue says so"),
+    "expire key untold": Kind("the key of its private socket ends in silence"),
+    **FORGERIES,
+}
+"""What can happen to a frame, by kind."""
+
+TOPICS: Final = ("mark", "quote", "contract", "order", "account", "key", "reply")
+"""What a frame is about: prices, the best bid and ask or the depth, listings, orders and fills, positions and
+balances, the end of a key, the answer to a subscription."""
+
+EVENTS: Final[dict[str, Kind]] = {
+    "trade": Kind("a person trades at market: `quantity`, signed", ("symbol", "quantity"), {"client_id": ""}),
+    "order": Kind("an order that is not ours rests", ("symbol", "quantity", "price"), {"client_id": ""}),
+    "cancel all": Kind("a person cancels all open orders, or those of `symbol`", takes={"symbol": ""}),
+    "transfer": Kind("`amount` comes in, or goes if negative", ("amount",)),
+    "funding": Kind("the positions in `symbol` are settled at `rate`, now", ("symbol", "rate")),
+    "jump": Kind("the mark is multiplied by `factor`", ("symbol", "factor")),
+    "adl": Kind("auto-deleveraging takes `quantity` of a position, or all", ("symbol",), {"quantity": None}),
+    "liquidate": Kind("the liquidation engine takes a position", ("symbol",)),
+    "settle": Kind("the symbol is delisted and its position settled", ("symbol",)),
+    "leverage": Kind("a person sets the `leverage` of a symbol", ("symbol", "leverage")),
+    "margin mode": Kind("a person makes a symbol `mode`: isolated or cross", ("symbol", "mode")),
+    "position mode": Kind("a person makes the account `mode`: hedge or one-way", ("mode",)),
+    "haircut": Kind("of the collateral `asset` only `rate` of its worth counts", ("asset", "rate")),
+    "freeze account": Kind(
+        "orders are refused: `mode` is all, reduce only or inactive", takes={"mode": "all", "for_s": None}
+    ),
+    "thaw account": Kind("orders are taken again"),
+    "halt": Kind("a symbol does not trade", ("symbol",), {"for_s": None}),
+    "delist": Kind("a symbol is settling, and takes no orders any more", ("symbol",)),
+    "resume": Kind("a symbol trades again", ("symbol",)),
+    "filters": Kind(
+        "the grids or the least value of a symbol change",
+        ("symbol",),
+        {"tick": None, "step": None, "min_notional": None, "for_s": None},
+    ),
+    "brackets": Kind(
+        "the position limits of all leverages are multiplied by `factor`", ("symbol", "factor"), {"for_s": None}
+    ),
+    "redenominate": Kind("one contract becomes `factor` contracts of a `factor`th", ("symbol", "factor")),
+    "price band": Kind("orders are taken within `rate` of the mark", ("symbol", "rate"), {"for_s": None}),
+    "empty book": Kind("nobody bids or asks", ("symbol",), {"for_s": None}),
+    "wide spread": Kind("the best bid and ask are `rate` apart", ("symbol", "rate"), {"for_s": None}),
+    "index gap": Kind("the index moves away from the mark by `rate`", ("symbol", "rate"), {"for_s": None}),
+    "clock": Kind("the venue's clock is stepped by `ms`", ("ms",)),
+    "maintenance": Kind(
+        "`mode` all: no request and no socket; orders: no order but cancels", takes={"mode": "all", "for_s": 60.0}
+    ),
+    "limits": Kind(
+        "the request and order limits change",
+        (),
+        {"weight": None, "orders_10s": None, "orders_1m": None, "for_s": None},
+    ),
+    "use weight": Kind("somebody else uses `weight` of the address's budget", ("weight",)),
+    "key rights": Kind(
+        "the key may trade, withdraw, is bound to an `ip`, ends in `expires_s`",
+        (),
+        {"trade": None, "withdraw": None, "ip": None, "expires_s": None},
+    ),
+    "revoke key": Kind("the key is not known any more"),
+    "other account": Kind("the key leads to another account: its id changes"),
+    "dead-man": Kind("the dead man's switch fires, for `symbol` or all that are armed", takes={"symbol": ""}),
+}
+"""What can happen at the exchange, by kind."""
+
+_MODES: Final = {
+    "margin mode": ("isolated", "cross"),
+    "position mode": ("hedge", "one-way"),
+    "freeze account": ("all", "reduce only", "inactive"),
+    "maintenance": ("all", "orders"),
+}
+
+
+def _told(fault: Struct, kinds: Mapping[str, Kind], own: Sequence[str]) -> None:
+    """Check the kind of a fault, and that it is given what it needs and no more."""
+    do: str = fault.do  # type: ignore[attr-defined]
+    kind = kinds.get(do)
+    if kind is None:
+        raise ValueError(f"do = {do!r} is no kind of fault; {_choose(do, kinds)}")
+    for name in fault.__struct_fields__:
+        given = getattr(fault, name)
+        if isinstance(given, float | Decimal) and not math.isfinite(given):
+            raise ValueError(f"{name} = {given} is not finite; write a number that is")
+    for name in own:
+        is_given = getattr(fault, name) is not None
+        if name in kind.needs and not is_given:
+            raise ValueError(f"{name} is missing; {do!r} needs it")
+        if is_given and name not in kind.needs and name not in kind.takes:
+            takes = [*kind.needs, *kind.takes]
+            say = f"it takes {' and '.join(takes)}" if takes else "leave it out"
+            raise ValueError(f"{name} = {getattr(fault, name)!r} means nothing to {do!r}; {say}")
+
+
+def _choose(wrong: str, words: Sequence[str] | Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(wrong, words, 1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(words)}"
+
+
+def _check(fault: "RequestFault | FrameFault", most: Mapping[str, float]) -> None:
+    if not 0 <= fault.chance <= 1:
+        raise ValueError(f"chance = {fault.chance} is no probability; choose one from 0 to 1")
+    if fault.from_s < 0 or (fault.until_s is not None and fault.until_s <= fault.from_s):
+        raise ValueError(f"from_s = {fault.from_s}, until_s = {fault.until_s} is no span; end it after it begins")
+    if fault.times is not None and fault.times < 1:
+        raise ValueError(f"times = {fault.times} is never; say how often at most, from 1 on")
+    for name, least in most.items():
+        value = getattr(fault, name)
+        if value is not None and value < least:
+            raise ValueError(f"{name} = {value} is too small; choose {least} or more")
+
+
+class RequestFault(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that happens to requests: what, to which, how often and when.
+
+    `on` is a word of `REQUESTS_ABOUT`, or "changes" (all that are more than questions), "reads", "*" (all), "connect"
+    (the opening of a websocket, which "*" leaves out), or a method and path. `times` is how often at most. Seconds are
+    counted from the beginning.
+    """
+
+    do: str
+    on: str = "*"
+    chance: float = 1.0
+    from_s: float = 0.0
+    until_s: float | None = None
+    times: int | None = None
+    ms: float | None = None
+    code: int | None = None
+    byte: int | None = None
+    keep: int | None = None
+
+    def __post_init__(self) -> None:
+        _told(self, REQUESTS, ("ms", "code", "byte", "keep"))
+        _check(self, {"ms": 0, "byte": 0, "keep": 0})
+        words = (*REQUESTS_ABOUT, "changes", "reads", "connect", "*")
+        if self.on not in words and not re.fullmatch(r"[A-Z]+ /\S*", self.on):
+            raise ValueError(f"on = {self.on!r} is no request; {_choose(self.on, words)}, or say METHOD /path")
+
+    def value(self, name: str) -> Any:
+        """What it was given for a name, or what the kind has."""
+        given = getattr(self, name)
+        return REQUESTS[self.do].takes.get(name) if given is None else given
+
+
+class FrameFault(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that happens to frames: what, to which, how often and when.
+
+    `on` is a word of `TOPICS`, or "private", "public" (all on such sockets), or "*"; `symbol` restricts it to one.
+    """
+
+    do: str
+    on: str = "*"
+    symbol: str | None = None
+    chance: float = 1.0
+    from_s: float = 0.0
+    until_s: float | None = None
+    times: int | None = None
+    ms: float | None = None
+    code: int | None = None
+    by: float | None = None
+    copies: int | None = None
+    other: str | None = None
+
+    def __post_init__(self) -> None:
+        _told(self, FRAMES, ("ms", "code", "by", "copies", "other"))
+        _check(self, {"ms": 0, "copies": 2})
+        words = (*TOPICS, "private", "public", "*")
+        if self.on not in words:
+            raise ValueError(f"on = {self.on!r} is no topic; {_choose(self.on, words)}")
+
+    def value(self, name: str) -> Any:
+        """What it was given for a name, or what the kind has."""
+        given = getattr(self, name)
+        return FRAMES[self.do].takes.get(name) if given is None else given
+
+
+class Incident(Struct, frozen=True, forbid_unknown_fields=True):
+    """Something that happens at the exchange: what, when, to which account and symbol.
+
+    Seconds are counted from the beginning; with `every_s` it happens again, `times` in all if given. `account` is an
+    API key, the exchange's first account if not given. What has `for_s` is undone after that long.
+    """
+
+    do: str
+    at_s: float = 0.0
+    every_s: float | None = None
+    times: int | None = None
+    account: str | None = None
+    symbol: str | None = None
+    quantity: Decimal | None = None
+    price: Decimal | None = None
+    amount: Decimal | None = None
+    rate: Decimal | None = None
+    factor: Decimal | None = None
+    leverage: int | None = None
+    mode: str | None = None
+    asset: str | None = None
+    client_id: str | None = None
+    tick: Decimal | None = None
+    step: Decimal | None = None
+    min_notional: Decimal | None = None
+    weight: int | None = None
+    orders_10s: int | None = None
+    orders_1m: int | None = None
+    trade: bool | None = None
+    withdraw: bool | None = None
+    ip: bool | None = None
+    expires_s: float | None = None
+    ms: int | None = None
+    for_s: float | None = None
+
+    def __post_init__(self) -> None:
+        _told(self, EVENTS, _OWN)
+        if self.at_s < 0 or (self.every_s is not None and self.every_s <= 0):
+            raise ValueError(f"at_s = {self.at_s}, every_s = {self.every_s} is never; choose 0 or more, and above 0")
+        if self.times is not None and (self.times < 1 or self.every_s is None):
+            raise ValueError(f"times = {self.times} needs every_s, and is 1 or more")
+        if self.factor is not None and self.factor <= 0:
+            raise ValueError(f"factor = {self.factor} leaves nothing; choose one above 0")
+        modes = _MODES.get(self.do, ())
+        if self.mode is not None and self.mode not in modes:
+            raise ValueError(f"mode = {self.mode!r} is none that {self.do!r} knows; {_choose(self.mode, modes)}")
+
+    def value(self, name: str) -> Any:
+        """What it was given for a name, or what the kind has."""
+        given = getattr(self, name)
+        return EVENTS[self.do].takes.get(name) if given is None else given
+
+
+_OWN: Final = tuple(
+    name for name in Incident.__struct_fields__ if name not in ("do", "at_s", "every_s", "times", "account")
+)
 
 
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often each fault strikes, as probabilities from 0 to 1, and the seed of the dice.
+    """A fault plan: what strikes requests and frames, what happens at the exchange, and the seed of the dice.
 
-    Of requests: `lost_request` never arrives, `lost_reply` is carried out but the connection dies,
-    `unknown_503_executed` and `unknown_503_not_executed` answer "Unknown error" having or not
-    having done it, `timeout_1007` answers so and does it every other time, `overload_1008` and
-    `limit_429` refuse, `hold` keeps an order in the gateway for up to `hold_ms` before the engine
-    sees it, `query_502` answers a read with a proxy's error page, `stale_reads` answers one from a
-    cache up to `stale_ms` old.
-
-    Of frames: `drop` loses one, `repeat` sends it twice, `reorder` lets later ones overtake it,
-    `disconnect` cuts the socket instead, `stall` silences its topic on that socket for `stall_ms`,
-    `expire_listen_key` ends the key of a private one.
-
-    Of everything: `delay_ms` is the mean latency one way, `clock_skew_ms` how far ahead the
-    exchange's clock is.
+    `delay_ms` is the mean latency one way, `clock_skew_ms` how far ahead the exchange's clock is.
     """
 
     seed: int = 0
-    lost_request: float = 0.0
-    lost_reply: float = 0.0
-    unknown_503_executed: float = 0.0
-    unknown_503_not_executed: float = 0.0
-    timeout_1007: float = 0.0
-    overload_1008: float = 0.0
-    limit_429: float = 0.0
-    hold: float = 0.0
-    hold_ms: int = 12_000
-    query_502: float = 0.0
-    stale_reads: float = 0.0
-    stale_ms: int = 5_000
-    drop: float = 0.0
-    repeat: float = 0.0
-    reorder: float = 0.0
-    disconnect: float = 0.0
-    stall: float = 0.0
-    stall_ms: int = 10_000
-    expire_listen_key: float = 0.0
     delay_ms: float = 0.0
     clock_skew_ms: int = 0
+    requests: tuple[RequestFault, ...] = ()
+    frames: tuple[FrameFault, ...] = ()
+    events: tuple[Incident, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in _PROBABILITIES:
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is a probability between 0 and 1")
-        if min(self.delay_ms, self.hold_ms, self.stale_ms, self.stall_ms) < 0:
-            raise ValueError("a duration cannot be negative")
-
-
-_PROBABILITIES = (
-    "lost_request",
-    "lost_reply",
-    "unknown_503_executed",
-    "unknown_503_not_executed",
-    "timeout_1007",
-    "overload_1008",
-    "limit_429",
-    "hold",
-    "query_502",
-    "stale_reads",
-    "drop",
-    "repeat",
-    "reorder",
-    "disconnect",
-    "stall",
-    "expire_listen_key",
-)
-
-UNKNOWN_503 = Reply(
-    503,
-    {"Content-Type": "application/json"},
-    error_body(-1000, "Unknown error, please check your request or try again later."),
-)
-TIMEOUT_1007 = Reply(
-    408,
-    {"Content-Type": "application/json"},
-    error_body(
-        -1007,
-        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-    ),
-)
-OVERLOAD_1008 = Reply(
-    503,
-    {"Content-Type": "application/json"},
-    error_body(
-        -1008,
-        "Server is currently overloaded with other requests. Please try again in a few minutes.",
-    ),
-)
-LIMIT_429 = Reply(
-    429,
-    {"Content-Type": "application/json", "Retry-After": "1"},
-    error_body(-1003, "Too many requests; please use the websocket for live updates."),
-)
-BAD_GATEWAY_502 = Reply(502, {"Content-Type": "text/html"}, b"<html><body><h1>502 Bad Gateway</h1></body></html>")
+        if not 0 <= self.delay_ms < math.inf:
+            raise ValueError(f"delay_ms = {self.delay_ms} is no latency; choose 0 or more")
 
 
 def load_faults(path: str | Path) -> Faults:
-    """The faults of a TOML or JSON file; an unknown name or a wrong type is an error."""
+    """The fault plan of a TOML or JSON file; a `ValueError` names the file, the key, its value and the cure."""
     file = Path(path)
     try:
-        if file.suffix == ".json":
-            return msgspec.json.decode(file.read_bytes(), type=Faults)
-        return msgspec.toml.decode(file.read_bytes(), type=Faults)
+        text = file.read_text()
+        raw = msgspec.json.decode(text) if file.suffix == ".json" else tomllib.loads(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{file}: {error}; mend the spelling there") from None
+    try:
+        return msgspec.convert(raw, Faults)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{file}: {_explained(str(error), raw)}") from None
 
 
-class Delivery(Struct, frozen=True):
-    """What has come out: replies by ticket (None when the connection died), and frames in order.
-
-    A frame of no bytes means that the exchange closes that socket.
-    """
-
-    replies: list[tuple[int, Reply | None]]
-    frames: list[tuple[Session, bytes]]
-
-
-class _Request(Struct, frozen=True):
-    ticket: int
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-    client: str
-
-    @property
-    def changes(self) -> bool:
-        return self.method != "GET" and not self.path.endswith("/listenKey")
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What is asked, without what makes every signed request different."""
-        pairs = (
-            pair for pair in self.query.split("&") if not pair.startswith(("timestamp=", "signature=", "recvWindow="))
-        )
-        return self.headers.get("X-MBX-APIKEY") or "", self.path, "&".join(pairs)
+_CURES: Final = {
+    "float": "write a number",
+    "int": "write a whole number",
+    "str": "write text in quotes",
+    "bool": "write true or false",
+    "decimal": "write a number",
+    "array": "write it as a table in double brackets, [[requests]]",
+    "object": "write it as a table in double brackets, [[requests]]",
+}
 
 
-class _Topic(Struct):
-    stream: str = ""
-    e: str = ""
-    s: str = ""
+def _explained(message: str, raw: Any) -> str:
+    """A message of the decoder as key, value and cure."""
+    found = re.fullmatch(r"(.*?)(?: - at `\$\.?(.*)`)?", message, re.DOTALL)
+    assert found is not None
+    wrong, place = found[1], found[2] or ""
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", wrong):
+        fields = _fields_at(place)
+        key = f"{place}.{unknown[1]}" if place else unknown[1]
+        return f"{key}: there is no such key; {_choose(unknown[1], fields)}"
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", wrong):
+        return f"{place}.{missing[1]} is missing; say what to do"
+    if expected := re.match(r"Expected `([a-z]+)", wrong):
+        return f"{place} = {_value_at(raw, place)!r}: {wrong}; {_CURES.get(expected[1], 'write that')}"
+    return f"{place}: {wrong}" if place else wrong
 
 
-class Gateway:
-    """Carries requests and frames between clients and a venue, and loses some on the way.
-
-    `counts` says how often each fault has struck, by name.
-    """
-
-    def __init__(self, venue: Binance, faults: Faults | None = None) -> None:
-        self.venue = venue
-        self.faults = faults or Faults()
-        self.counts: Counter[str] = Counter()
-        self._random = random.Random(self.faults.seed)
-        self._skew = self.faults.clock_skew_ms * MS
-        self._queue: list[tuple[int, int, Callable[[int], None]]] = []
-        self._number = 0
-        self._tickets = 0
-        self._replies: list[tuple[int, Reply | None]] = []
-        self._frames: list[tuple[Session, bytes]] = []
-        self._last_out: dict[int, int] = {}
-        self._stalled: dict[tuple[int, str], int] = {}
-        self._cache: dict[tuple[str, str, str], tuple[int, Reply]] = {}
-        self._frames_can_fail = any(
-            (
-                self.faults.drop,
-                self.faults.repeat,
-                self.faults.reorder,
-                self.faults.disconnect,
-                self.faults.stall,
-                self.faults.expire_listen_key,
-                self.faults.delay_ms,
-            )
-        )
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: int,
-        *,
-        client: str = "127.0.0.1",
-    ) -> int:
-        """Put a request on its way; gives the ticket its reply will carry."""
-        self._tickets += 1
-        request = _Request(self._tickets, method, path, query, headers, body, client)
-        if self._strikes("lost_request"):
-            self._later(now + self._latency(), lambda at: self._reply(request, None))
-        else:
-            self._later(now + self._latency(), lambda at: self._arrive(request, at))
-        return self._tickets
-
-    def connect(self, target: str, now: int) -> Session:
-        """Open a websocket."""
-        return self.venue.connect(target, now + self._skew)
-
-    def receive(self, session: Session, text: str | bytes, now: int) -> None:
-        """Take in a client's message; the answers come out with the frames."""
-        for frame in self.venue.receive(session, text, now + self._skew):
-            self._carry(session, frame, now)
-
-    def disconnect(self, session: Session) -> None:
-        """Note that a client has gone."""
-        self.venue.disconnect(session)
-        self._last_out.pop(session.number, None)
-
-    def advance(self, now: int) -> Delivery:
-        """Let everything arrive that is due by now and hand over what comes out."""
-        while self._queue and self._queue[0][0] <= now:
-            at, _, act = heapq.heappop(self._queue)
-            self._collect(at)
-            act(at)
-        self._collect(now)
-        while self._queue and self._queue[0][0] <= now:
-            at, _, act = heapq.heappop(self._queue)
-            act(at)
-        delivery = Delivery(self._replies, self._frames)
-        self._replies, self._frames = [], []
-        return delivery
-
-    @property
-    def next_at(self) -> int:
-        """When something next comes out or happens."""
-        due = self.venue.next_at - self._skew
-        return min(due, self._queue[0][0]) if self._queue else due
-
-    def _strikes(self, fault: str) -> bool:
-        chance: float = getattr(self.faults, fault)
-        if chance and self._random.random() < chance:
-            self.counts[fault] += 1
-            return True
-        return False
-
-    def _latency(self) -> int:
-        mean = self.faults.delay_ms
-        return int(self._random.expovariate(1 / mean) * MS) if mean else 0
-
-    def _later(self, at: int, act: Callable[[int], None]) -> None:
-        self._number += 1
-        heapq.heappush(self._queue, (at, self._number, act))
-
-    def _arrive(self, request: _Request, now: int) -> None:
-        """The gateway has the request: refuse it, hold it, or let the engine have it."""
-        refusal = self._refusal(request)
-        if refusal is not None:
-            self._answer(request, refusal, now)
-        elif request.changes and self._strikes("hold"):
-            until = now + self._random.randint(0, self.faults.hold_ms) * MS
-            self._later(until, lambda at: self._execute(request, now, at))
-        else:
-            self._execute(request, now, now)
-
-    def _refusal(self, request: _Request) -> Reply | None:
-        if self._strikes("limit_429"):
-            return LIMIT_429
-        if request.changes:
-            if self._strikes("unknown_503_not_executed"):
-                return UNKNOWN_503
-            if self._strikes("overload_1008"):
-                return OVERLOAD_1008
-        elif self._strikes("query_502"):
-            return BAD_GATEWAY_502
-        return None
-
-    def _execute(self, request: _Request, arrived: int, now: int) -> None:
-        if request.method == "GET" and self.faults.stale_reads:
-            at, old = self._cache.get(request.key, (0, None))
-            is_usable = old is not None and now - at <= self.faults.stale_ms * MS
-            if old is not None and is_usable and self._strikes("stale_reads"):
-                self._answer(request, old, now)
-                return
-        masked: Reply | None = None
-        if request.changes and self._strikes("timeout_1007"):
-            masked = TIMEOUT_1007
-            if self._random.random() < 0.5:
-                self._answer(request, masked, now)
-                return
-        elif request.changes and self._strikes("unknown_503_executed"):
-            masked = UNKNOWN_503
-        reply = self.venue.request(
-            request.method,
-            request.path,
-            request.query,
-            request.headers,
-            request.body,
-            now + self._skew,
-            client=request.client,
-            arrived=arrived + self._skew,
-        )
-        self._collect(now)
-        if request.method == "GET" and self.faults.stale_reads and reply.status == 200:
-            if len(self._cache) >= _MOST_CACHED:
-                self._cache.clear()
-            self._cache[request.key] = (now, reply)
-        self._answer(request, masked or reply, now)
-
-    def _answer(self, request: _Request, reply: Reply, now: int) -> None:
-        shown = None if self._strikes("lost_reply") else reply
-        self._later(now + self._latency(), lambda at: self._reply(request, shown))
-
-    def _reply(self, request: _Request, reply: Reply | None) -> None:
-        self._replies.append((request.ticket, reply))
-
-    def _collect(self, now: int) -> None:
-        """Take what the venue has to send."""
-        frames = self.venue.advance(now + self._skew)
-        if not self._frames_can_fail:
-            self._frames.extend(frames)
-            return
-        for session, frame in frames:
-            self._carry(session, frame, now)
-
-    def _carry(self, session: Session, frame: bytes, now: int) -> None:
-        if not self._frames_can_fail or frame == CLOSE:
-            self._frames.append((session, frame))
-            return
-        if session.closed:
-            return
-        if self._strikes("disconnect"):
-            self.venue.streams.close(session)
-            return
-        if self._is_stalled(session, frame, now) or self._strikes("drop"):
-            return
-        at = max(now + self._latency(), self._last_out.get(session.number, 0))
-        if self._strikes("reorder"):
-            at += self._random.randint(1, 2_000) * MS
-        else:
-            self._last_out[session.number] = at
-        self._later(at, lambda _: self._frames.append((session, frame)))
-        if self._strikes("repeat"):
-            again = at + self._latency()
-            self._later(again, lambda _: self._frames.append((session, frame)))
-        if session.listen_keys and self._strikes("expire_listen_key"):
-            for key in session.listen_keys:
-                self.venue.streams.expire(key, (now + self._skew) // MS)
-
-    def _is_stalled(self, session: Session, frame: bytes, now: int) -> bool:
-        if not self.faults.stall:
-            return False
-        topic = _topic(frame)
-        if now < self._stalled.get((session.number, topic), 0):
-            return True
-        if self._strikes("stall"):
-            self._stalled[session.number, topic] = now + self.faults.stall_ms * MS
-            return True
-        return False
+def _fields_at(place: str) -> Sequence[str]:
+    kinds: dict[str, type[Struct]] = {"requests": RequestFault, "frames": FrameFault, "events": Incident}
+    return kinds.get(place.partition("[")[0], Faults).__struct_fields__
 
 
-def _topic(frame: bytes) -> str:
-    """What a frame is about: its stream, or its event and symbol."""
-    if frame.startswith(b"["):
-        return "array"
-    found = msgspec.json.decode(frame, type=_Topic)
-    return found.stream or found.e + found.s
+def _value_at(raw: Any, place: str) -> Any:
+    for part in re.findall(r"[^.\[\]]+", place):
+        raw = raw[int(part)] if isinstance(raw, list) else raw[part]
+    return raw

@@ -1,6 +1,7 @@
 """The exchange's own record of what happened: the oracle tests check an agent against."""
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import Struct
@@ -21,6 +22,20 @@ class Resent(Struct, frozen=True):
     count: int
 
 
+class Early(Struct, frozen=True):
+    """A request sent while its address had been told to be silent; times in UTC nanoseconds.
+
+    It had been told at `told_at`, as far as the gateway knows; on sockets the client may have heard it a little later.
+    """
+
+    what: str
+    """Method and path."""
+    client: str
+    told_at: int
+    sent_at: int
+    until: int
+
+
 class Totals:
     """Running sums of one account: income by kind, notional traded, number of fills."""
 
@@ -35,7 +50,10 @@ class Ledger:
 
     `orders` is by exchange id in order of acceptance. `rejected` counts refused order requests by
     account and reason code; `resent` lists signed requests whose timestamp and signature had been
-    seen before, which no honest client produces.
+    seen before, which no honest client produces; `arrivals` counts the arrivals of each signed
+    request by timestamp and signature. `early` lists requests from addresses that had been told to
+    be silent. `weights` is what each address has used in each minute, refused requests included,
+    and `turned_away` how often which status was the answer to too many.
     """
 
     def __init__(self) -> None:
@@ -46,7 +64,10 @@ class Ledger:
         self.totals: dict[str, Totals] = {}
         self.rejected: dict[str, Counter[int]] = {}
         self.resent: list[Resent] = []
-        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.arrivals: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.early: list[Early] = []
+        self.weights: dict[tuple[str, int], int] = {}
+        self.turned_away: Counter[int] = Counter()
 
     def accept(self, order: Order) -> None:
         """Note a new order."""
@@ -77,13 +98,35 @@ class Ledger:
     def sign(self, timestamp: str, signature: str, what: str) -> int:
         """Note a signed request; gives how often it has been seen, this time included."""
         key = (timestamp, signature)
-        count = self._seen.get(key, 0) + 1
-        self._seen[key] = count
+        count = self.arrivals.get(key, 0) + 1
+        self.arrivals[key] = count
         if count > 1:
             self.resent.append(Resent(timestamp, signature, what, count))
-        elif len(self._seen) > REMEMBERED_REQUESTS:
-            self._seen.popitem(last=False)
+        elif len(self.arrivals) > REMEMBERED_REQUESTS:
+            self.arrivals.popitem(last=False)
         return count
+
+    def weigh(self, client: str, minute: int, weight: int) -> None:
+        """Note what a request costs, by the address it came from and the minute of the exchange's clock."""
+        key = (client, minute)
+        self.weights[key] = self.weights.get(key, 0) + weight
+
+    @property
+    def most_weight(self) -> int:
+        """The most that any address has used in a minute."""
+        return max(self.weights.values(), default=0)
+
+    def out_of_turn(self, epoch: Callable[[str], int | None]) -> list[Order]:
+        """Orders accepted after one of a later epoch; `epoch` reads it from a client id, None where there is none."""
+        found: list[Order] = []
+        latest: int | None = None
+        for order in self.orders.values():
+            own = epoch(order.client_id)
+            if own is not None and latest is not None and own < latest:
+                found.append(order)
+            elif own is not None:
+                latest = own
+        return found
 
     def with_client_id(self, account: str, client_id: str) -> Order | None:
         """The newest order with this client id: ids may be used again after the order has ended."""

@@ -112,11 +112,12 @@ class Matcher:
         book = self.books[request.symbol]
         if one.status != "TRADING":
             raise Rejected(Reason.CLOSED_SYMBOL)
+        reducing = checks.is_reducing(request)
+        checks.check_account(account, reducing=reducing)
         checks.check_sides(account, request)
         checks.check_quantity(one, request.quantity, market=request.kind == "MARKET")
         if request.price is not None:
             checks.check_price(one, request.price, book.mark, request.side)
-        reducing = checks.is_reducing(request)
         if not reducing:
             checks.check_notional(one, request.quantity, request.price or book.mark)
         self._check_open(account, request, one)
@@ -246,19 +247,31 @@ class Matcher:
         self._knock_out(account, order.symbol, order.position_side, now_ms)
         return done
 
-    def force(self, account: Account, symbol: str, side: str, fee: Decimal, client_id: str, now_ms: int) -> None:
-        """Close a whole position against the book as the liquidation engine does.
+    def force(
+        self,
+        account: Account,
+        symbol: str,
+        side: str,
+        fee: Decimal,
+        client_id: str,
+        now_ms: int,
+        *,
+        quantity: Decimal | None = None,
+        price: Decimal | None = None,
+    ) -> None:
+        """Close a position, or some of it, as the liquidation engine does: against the book, or at one price.
 
         What the book cannot take goes at the price of its last level.
         """
         held = account.position(symbol, side).quantity
         direction = -1 if held > 0 else 1
+        closed = abs(held) if quantity is None else min(abs(held), quantity)
         book = self.books[symbol]
-        found = book.reachable(direction, abs(held), None)
+        found = book.reachable(direction, closed, None) if price is None else []
         book.take(direction, found, now_ms)
         there = sum((amount for _, amount in found), ZERO)
-        worth = sum((price * amount for price, amount in found), ZERO)
-        worth += (abs(held) - there) * found[-1][0]
+        last = found[-1][0] if found else price or book.mark
+        worth = sum((at * amount for at, amount in found), ZERO) + (closed - there) * last
         order = Order(
             id=next(self._order_ids),
             account=account.api_key,
@@ -267,8 +280,8 @@ class Matcher:
             side=direction,
             kind="LIMIT",
             time_in_force="IOC",
-            quantity=abs(held),
-            price=found[-1][0],
+            quantity=closed,
+            price=last,
             reduce_only=True,
             position_side=side,
             created_ms=now_ms,
@@ -277,8 +290,8 @@ class Matcher:
         self.ledger.accept(order)
         account.open_orders[order.id] = order
         self.resting[symbol][order.id] = (account, order)
-        average = checks.grid_price(self.instruments[symbol], worth / abs(held))
-        self.fill(account, order, average, abs(held), now_ms, maker=False, forced_fee=fee)
+        average = checks.grid_price(self.instruments[symbol], worth / closed)
+        self.fill(account, order, average, closed, now_ms, maker=False, forced_fee=fee)
 
     def book_income(
         self,

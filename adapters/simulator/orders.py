@@ -11,6 +11,9 @@ ZERO = Decimal(0)
 class Reason(Enum):
     """Why the exchange refuses a request; each venue's wire has its own code for it."""
 
+    ACCOUNT_BARRED = "the account may place no order"
+    ACCOUNT_INACTIVE = "the account is not active"
+    ACCOUNT_REDUCE_ONLY = "the account may only reduce its positions"
     BAND_HIGH = "price above the band around the mark"
     BAND_LOW = "price below the band around the mark"
     BAND_MARKET = "no counterparty within the band around the mark"
@@ -34,6 +37,9 @@ class Reason(Enum):
     MODE_HAS_ORDERS = "position mode cannot change while orders are open"
     MODE_HAS_POSITIONS = "position mode cannot change while positions are open"
     MODE_SAME = "position mode is so already"
+    NO_COLLATERAL = "the account has no such collateral"
+    NOTHING_ARMED = "no dead man's switch is armed"
+    NOTHING_HELD = "there is no position to close"
     NOT_AMENDABLE = "only limit orders can be amended"
     NOTHING_TO_AMEND = "the amendment changes nothing"
     AMEND_REDUCE_ONLY = "only a reduce-only order can be amended as one"
@@ -70,6 +76,7 @@ class Expiry:
     IMMEDIATE_REST = 2
     REDUCE_ONLY = 4
     LIQUIDATED = 5
+    DELISTED = 7
     MARKET_REST = 9
 
 
@@ -248,5 +255,13 @@ class LeverageChanged(Struct, frozen=True):
     at_ms: int
 
 
-Event = Opened | Filled | Closed | Amended | WalletChanged | LeverageChanged
+class AssetModeChanged(Struct, frozen=True):
+    """An account counts collateral of several assets, or of one."""
+
+    account: str
+    multi: bool
+    at_ms: int
+
+
+Event = Opened | Filled | Closed | Amended | WalletChanged | LeverageChanged | AssetModeChanged
 """What the exchange tells an account about, in the order in which it happened."""

@@ -10,26 +10,31 @@ exchange's clock; only the market runs at its own speed.
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from collections.abc import Callable
 from email.utils import formatdate
 from types import TracebackType
+from typing import NoReturn
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from adapters.simulator.binance import Binance, Reply
-from adapters.simulator.binance_streams import CLOSE, Session
+from adapters.simulator.binance import Binance
 from adapters.simulator.exchange import Exchange
-from adapters.simulator.faults import Faults, Gateway
+from adapters.simulator.faults import Faults
+from adapters.simulator.gateway import Gateway
+from adapters.simulator.wire import Close, Frame, Reply, Session, Venue
 
 LONGEST_SLEEP_S = 0.1
 PING_S = 180.0
+_ENDED = "the fault plan ends this connection"
 MOST_WAITING_FRAMES = 5_000
 """Frames a slow reader may leave unread before it is disconnected."""
 
 
 async def serve(
-    exchange: Exchange | Binance,
+    exchange: Exchange | Venue,
     host: str = "127.0.0.1",
     port: int = 0,
     *,
@@ -41,7 +46,7 @@ async def serve(
     `clock` gives the time in UTC nanoseconds.
     """
     venue = Binance(exchange) if isinstance(exchange, Exchange) else exchange
-    server = Server(Gateway(venue, faults), clock)
+    server = Server(Gateway(venue, faults, sockets=True), clock)
     await server.start(host, port)
     return server
 
@@ -52,7 +57,8 @@ class _Socket:
     def __init__(self, response: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         self.response = response
         self.transport = transport
-        self.waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING_FRAMES)
+        self.frozen = False
+        self.waiting: asyncio.Queue[Frame] = asyncio.Queue(MOST_WAITING_FRAMES)
 
 
 class Server:
@@ -102,8 +108,11 @@ class Server:
                 await self._pulse
         for waiting in self._replies.values():
             waiting.cancel()
-        for socket in list(self._sockets.values()):
-            await socket.response.close(code=WSCloseCode.GOING_AWAY)
+        for open_ in list(self._sockets.values()):
+            if open_.frozen:
+                _abort(open_.transport)
+            else:
+                await open_.response.close(code=WSCloseCode.GOING_AWAY)
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -159,19 +168,48 @@ class Server:
             reply = await waiting
         finally:
             self._replies.pop(ticket, None)
-        if reply is None:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the fault plan ends this connection")
-        headers = {"Date": formatdate(self.clock() // 1_000_000_000, usegmt=True), **reply.headers}
-        return web.Response(status=reply.status, headers=headers, body=reply.body)
+        return await self._respond(request, reply)
 
-    async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
+    async def _respond(self, request: web.Request, reply: Reply | None) -> web.StreamResponse:
+        """Send a reply as the fault plan has it: whole, up to a byte, byte by byte, or not at all."""
+        if reply is None:
+            _abort(request.transport)
+            raise ConnectionResetError(_ENDED)
+        headers = {"Date": formatdate(self.clock() // 1_000_000_000, usegmt=True), **reply.headers}
+        if reply.cut is not None:
+            await self._cut(request, reply, headers)
+        if not reply.drip_ms:
+            return web.Response(status=reply.status, headers=headers, body=reply.body)
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        response.content_length = len(reply.body)
+        await response.prepare(request)
+        for byte in reply.body:
+            await asyncio.sleep(reply.drip_ms / 1_000)
+            await response.write(bytes((byte,)))
+        return response
+
+    async def _cut(self, request: web.Request, reply: Reply, headers: dict[str, str]) -> NoReturn:
+        """Write the first bytes of a reply, and end the connection."""
+        transport = request.transport
+        if transport is not None:
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            text = f"HTTP/1.1 {reply.status} Status\r\n{head}Content-Length: {len(reply.body)}\r\n\r\n"
+            transport.write((text.encode() + reply.body)[: reply.cut])
+            transport.close()  # what was written leaves first
+        raise ConnectionResetError(_ENDED)
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        answer = self.gateway.admit(self.clock(), request.remote or "127.0.0.1")
+        if isinstance(answer, Close):
+            _abort(request.transport)
+            raise ConnectionResetError(_ENDED)
+        if answer is not None:
+            return await self._respond(request, answer)
         response = web.WebSocketResponse(heartbeat=PING_S, compress=False, max_msg_size=1 << 20)
         await response.prepare(request)
         session = self.gateway.connect(request.raw_path, self.clock())
-        socket = self._sockets[session.number] = _Socket(response, request.transport)
-        writer = asyncio.create_task(self._write(socket))
+        open_ = self._sockets[session.number] = _Socket(response, request.transport)
+        writer = asyncio.create_task(self._write(open_))
         self.settle()
         try:
             async for message in response:
@@ -186,24 +224,47 @@ class Server:
                 await writer
         return response
 
-    async def _write(self, socket: _Socket) -> None:
+    async def _write(self, open_: _Socket) -> None:
         with contextlib.suppress(ConnectionResetError):
             while True:
-                frame = await socket.waiting.get()
-                if frame == CLOSE:
-                    await socket.response.close(code=WSCloseCode.GOING_AWAY)
+                frame = await open_.waiting.get()
+                if isinstance(frame, Close):
+                    await self._end(open_, frame)
                     return
-                await socket.response.send_frame(frame, WSMsgType.TEXT)
+                await open_.response.send_frame(frame, WSMsgType.TEXT)
 
-    def _queue(self, session: Session, frame: bytes) -> None:
-        socket = self._sockets.get(session.number)
-        if socket is None:
+    async def _end(self, open_: _Socket, end: Close) -> None:
+        """End a websocket as told: nothing more is written to it."""
+        if end.how == "freeze":
+            open_.frozen = True
+            if open_.transport is not None:
+                open_.transport.pause_reading()  # so that no ping is answered
+        elif end.how == "reset":
+            _abort(open_.transport, reset=True)
+        elif end.code == WSCloseCode.ABNORMAL_CLOSURE:
+            _abort(open_.transport)
+        else:
+            await open_.response.close(code=end.code)
+
+    def _queue(self, session: Session, frame: Frame) -> None:
+        open_ = self._sockets.get(session.number)
+        if open_ is None:
             return
         try:
-            socket.waiting.put_nowait(frame)
+            open_.waiting.put_nowait(frame)
         except asyncio.QueueFull:
             self.slow_readers += 1
             del self._sockets[session.number]
             self.gateway.disconnect(session)
-            if socket.transport is not None:
-                socket.transport.abort()
+            if open_.transport is not None:
+                open_.transport.abort()
+
+
+def _abort(transport: asyncio.Transport | None, *, reset: bool = False) -> None:
+    """End a connection without a word, or with a TCP reset."""
+    if transport is None:
+        return
+    raw = transport.get_extra_info("socket")
+    if reset and raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -27,10 +27,11 @@ from adapters.simulator import (
     INSTRUMENTS,
     Account,
     Exchange,
+    Gateway,
     SeededMarket,
+    Server,
     TapeMarket,
     load_faults,
-    serve,
 )
 from adapters.simulator import Binance as LocalBinance
 from adapters.simulator import TapeError as MarketTapeError
@@ -383,23 +384,30 @@ def simulate(
     tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
     speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
-    faults: Annotated[Path | None, typer.Option(help="What goes wrong, as TOML: see adapters/simulator.")] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="What goes wrong, as TOML or JSON: see adapters/simulator.")
+    ] = None,
     balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
     if venue != "binance":
         raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
     configure(logging.INFO)
+    market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
+    exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
+    local = LocalBinance(exchange, mark_pace=speed)
     try:
-        chosen = load_faults(faults) if faults else None
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="--faults") from None
+        plan = load_faults(faults) if faults else None
+    except ValueError as error:
+        _fail(str(error), CONFIG)
+    try:
+        server = Server(Gateway(local, plan, sockets=True))
+    except ValueError as error:
+        _fail(f"{faults}: {error}", CONFIG)
 
     async def forever(stop: asyncio.Event) -> None:
-        market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
-        exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-        local = LocalBinance(exchange, mark_pace=speed)
-        async with await serve(local, port=port, faults=chosen) as server:
+        async with server:
+            await server.start("127.0.0.1", port)
             out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
             out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
             await stop.wait()

@@ -36,7 +36,7 @@ from rich.table import Table
 from websockets.asyncio.client import ClientConnection
 
 from adapters.binance import Binance
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Exchange, Gateway, Server, StillMarket
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Exchange, Gateway, Server, StillMarket, wire
 from adapters.simulator import Account as Holder
 from adapters.simulator import Binance as Wire
 from adapters.simulator.binance_streams import Session
@@ -200,7 +200,7 @@ def _frames() -> tuple[bytes, bytes]:
     name = MOVER.lower()
     wire.connect(f"/market/stream?streams={name}@markPrice@1s", now)
     wire.connect(f"/public/stream?streams={name}@bookTicker", now)
-    found = {session.category: frame for session, frame in wire.advance(now + S)}
+    found = {session.category: frame for session, frame in wire.advance(now + S) if isinstance(frame, bytes)}
     return found["market"], found["public"]
 
 
@@ -707,13 +707,14 @@ class _Venue(Server):
             for symbol, share in WEIGHTS.items()
         }
         exchange = Exchange(StillMarket(PRICES), [Holder(balance=EQUITY, positions=sizes)])
-        super().__init__(Gateway(Wire(exchange)))
+        self.wire = Wire(exchange)
+        super().__init__(Gateway(self.wire))
 
     async def move(self, mark: str | None) -> None:
         """Put the mover's price, and send every mark now."""
         if mark is not None:
             self.exchange.set_mark(MOVER, mark)
-        streams = self.venue.streams
+        streams = self.wire.streams
         for stream in streams._timed:
             stream.due_ms = 1
         streams._due_ms = 1
@@ -724,8 +725,8 @@ class _Venue(Server):
             self.watch.arrive()
         return await super()._handle(request)
 
-    def _queue(self, session: Session, frame: bytes) -> None:
-        if session.category == "market":
+    def _queue(self, session: wire.Session, frame: wire.Frame) -> None:
+        if isinstance(session, Session) and session.category == "market":
             self.watch.leave()
         super()._queue(session, frame)
 

@@ -107,6 +107,7 @@ class Talk:
         for _ in range(seconds * 10):
             self.now += 100 * MS
             for session, data in self.venue.advance(self.now):
+                assert isinstance(data, bytes)
                 facts += self.dialect.on_frame(names[id(session)], data, self.now)
         return facts
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator.faults import Faults
+from adapters.simulator.faults import Faults, RequestFault
 from agent.core.desk import Answer, Frame, Input
 from agent.core.orders import S
 from agent.core.venue import Ask, Request
@@ -135,7 +135,7 @@ class Recording(World):
 @cache
 def recorded() -> Corpus:
     """What a storm brought, with what it never brings."""
-    faults = Faults(seed=3, lost_reply=0.2, delay_ms=20.0)
+    faults = Faults(seed=3, delay_ms=20.0, requests=(RequestFault("lose reply", chance=0.2),))
     template = prepare(3, faults)
     world = Recording(template.policy, template.exchange.market, template.account, faults, speed=600.0)
     world.start()

@@ -383,7 +383,12 @@ def fault_file(share: int, folder: Path) -> Texts:
         file.write_bytes(data)
         load_faults(file)
 
-    whole = (b"seed = 7\nlost_reply = 0.1\nhold = 0.2\nhold_ms = 12000\ndelay_ms = 20.5\nclock_skew_ms = -500\n",)
+    whole = (
+        b"seed = 7\ndelay_ms = 20.5\nclock_skew_ms = -500\n",
+        b'[[requests]]\ndo = "lose reply"\non = "order"\nchance = 0.1\ntimes = 3\n',
+        b'[[frames]]\ndo = "mute"\non = "mark"\nsymbol = "BTCUSDT"\nfrom_s = 10\nuntil_s = 40\nms = 500\n',
+        b'[[events]]\ndo = "trade"\nat_s = 30\nsymbol = "ETHUSDT"\nquantity = -0.5\nevery_s = 60\n',
+    )
     return Texts("fault file", share, whole, read, (ValueError,), TOML)
 
 

@@ -12,16 +12,21 @@ import ccxt
 import ccxt.pro
 import pytest
 
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, SeededMarket, Server, serve
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Binance, Exchange, SeededMarket, Server, serve
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
 PATIENCE_S = 30
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
+async def local() -> Binance:
     account = Account(balance=10_000, positions={"BTCUSDT": "0.05", "ETHUSDT": "-1"})
-    async with await serve(Exchange(SeededMarket(7), [account])) as running:
+    return Binance(Exchange(SeededMarket(7), [account]))
+
+
+@pytest.fixture
+async def server(local: Binance) -> AsyncIterator[Server]:
+    async with await serve(local) as running:
         yield running
 
 
@@ -184,7 +189,7 @@ async def test_public_streams(venue: Any) -> None:
     assert (await venue.watch_order_book(BTC))["nonce"] >= book["nonce"]
 
 
-async def test_private_streams(server: Server, venue: Any) -> None:
+async def test_private_streams(local: Binance, server: Server, venue: Any) -> None:
     orders, trades, positions, balance = (
         asyncio.create_task(watch)
         for watch in (
@@ -195,7 +200,7 @@ async def test_private_streams(server: Server, venue: Any) -> None:
         )
     )
     # only the exchange knows when the client's private socket is there
-    while not any(s.listen_keys for s in server.venue.streams.sessions.values()):  # noqa: ASYNC110
+    while not any(s.listen_keys for s in local.streams.sessions.values()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     placed = await venue.create_order(BTC, "market", "buy", 0.01)
     assert (await orders)[0]["id"] == placed["id"]

@@ -5,8 +5,21 @@ import hashlib
 import os
 import subprocess
 import sys
+from decimal import Decimal
 
-from adapters.simulator import Account, Binance, Client, Exchange, Faults, Gateway, SeededMarket
+from adapters.simulator import (
+    Account,
+    Binance,
+    Client,
+    Close,
+    Exchange,
+    Faults,
+    FrameFault,
+    Gateway,
+    Incident,
+    RequestFault,
+    SeededMarket,
+)
 
 MS = 1_000_000
 
@@ -23,7 +36,13 @@ def story(seed: int) -> str:
     ]
     gateway = Gateway(
         client.binance,
-        Faults(seed=seed, drop=0.05, repeat=0.05, delay_ms=30, lost_reply=0.1, stall=0.01),
+        Faults(
+            seed=seed,
+            delay_ms=30,
+            requests=(RequestFault("lose reply", chance=0.1),),
+            frames=tuple(FrameFault(do, chance=0.03) for do in ("drop", "repeat", "mute", "reorder", "garble")),
+            events=(Incident("adl", at_s=20, every_s=40, symbol="BTCUSDT", quantity=Decimal("0.001")),),
+        ),
     )
     digest = hashlib.sha256()
     headers = {"X-MBX-APIKEY": account.api_key}
@@ -38,7 +57,8 @@ def story(seed: int) -> str:
         delivery = gateway.advance(client.now)
         digest.update(repr([reply for _, reply in delivery.replies]).encode())
         for session, frame in delivery.frames:
-            digest.update(str(streams.index(session)).encode() + frame)
+            assert not isinstance(frame, Close)
+            digest.update(f"{[stream.number for stream in streams].index(session.number)}".encode() + frame)
     digest.update(repr((exchange.snapshot(account), sorted(gateway.counts.items()))).encode())
     return digest.hexdigest()
 

@@ -1,218 +1,138 @@
-"""Faults between a client and the exchange: each strikes, is counted, and does what it says."""
+"""The fault file: what it may say, what is wrong with it in words, and that the README knows every kind."""
 
-import hashlib
-import hmac
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from adapters.simulator import (
-    DEMO_KEY,
-    DEMO_SECRET,
-    Account,
-    Binance,
-    Client,
-    Exchange,
-    Faults,
-    Gateway,
-    Reply,
-    SeededMarket,
-    StillMarket,
-    load_faults,
+from adapters.simulator import Faults, FrameFault, Gateway, Incident, RequestFault, load_faults
+from adapters.simulator.faults import EVENTS, FRAMES, REQUESTS, Kind
+from adapters.simulator.incidents import ACTS
+from tests.simulator.kit import World
+
+README = Path(__file__).parents[2] / "adapters" / "simulator" / "README.md"
+
+TOML = """
+seed = 7
+delay_ms = 20
+
+[[requests]]
+do = "lose reply"
+on = "order"
+chance = 0.1
+
+[[frames]]
+do = "mute"
+on = "mark"
+symbol = "BTCUSDT"
+from_s = 10
+until_s = 30.5
+
+[[events]]
+do = "adl"
+at_s = 20
+symbol = "ETHUSDT"
+quantity = 0.25
+"""
+PLAN = Faults(
+    seed=7,
+    delay_ms=20,
+    requests=(RequestFault("lose reply", on="order", chance=0.1),),
+    frames=(FrameFault("mute", on="mark", symbol="BTCUSDT", from_s=10, until_s=30.5),),
+    events=(Incident("adl", at_s=20, symbol="ETHUSDT", quantity=Decimal("0.25")),),
 )
-from adapters.simulator.binance_streams import CLOSE
-from adapters.simulator.client import START
-
-MS = 1_000_000
-HEADERS = {"X-MBX-APIKEY": DEMO_KEY}
-BUY = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.001"
 
 
-def gateway_with(faults: Faults, *, lively: bool = False) -> Gateway:
-    market = SeededMarket(1) if lively else StillMarket({"BTCUSDT": 80_000})
-    gateway = Gateway(Binance(Exchange(market, [Account()])), faults)
-    gateway.advance(START)
-    return gateway
+def test_a_fault_file(tmp_path: Path) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text(TOML)
+    assert load_faults(file) == PLAN
 
 
-def signed(query: str, now: int) -> str:
-    query = f"{query}{'&' if query else ''}timestamp={now // MS}"
-    return f"{query}&signature={hmac.new(DEMO_SECRET.encode(), query.encode(), hashlib.sha256).hexdigest()}"
-
-
-def ask(gateway: Gateway, method: str, path: str, query: str = "", now: int = START) -> Reply | None:
-    """Send a request and wait for what comes of it."""
-    ticket = gateway.send(method, path, signed(query, now), HEADERS, b"", now)
-    while True:
-        for found, reply in gateway.advance(now).replies:
-            if found == ticket:
-                return reply
-        now = max(now + 1, gateway.next_at)
-
-
-def bought(gateway: Gateway) -> int:
-    return len(gateway.venue.exchange.ledger.fills)
-
-
-def order(gateway: Gateway) -> Reply | None:
-    return ask(gateway, "POST", "/fapi/v1/order", BUY)
-
-
-def test_without_faults_everything_passes_at_once() -> None:
-    gateway = gateway_with(Faults())
-    ticket = gateway.send("GET", "/fapi/v1/time", "", {}, b"", START)
-    ((found, reply),) = gateway.advance(START).replies
-    assert found == ticket
-    assert reply is not None
-    assert reply.status == 200
-    assert not gateway.counts
+def test_a_fault_file_may_be_json(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    told = {"seed": 4, "requests": [{"do": "lose", "times": 1}]}
+    file.write_text(json.dumps(told))
+    assert load_faults(file) == Faults(seed=4, requests=(RequestFault("lose", times=1),))
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "executed"),
+    ("text", "wrong"),
     [
-        ("lost_request", None, 0),
-        ("lost_reply", None, 1),
-        ("unknown_503_executed", 503, 1),
-        ("unknown_503_not_executed", 503, 0),
-        ("overload_1008", 503, 0),
-        ("limit_429", 429, 0),
+        ("sead = 4", "sead: there is no such key; did you mean 'seed'?"),
+        ("seed = 'four'", "seed = 'four': Expected `int`, got `str`; write a whole number"),
+        ("delay_ms = -1", "delay_ms = -1.0 is no latency; choose 0 or more"),
+        ("delay_ms = inf", "delay_ms = inf is no latency"),
+        ("[[frames]]\ndo = 'spike'\nby = nan", "frames[0]: by = nan is not finite"),
+        ("[[events]]\ndo = 'jump'\nsymbol = 'X'\nfactor = nan", "events[0]: factor = NaN is not finite"),
+        ("seed =", "mend the spelling there"),
+        ("requests = 3", "requests = 3: Expected `array`, got `int`; write it as a table in double brackets"),
+        ("[[requests]]\non = 'order'", "requests[0].do is missing; say what to do"),
+        ("[[requests]]\ndo = 'loose'", "requests[0]: do = 'loose' is no kind of fault; did you mean 'lose'?"),
+        ("[[requests]]\ndo = 'lose'\nwhen = 3", "requests[0].when: there is no such key; choose one of do, on, "),
+        ("[[requests]]\ndo = 'lose'\nchance = 'often'", "requests[0].chance = 'often': Expected `float`"),
+        ("[[requests]]\ndo = 'lose'\nchance = 1.5", "requests[0]: chance = 1.5 is no probability; choose one from"),
+        ("[[requests]]\ndo = 'lose'\nms = 5", "requests[0]: ms = 5.0 means nothing to 'lose'; leave it out"),
+        ("[[requests]]\ndo = 'refuse'", "requests[0]: code is missing; 'refuse' needs it"),
+        ("[[requests]]\ndo = 'hold'\nms = -5", "requests[0]: ms = -5.0 is too small; choose 0 or more"),
+        ("[[requests]]\ndo = 'lose'\non = 'ordre'", "requests[0]: on = 'ordre' is no request; did you mean 'order'?"),
+        ("[[requests]]\ndo = 'lose'\ntimes = 0", "requests[0]: times = 0 is never"),
+        ("[[requests]]\ndo = 'lose'\nfrom_s = 5\nuntil_s = 4", "requests[0]: from_s = 5.0, until_s = 4.0 is no span"),
+        ("[[frames]]\ndo = 'drop'\non = 'marks'", "frames[0]: on = 'marks' is no topic; did you mean 'mark'?"),
+        ("[[frames]]\ndo = 'burst'\ncopies = 1", "frames[0]: copies = 1 is too small; choose 2 or more"),
+        ("[[frames]]\ndo = 'swap'", "frames[0]: other is missing; 'swap' needs it"),
+        ("[[events]]\ndo = 'adl'", "events[0]: symbol is missing; 'adl' needs it"),
+        ("[[events]]\ndo = 'thaw account'\nsymbol = 'X'", "events[0]: symbol = 'X' means nothing to 'thaw account'"),
+        ("[[events]]\ndo = 'revoke key'\nat_s = -1", "events[0]: at_s = -1.0, every_s = None is never"),
+        ("[[events]]\ndo = 'revoke key'\ntimes = 2", "events[0]: times = 2 needs every_s, and is 1 or more"),
+        ("[[events]]\ndo = 'position mode'\nmode = 'one way'", "events[0]: mode = 'one way' is none that"),
+        ("[[events]]\ndo = 'jump'\nsymbol = 'X'\nfactor = 0", "events[0]: factor = 0 leaves nothing"),
     ],
 )
-def test_requests_fail_in_known_ways(fault: str, status: int | None, executed: int) -> None:
-    gateway = gateway_with(msgspec.convert({fault: 1.0}, Faults))
-    reply = order(gateway)
-    assert (None if reply is None else reply.status) == status
-    assert bought(gateway) == executed
-    assert gateway.counts == {fault: 1}
-
-
-def test_a_timeout_is_executed_every_other_time() -> None:
-    gateway = gateway_with(Faults(timeout_1007=1.0))
-    for _ in range(40):
-        reply = order(gateway)
-        assert reply is not None
-        assert b"-1007" in reply.body
-    assert 8 < bought(gateway) < 32
-
-
-def test_reads_fail_in_ways_of_their_own() -> None:
-    gateway = gateway_with(Faults(query_502=1.0, unknown_503_executed=1.0))
-    reply = ask(gateway, "GET", "/fapi/v3/account")
-    assert reply is not None
-    assert (reply.status, reply.headers["Content-Type"]) == (502, "text/html")
-
-
-def test_a_held_order_is_executed_late_or_refused_by_the_engine() -> None:
-    late = refused = 0
-    for seed in range(30):
-        gateway = gateway_with(Faults(seed=seed, hold=1.0))
-        ticket = gateway.send("POST", "/fapi/v1/order", signed(BUY, START), HEADERS, b"", START)
-        assert gateway.advance(START).replies == []
-        ((found, reply),) = gateway.advance(START + 12_000 * MS).replies
-        assert found == ticket
-        assert reply is not None
-        if reply.status == 200:
-            late += 1
-            assert gateway.venue.exchange.ledger.fills[0].at_ms > START // MS
-        else:
-            refused += 1
-            assert b"-5028" in reply.body
-    assert late
-    assert refused
-
-
-def test_a_stale_read_is_an_answer_from_before() -> None:
-    gateway = gateway_with(Faults(stale_reads=1.0, stale_ms=5_000))
-    first = ask(gateway, "GET", "/fapi/v3/positionRisk")
-    order(gateway)
-    again = ask(gateway, "GET", "/fapi/v3/positionRisk", now=START + 4_000 * MS)
-    assert again == first
-    later = ask(gateway, "GET", "/fapi/v3/positionRisk", now=START + 9_001 * MS)
-    assert later is not None
-    assert b'"positionAmt":"0.001"' in later.body
-    assert gateway.counts["stale_reads"] == 1
-
-
-def marks(gateway: Gateway, seconds: int) -> list[bytes]:
-    """The mark frames one socket receives in a time, a look every 100 ms."""
-    session = gateway.connect("/market/ws/btcusdt@markPrice@1s", START)
-    received: list[bytes] = []
-    for tick in range(seconds * 10 + 1):
-        frames = gateway.advance(START + tick * 100 * MS).frames
-        received.extend(frame for one, frame in frames if one is session)
-    return received
-
-
-def test_frames_are_lost() -> None:
-    gateway = gateway_with(Faults(drop=1.0), lively=True)
-    assert marks(gateway, 10) == []
-    assert gateway.counts["drop"] == 10
-
-
-def test_frames_come_twice() -> None:
-    received = marks(gateway_with(Faults(repeat=1.0), lively=True), 10)
-    assert len(received) == 20
-    assert len(set(received)) == 10
-
-
-def test_frames_overtake_each_other() -> None:
-    received = marks(gateway_with(Faults(reorder=0.5), lively=True), 60)
-    assert received != sorted(received)
-    assert len(set(received)) == len(received)
-
-
-def test_without_reordering_latency_keeps_the_order() -> None:
-    received = marks(gateway_with(Faults(delay_ms=700), lively=True), 60)
-    assert received == sorted(received)
-
-
-def test_a_topic_falls_silent_and_comes_back() -> None:
-    gateway = gateway_with(Faults(seed=2, stall=0.05, stall_ms=5_000), lively=True)
-    received = marks(gateway, 120)
-    assert gateway.counts["stall"] > 1
-    assert 60 < len(received) <= 120 - 4 * gateway.counts["stall"]
-
-
-def test_sockets_are_cut() -> None:
-    gateway = gateway_with(Faults(disconnect=1.0), lively=True)
-    assert marks(gateway, 10) == [CLOSE]
-    assert gateway.counts["disconnect"] == 1
-
-
-def test_a_listen_key_ends_early() -> None:
-    gateway = gateway_with(Faults(expire_listen_key=1.0))
-    client = Client(gateway.venue)
-    session = gateway.connect(
-        "/private/ws?listenKey=" + client.send("POST", "/fapi/v1/listenKey").data["listenKey"], START
-    )
-    client.place("BTCUSDT", "BUY", "0.001")
-    frames = [frame for one, frame in gateway.advance(START).frames if one is session]
-    frames += [frame for one, frame in gateway.advance(START + MS).frames if one is session]
-    assert any(b"listenKeyExpired" in frame for frame in frames)
-
-
-def test_the_exchanges_clock_may_be_ahead() -> None:
-    gateway = gateway_with(Faults(clock_skew_ms=60_000))
-    reply = ask(gateway, "GET", "/fapi/v3/account")
-    assert reply is not None
-    assert b"-1021" in reply.body
-    reply = ask(gateway, "GET", "/fapi/v1/time")
-    assert reply is not None
-    assert str(START // MS + 60_000).encode() in reply.body
-
-
-@pytest.mark.parametrize("suffix", ["toml", "json"])
-def test_a_fault_file(tmp_path: Path, suffix: str) -> None:
-    file = tmp_path / f"faults.{suffix}"
-    file.write_text('{"seed": 4, "drop": 0.5}' if suffix == "json" else "seed = 4\ndrop = 0.5\n")
-    assert load_faults(file) == Faults(seed=4, drop=0.5)
-
-
-@pytest.mark.parametrize("text", ["sead = 4", "drop = 'often'", "drop = 1.5", "delay_ms = -1", "seed ="])
-def test_a_bad_fault_file_is_named(tmp_path: Path, text: str) -> None:
+def test_a_bad_fault_file_is_told_by_key_value_and_cure(tmp_path: Path, text: str, wrong: str) -> None:
     file = tmp_path / "faults.toml"
     file.write_text(text)
-    with pytest.raises(ValueError, match=r"faults\.toml"):
+    with pytest.raises(ValueError, match=re.escape(wrong)) as told:
         load_faults(file)
+    assert str(told.value).startswith(f"{file}: ")
+
+
+@pytest.mark.parametrize(
+    ("event", "wrong"),
+    [
+        (Incident("liquidate", symbol="BTCUSD"), "events[0].symbol = 'BTCUSD' is not listed; choose one of BTCUSDT"),
+        (Incident("revoke key", account="nobody"), "events[0].account = 'nobody' is not here; choose one of demo-key"),
+    ],
+)
+def test_a_plan_for_another_exchange_is_refused(event: Incident, wrong: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(wrong)):
+        Gateway(World().venue, Faults(events=(event,)))
+
+
+def rows(kinds: Mapping[str, Kind]) -> list[str]:
+    """What the README says of kinds, a row of its table each."""
+    return [
+        f"| `{do}` | "
+        + ", ".join(
+            [
+                *(f"`{name}`" for name in kind.needs),
+                *(f"`{name}`" + (f" = {usual}" if usual else "?") for name, usual in kind.takes.items()),
+            ]
+        )
+        + f" | {kind.does} |"
+        for do, kind in kinds.items()
+    ]
+
+
+@pytest.mark.parametrize(("kinds", "title"), [(REQUESTS, "Requests"), (FRAMES, "Frames"), (EVENTS, "Events")])
+def test_the_readme_has_a_row_for_each_kind_and_no_other(kinds: Mapping[str, Kind], title: str) -> None:
+    section = README.read_text().partition(f"### {title}\n")[2].partition("\n#")[0]
+    listed = [line for line in section.splitlines() if line.startswith("| `")]
+    assert listed == rows(kinds), "write this into the README:\n" + "\n".join(rows(kinds))
+
+
+def test_every_event_has_who_carries_it_out() -> None:
+    assert {*ACTS, "clock", "maintenance"} == set(EVENTS)

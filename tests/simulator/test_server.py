@@ -10,6 +10,7 @@ from adapters.simulator import (
     Binance,
     Exchange,
     Faults,
+    RequestFault,
     SeededMarket,
     Server,
     serve,
@@ -50,32 +51,34 @@ async def test_requests_and_frames_pass(http: aiohttp.ClientSession) -> None:
 
 
 async def test_a_lost_reply_is_a_lost_connection(http: aiohttp.ClientSession) -> None:
-    async with await serve(Exchange(SeededMarket(1)), faults=Faults(lost_reply=1.0)) as server:
+    async with await serve(Exchange(SeededMarket(1)), faults=Faults(requests=(RequestFault("lose reply"),))) as server:
         with pytest.raises(aiohttp.ClientError):
             await http.get(f"{server.rest_url}/fapi/v1/time")
-        assert server.gateway.counts["lost_reply"] >= 1
+        assert server.gateway.counts["requests: lose reply"] >= 1
 
 
 async def test_sockets_are_closed_from_the_exchanges_side(http: aiohttp.ClientSession) -> None:
-    async with await serve(Binance(Exchange(SeededMarket(1)))) as server:
+    binance = Binance(Exchange(SeededMarket(1)))
+    async with await serve(binance) as server:
         socket = await http.ws_connect(f"{server.ws_url}/public/ws/btcusdt@bookTicker")
         await socket.receive_json()
         server.venue.disconnect_all()
         while not socket.closed:
             await socket.receive()
         assert socket.close_code == aiohttp.WSCloseCode.GOING_AWAY
-        assert server.venue.streams.sessions == {}
+        assert binance.streams.sessions == {}
 
 
 async def test_a_slow_reader_is_cut_off(http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "MOST_WAITING_FRAMES", 3)
-    async with await serve(Exchange(SeededMarket(1))) as server:
+    binance = Binance(Exchange(SeededMarket(1)))
+    async with await serve(binance) as server:
         await http.ws_connect(f"{server.ws_url}/public/ws/btcusdt@bookTicker")
-        session = next(iter(server.venue.streams.sessions.values()))
-        server.venue.streams.outbox.extend((session, b"{}") for _ in range(5))
+        session = next(iter(binance.streams.sessions.values()))
+        binance.streams.outbox.extend((session, b"{}") for _ in range(5))
         server.settle()
         assert server.slow_readers == 1
-        assert server.venue.streams.sessions == {}
+        assert binance.streams.sessions == {}
 
 
 async def test_closing_ends_every_connection(http: aiohttp.ClientSession) -> None:

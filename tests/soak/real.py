@@ -15,7 +15,7 @@ from typing import IO
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator import INSTRUMENTS, Faults
+from adapters.simulator import INSTRUMENTS, Faults, FrameFault, RequestFault
 from tests.soak import agent, exchange
 from tests.soak.slope import Slope, slope
 
@@ -27,20 +27,24 @@ SPEED = 600.0
 EVERY_S = 5.0
 MILD = Faults(
     seed=1,
-    lost_request=0.002,
-    lost_reply=0.01,
-    unknown_503_executed=0.005,
-    timeout_1007=0.005,
-    limit_429=0.001,
-    query_502=0.005,
-    stale_reads=0.01,
-    drop=0.0001,
-    repeat=0.001,
-    reorder=0.001,
-    disconnect=0.00002,
-    stall=0.00002,
-    expire_listen_key=0.002,
     delay_ms=2.0,
+    requests=(
+        RequestFault("lose", chance=0.002),
+        RequestFault("lose reply", chance=0.01),
+        RequestFault("unknown done", on="changes", chance=0.005),
+        RequestFault("timeout", on="changes", chance=0.005),
+        RequestFault("limit", chance=0.001),
+        RequestFault("bad gateway", on="reads", chance=0.005),
+        RequestFault("stale", on="reads", chance=0.01),
+    ),
+    frames=(
+        FrameFault("drop", chance=0.0001),
+        FrameFault("repeat", chance=0.001),
+        FrameFault("reorder", chance=0.001),
+        FrameFault("disconnect", chance=0.00002),
+        FrameFault("mute", chance=0.00002),
+        FrameFault("expire key", on="private", chance=0.002),
+    ),
 )
 """A bad day, all day: some connection is lost about once a minute."""
 MB = 2**20

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from adapters.simulator import Account, Faults, SeededMarket
+from adapters.simulator import Account, Faults, FrameFault, RequestFault, SeededMarket
 from agent.core import book, orders
 from agent.core.decisions import Policy
 from agent.core.drift import Bands
@@ -33,19 +33,23 @@ STEP_MS = 2_000
 """Between two prices: virtual days are long, and what piles up does so by orders and answers, not by quotes."""
 MILD = Faults(
     seed=1,
-    lost_request=0.002,
-    lost_reply=0.01,
-    unknown_503_executed=0.005,
-    timeout_1007=0.005,
-    query_502=0.005,
-    stale_reads=0.01,
-    drop=0.0001,
-    repeat=0.001,
-    reorder=0.001,
-    disconnect=0.0001,
-    stall=0.0001,
-    expire_listen_key=0.002,
     delay_ms=5.0,
+    requests=(
+        RequestFault("lose", chance=0.002),
+        RequestFault("lose reply", chance=0.01),
+        RequestFault("unknown done", on="changes", chance=0.005),
+        RequestFault("timeout", on="changes", chance=0.005),
+        RequestFault("bad gateway", on="reads", chance=0.005),
+        RequestFault("stale", on="reads", chance=0.01),
+    ),
+    frames=(
+        FrameFault("drop", chance=0.0001),
+        FrameFault("repeat", chance=0.001),
+        FrameFault("reorder", chance=0.001),
+        FrameFault("disconnect", chance=0.0001),
+        FrameFault("mute", chance=0.0001),
+        FrameFault("expire key", on="private", chance=0.002),
+    ),
 )
 TRADES = 500
 """So many trades are remembered here, not 10,000, for those tables to be full within the warm-up."""

@@ -6,10 +6,10 @@ import random
 from collections import Counter
 from decimal import Decimal
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from adapters.simulator import Account, Faults, SeededMarket
+from adapters.simulator import Account, Faults, FrameFault, RequestFault, SeededMarket
 from agent.core.decisions import Policy
 from agent.core.desk import Desk
 from agent.core.drift import Bands
@@ -25,24 +25,24 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 STORM_NS = 60 * S
 CALM_NS = 60 * S
 """How long the agent has to come to rest once the faults have stopped."""
-SWARM = {
-    "lost_request": 0.10,
-    "lost_reply": 0.15,
-    "unknown_503_executed": 0.10,
-    "unknown_503_not_executed": 0.10,
-    "timeout_1007": 0.10,
-    "overload_1008": 0.10,
-    "limit_429": 0.01,
-    "hold": 0.6,
-    "query_502": 0.15,
-    "stale_reads": 0.20,
-    "drop": 0.05,
-    "repeat": 0.10,
-    "reorder": 0.10,
-    "disconnect": 0.002,
-    "stall": 0.005,
-    "expire_listen_key": 0.02,
-}
+SWARM: tuple[RequestFault | FrameFault, ...] = (
+    RequestFault("lose", chance=0.10),
+    RequestFault("lose reply", chance=0.15),
+    RequestFault("unknown done", on="changes", chance=0.10),
+    RequestFault("unknown", on="changes", chance=0.10),
+    RequestFault("timeout", on="changes", chance=0.10),
+    RequestFault("overload", on="changes", chance=0.10),
+    RequestFault("limit", chance=0.01),
+    RequestFault("hold", on="changes", chance=0.6),
+    RequestFault("bad gateway", on="reads", chance=0.15),
+    RequestFault("stale", on="reads", chance=0.20),
+    FrameFault("drop", chance=0.05),
+    FrameFault("repeat", chance=0.10),
+    FrameFault("reorder", chance=0.10),
+    FrameFault("disconnect", chance=0.002),
+    FrameFault("mute", chance=0.005),
+    FrameFault("expire key", on="private", chance=0.02),
+)
 """Every fault kind and the most often it strikes; a storm draws half of the kinds, each at a random part of that."""
 
 
@@ -63,8 +63,13 @@ class Outcome(Struct):
 def swarm(seed: int) -> Faults:
     """The faults of a storm."""
     dice = random.Random(seed)
-    rates = {name: most * dice.random() for name, most in SWARM.items() if dice.random() < 0.5}
-    return msgspec.convert({"seed": seed, "delay_ms": dice.choice((1.0, 20.0, 150.0)), **rates}, Faults)
+    drawn = [replace(fault, chance=fault.chance * dice.random()) for fault in SWARM if dice.random() < 0.5]
+    return Faults(
+        seed=seed,
+        delay_ms=dice.choice((1.0, 20.0, 150.0)),
+        requests=tuple(fault for fault in drawn if isinstance(fault, RequestFault)),
+        frames=tuple(fault for fault in drawn if isinstance(fault, FrameFault)),
+    )
 
 
 def prepare(seed: int, faults: Faults) -> World:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.simulator import RequestFault
 from agent.core.desk import Desk
 from tests.storm.ablations import ABLATIONS
 from tests.storm.storm import SWARM, campaign, storm
@@ -33,7 +34,8 @@ def test_no_storm_breaks_a_promise(first: int) -> None:
 def test_every_kind_of_fault_has_struck() -> None:
     if not FIRED:
         pytest.skip("looks at the storms before it, and none has run")
-    assert {kind for kind in SWARM if not FIRED[kind]} == set()
+    names = {f"{'requests' if isinstance(one, RequestFault) else 'frames'}: {one.do}" for one in SWARM}
+    assert {name for name in names if not FIRED[name]} == set()
     assert FIRED["unknown orders"] > 50
 
 

@@ -10,14 +10,13 @@ import heapq
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-import msgspec
-
 from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange
 from adapters.simulator.binance import Binance as Venue
-from adapters.simulator.binance_streams import CLOSE, Session
-from adapters.simulator.faults import Faults, Gateway
+from adapters.simulator.faults import Faults
+from adapters.simulator.gateway import Gateway
 from adapters.simulator.market import Market
+from adapters.simulator.wire import Close, Session
 from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
@@ -124,11 +123,11 @@ class World:
             name = self.names.get(session.number)
             if name is None or self.sessions.get(name) is not session:
                 continue
-            if frame == CLOSE:
+            if not isinstance(frame, Close):
+                self._put(Frame(socket=name, data=frame), self.now)
+            elif frame.how != "freeze":  # without pings, half open is silence
                 del self.sessions[name]
                 self._put(Closed(socket=name, reason="closed by the exchange"), self.now)
-            else:
-                self._put(Frame(socket=name, data=frame), self.now)
 
     def _time_out(self) -> None:
         for ticket, (tag, deadline) in list(self.calls.items()):
@@ -154,6 +153,9 @@ class World:
                 ticket = self.gateway.send(act.method, url.path, url.query, dict(act.headers), act.body, self.now)
                 self.calls[ticket] = (act.tag, self.now + act.timeout_ms * MS)
             case Open(socket=name):
+                if self.gateway.admit(self.now) is not None:
+                    self._put(Closed(socket=name, reason="not let in"), self.now)
+                    return
                 url = urlsplit(act.url)
                 session = self.gateway.connect(f"{url.path}?{url.query}", self.now)
                 self.sessions[name], self.names[session.number] = session, name
@@ -169,4 +171,4 @@ class World:
 
     def heal(self) -> None:
         """No more faults from here on."""
-        self.gateway.faults = msgspec.structs.replace(Faults(seed=self.gateway.faults.seed), delay_ms=1.0)
+        self.gateway.faults = Faults(seed=self.gateway.faults.seed, delay_ms=1.0)

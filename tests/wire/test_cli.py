@@ -149,3 +149,26 @@ def test_a_second_agent_on_the_same_state_is_turned_away(tmp_path: Path) -> None
     finally:
         journal.close()
     assert ended.returncode == 75, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (
+            "[[requests]]\ndo = 'lose'\nchance = 2\n",
+            "requests[0]: chance = 2.0 is no probability; choose one from 0 to 1",
+        ),
+        (
+            "[[events]]\ndo = 'adl'\nsymbol = 'BTCUSD'\n",
+            "events[0].symbol = 'BTCUSD' is not listed; choose one of BTCUSDT",
+        ),
+        ("sead = 3\n", "sead: there is no such key; did you mean 'seed'?"),
+    ],
+)
+def test_a_bad_fault_file_is_refused_with_its_key_value_and_cure(text: str, wrong: str, tmp_path: Path) -> None:
+    path = tmp_path / "faults.toml"
+    path.write_text(text)
+    ended = trimtab("simulate", "--faults", str(path), state=tmp_path)
+    assert ended.returncode == 78, ended.stdout + ended.stderr
+    assert f"{path}: {wrong}" in ended.stderr
+    assert "Traceback" not in ended.stderr
