@@ -782,7 +782,8 @@ class Engine:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
             unknown = replace(order, state=State.UNKNOWN, instrument=self.symbols.index(order.symbol))
-            self.blotter.add(unknown, order.created_at)
+            rests = order.style is Style.POST  # longer than anybody meant it to
+            self.blotter.add(unknown, order.created_at, cancel_at=order.created_at if rests else None)
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
             self._halt(

@@ -17,9 +17,7 @@ import msgspec
 
 from tests.fuzz import campaign as fuzz
 from tests.scoreboard.board import ROOT, Budget, Measured
-from tests.storm.ablations import ABLATIONS
-from tests.storm.storm import storm
-from tests.storm.watchman import Violation
+from tests.storm.ablations import ABLATIONS, seeds_to_find
 
 Measure = Callable[[Budget], dict[str, Measured]]
 """Measures one row, and those that the same run gives as well."""
@@ -34,15 +32,7 @@ GIVE_UP_AFTER: Final = 2_000
 
 def bite(name: str, until: float) -> int | None:
     """How many storms it takes to notice that a safeguard is missing; None when none has, within the time."""
-    with ABLATIONS[name]() as desk:
-        for seed in range(GIVE_UP_AFTER):
-            try:
-                storm(seed, desk)
-            except Violation:
-                return seed + 1
-            if time.monotonic() > until:
-                break
-    return None
+    return seeds_to_find(name, GIVE_UP_AFTER, until=until)
 
 
 def ablations(budget: Budget) -> dict[str, Measured]:

@@ -76,6 +76,8 @@ class Watchman:
         """Orders that were meant to reduce."""
         self.marks_at: dict[str, int] = {}
         """By symbol: when its mark price last reached the agent."""
+        self.halted: str | None = None
+        """Why nothing may increase any more, in the agent's own words."""
         self.positions_at = 0
         """When an answer about all positions last reached it."""
         self.silent_until = 0
@@ -99,6 +101,11 @@ class Watchman:
         self.digest.update(msgspec.json.encode(decision))
         for order in decision.orders:
             self._note(order, decision.at)
+        for note in decision.notes:
+            if note.kind == "halt":
+                self.halted = note.text
+            if any(name in note.text for name in self.intended) and note.text.startswith("a trade that is not ours"):
+                raise Violation(f"an order of its own is disowned: {note.text}")
         placed = [request.order for request in decision.requests if isinstance(request, Place)]
         for order in placed:
             self._question(order, decision.at)
@@ -106,9 +113,16 @@ class Watchman:
             self.intended.update((order.id, None) for order in placed)
             self._widen()
 
+    def forget(self) -> None:
+        """The journal is lost: what was sent before is now a stranger's."""
+        self.intended.clear()
+        self.open.clear()
+
     def left(self, call: Call) -> None:
         """Take note of a request: none leaves in a silence that the venue has asked for."""
         self._calls[call.tag] = call
+        if isinstance(call.request, Place) and call.request.order.id not in self.open:
+            raise Violation(f"{call.request.order.id} left without being written down")
         if call.at < self.silent_until:
             wait = (self.silent_until - call.at) / S
             raise Violation(f"{call.request} left {wait:.3f} s before the end of the silence that was asked for")
@@ -129,6 +143,8 @@ class Watchman:
     def _reply(self, call: Call, reply: Reply, now: int) -> None:
         used = int(reply.headers.get("x-mbx-used-weight-1m", 0))
         self.heaviest = max(self.heaviest, used / self.weight_limit)
+        if self.heaviest > 1:
+            raise Violation(f"{used} of {self.weight_limit} of the request weight were used")
         if reply.status in (418, 429) and (wait := reply.headers.get("retry-after")) is not None:
             self.silent_until = max(self.silent_until, now + int(wait) * S)
         if reply.status == 200 and call.request == Ask(What.PRICES):
@@ -142,6 +158,8 @@ class Watchman:
         if self._now and now - self.marks_at.get(symbol, 0) > limits.data_age_s * S:
             raise Violation(f"{order.id} was sized from a price of {symbol} that is too old")
         if not order.reduce:
+            if self.halted is not None:
+                raise Violation(f"{order.id} increases after the agent has {self.halted}")
             if self._now and now - self.positions_at > POSITIONS_AGE_S * S:
                 raise Violation(f"{order.id} increases, and positions were last told long ago")
             for other in self.open.values():
@@ -283,5 +301,5 @@ class Watchman:
             if known != self.held(symbol):
                 raise Violation(f"{symbol}: the agent believes in {known}, the exchange has {self.held(symbol)}")
         drift = engine.drift
-        if drift is None or (drift.reach > 1 and engine.declined is None):
+        if drift is None or (drift.reach > 1 and engine.declined is None and self.halted is None):
             raise Violation(f"drift is not inside the band at rest: {engine.state}, {drift}")
