@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final, assert_never
@@ -28,6 +27,7 @@ from msgspec.structs import replace
 from adapters import binance_frames as wire
 from adapters.addresses import pinned
 from adapters.answers import Reaction, fate, outcome
+from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, exact, excerpt, number, plain
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -208,9 +208,7 @@ class Binance:
         }
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
-        self._offset_ns = self._error_ns = 0
-        self._samples: deque[tuple[int, int]] = deque(maxlen=8)
-        """Round trips and the clock offsets they measured."""
+        self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
         self._rotate_at: dict[str, int] = {}
         self._unproven: set[str] = set()
@@ -498,7 +496,7 @@ class Binance:
             return outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
         if any(order.symbol not in self._listed for order in orders):
             return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
-        deadline_ms = (min(order.expires_at for order in orders) + self._offset_ns - self._error_ns) // MS
+        deadline_ms = (min(order.expires_at for order in orders) + self._offset.ns - self._offset.error_ns) // MS
         window_ms = min(self._window_ms, deadline_ms - self._venue_ms(now) - 1)
         if window_ms < 1:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
@@ -559,7 +557,7 @@ class Binance:
         return Call(self._tag, request, method, self._rest + path, headers, b"", timeout_ms, conceal, now)
 
     def _venue_ms(self, now: int) -> int:
-        return (now + self._offset_ns) // MS
+        return (now + self._offset.ns) // MS
 
     # Replies
 
@@ -600,7 +598,7 @@ class Binance:
     def _consequences(self, verdict: Fault | Reaction, status: int, code: int | None, text: str) -> list[Fact]:
         """What a failure means beyond the request that it answers."""
         if verdict is Fault.CLOCK:
-            self._samples.clear()
+            self._offset.forget()
             self._want(Ask(What.TIME))
         elif code in MODE_CODES:
             self._want(Ask(What.MODE))
@@ -613,18 +611,18 @@ class Binance:
 
     def _silent_until(self, banned: bool, text: str, reply: Reply, now: int) -> int:
         if match := re.search(r"banned until ([0-9]{13})\b", text):
-            until = int(match[1]) * MS - self._offset_ns
+            until = int(match[1]) * MS - self._offset.ns
         elif re.fullmatch("[0-9]{1,6}", wait := reply.headers.get("retry-after", "")):
             until = now + int(wait) * SECOND
         elif banned:
             until = now + BAN_NS
         else:
-            until = ((now + self._offset_ns) // MINUTE + 1) * MINUTE - self._offset_ns
+            until = ((now + self._offset.ns) // MINUTE + 1) * MINUTE - self._offset.ns
         return min(max(until, now), now + BAN_MAX_NS)
 
     def _asked_at(self, call: Call) -> int:
         """The venue's time when a call was signed, at the earliest."""
-        return call.at + self._offset_ns - self._error_ns
+        return call.at + self._offset.ns - self._offset.error_ns
 
     def _answer(self, call: Call, body: bytes, now: int) -> Sequence[Fact]:
         match call.request:
@@ -727,14 +725,7 @@ class Binance:
         return [fact.Fees(ask.instrument, number(fees.maker_commission_rate), number(fees.taker_commission_rate))]
 
     def _time_answer(self, call: Call, server_ms: int, now: int) -> Sequence[Fact]:
-        """The offset of the quickest of the last round trips, which knows it best."""
-        trip = now - call.at
-        if trip < 0:
-            raise ValueError("our clock went backwards")
-        self._samples.append((trip, server_ms * MS - (call.at + trip // 2)))
-        best, self._offset_ns = min(self._samples)
-        self._error_ns = best // 2
-        return [fact.Clock(self._offset_ns, self._error_ns)]
+        return [self._offset.measure(call.at, server_ms * MS, MS, now)]
 
     def _each(self, what: What, rows: Sequence[Raw], read: Callable[[int, Raw], Sequence[Fact]]) -> list[Fact]:
         """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""

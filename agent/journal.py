@@ -24,7 +24,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from agent import tables
+from agent import tables, wal
 from agent.core.orders import Order
 
 BUSY_MS: Final = 250
@@ -144,8 +144,9 @@ class Records:
         Each row must be what was written, the chain of decisions unbroken, and the orders what follows from them.
         """
         try:
-            wrong = tables.doubts(self._db) or tables.unfounded(self._db)
-            [counts] = self._db.execute(_COUNTS)
+            with self._db:  # at one moment, though its owner may write on
+                wrong = tables.doubts(self._db) or tables.unfounded(self._db)
+                [counts] = self._db.execute(_COUNTS)
         except (apsw.Error, UnicodeDecodeError, msgspec.DecodeError) as error:
             raise Damaged(f"{self.path}: damaged: {error}; {CURE}") from error
         if wrong is not None:
@@ -182,12 +183,13 @@ class Journal(Records):
             held = _hold(path)
             undo.callback(os.close, held)
             super().__init__(path, _own(path))
+            undo.callback(self._db.close)  # before the locks go
+            self._files = self._identity()
+            self._link, self._digest = self._newest_link()
             self._locks = undo.pop_all()
         self._db.set_wal_hook(self._logged)
-        self._files = self._identity()
         self._run: Run | None = None
         self._seq = -1
-        self._link, self._digest = self._newest_link()
         self._pages = 0
         """In SQLite's write-ahead log."""
         self._failed: str | None = None
@@ -300,7 +302,6 @@ class Journal(Records):
             if self._failed is None:
                 self.flush()
         finally:
-            self._db.close()
             self._locks.close()
 
     @contextlib.contextmanager
@@ -391,6 +392,8 @@ def _hold(path: Path) -> int:
 
 def _own(path: Path) -> apsw.Connection:
     """The checked connection of the journal's owner; an empty file becomes a new journal."""
+    if (wrong := wal.broken(Path(f"{path}-wal"))) is not None:
+        raise Damaged(f"{path}: damaged: {wrong}; {CURE}")
     with _opened(path, apsw.SQLITE_OPEN_READWRITE) as db:
         if db.pragma("schema_version") == 0 and db.pragma("application_id") == 0:
             tables.create(db)

@@ -48,6 +48,7 @@ def policy_of(portfolio: Portfolio) -> Policy:
         execution=portfolio.execution,
         funding=portfolio.funding,
         pairs=portfolio.pairs,
+        timing=portfolio.timing,
     )
 
 
@@ -63,6 +64,7 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
         memory=header.memory,
+        number=header.number,
         arms=dialect.arms,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")

@@ -22,8 +22,8 @@ from agent import notify
 from agent.clock import Clock
 from agent.config import ConfigError, Portfolio, document_of, parse, render, targets_of
 from agent.core.decisions import Decision, Memory
-from agent.core.desk import Input, Step, Tick, Told
-from agent.core.orders import S
+from agent.core.desk import Input, Silence, Step, Tick, Told
+from agent.core.orders import MS, S
 from agent.core.targets import Given
 from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
@@ -42,13 +42,20 @@ CHORES_S = 1.0
 REMEMBER_S = 60.0
 """How often what the next run should know is written down, besides at the end and whenever the strategies' ledgers
 change."""
-STOP_S = 20.0
-"""How long a stop may take to learn the fate of orders: with what closing takes, below the 30 s that systemd grants."""
+CLOSE_S = 5.0
+"""The part of a stop that closing takes, once the fate of orders is known or no longer waited for."""
 LARGE = "covariance"
 """The part of it that is too large to be written down with each fill, and changes too slowly to be missed."""
 YEAR_2025 = 1_735_689_600 * S
 EPOCH_NS = 300 * S
 """Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
+SYNC_NS = S // 2
+"""How long the disk may take to have an order on it; later, the order is not sent."""
+SLOW_NS, OFTEN = 600 * S, 3
+"""A disk that has been too slow so often within so long is an error, no longer a warning."""
+SPARE = 1_000_000
+"""Numbers of orders between runs that begin a millisecond apart within one step of the calendar: should the journal of
+the first be lost, the second repeats no id of it."""
 LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
@@ -97,6 +104,8 @@ class Agent:
         """Set while no order of ours may still trade."""
         self._broken: JournalFailed | None = None
         self._broke = asyncio.Event()
+        self._slow: list[int] = []
+        """When the disk was too slow of late."""
         self._killed = False
         self._remember_at = 0
         self._ready = False
@@ -129,6 +138,7 @@ class Agent:
                 tag=tag,
                 resume=tuple(resume),
                 memory=memory,
+                number=(now - YEAR_2025) % EPOCH_NS // MS * SPARE,
             )
             self.desk = desk_of(portfolio, dialect, header)
             self.engine = self.desk.engine
@@ -227,21 +237,26 @@ class Agent:
                 task.cancel()
 
     def _take(self, arrived: Input) -> None:
-        """One step: told, decided, on disk, on the wire."""
+        """One step; but first, if the clock has leapt, one that doubts everything."""
         now = self.clock.now()
+        if (leapt := self.clock.jump()) is not None:
+            self._step(Told("resync", f"the clock leapt by {leapt / S:+.1f} s"), now)
+        self._step(arrived, now)
+
+    def _step(self, arrived: Input, now: int) -> None:
+        """Told, decided, on disk, on the wire."""
         conceal = self.desk.conceal(arrived)
         step = self.desk.take((arrived,), now)
         if self.tape is not None:
             self.tape.input(now, arrived, conceal)
+        took = 0
         for decision in step.decisions:
             record = self._encode(decision)
             if self.tape is not None:
                 self.tape.decision(record)
             if decision.notes or decision.orders or decision.remember or _changes(decision):
-                self._write(decision, record)
-        for act in step.acts:
-            if self._broken is None or not (isinstance(act, Call) and isinstance(act.request, Change)):
-                self.transport.do(act)  # what is not on disk does not leave; cancels and questions still do
+                took += self._write(decision, record)
+        self._perform(step, took)
         self._set_timer(step.wake_at, now)
         for decision in step.decisions:
             if decision.notes:  # once the acts are under way: no order waits for a log line
@@ -253,11 +268,39 @@ class Agent:
         if self._watch is not None:
             self._watch(now, step)
 
-    def _write(self, decision: Decision, record: bytes) -> None:
+    def _write(self, decision: Decision, record: bytes) -> int:
+        """Into the journal; gives how long that took (ns) if something waits for it, else 0."""
+        began, urgent = self.clock.now(), _changes(decision)
         with self._journaling():
             memory = self._parts(LARGE) if decision.remember else None
-            urgent = _changes(decision)
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
+        return self.clock.now() - began if urgent else 0
+
+    def _perform(self, step: Step, took: int) -> None:
+        """Carry out what was decided. What is not on disk in time does not leave; cancels and questions still do."""
+        withheld = None
+        if self._broken is not None:
+            withheld = "the journal has failed"
+        elif took > SYNC_NS:
+            withheld = self._late(took)
+        for act in step.acts:
+            if withheld is not None and isinstance(act, Call) and isinstance(act.request, Change):
+                unsent = Silence(call=act.tag, sent=False, reason=withheld)
+                asyncio.get_running_loop().call_soon(self._hear, unsent)
+            else:
+                self.transport.do(act)
+
+    def _late(self, took: int) -> str:
+        """The disk was slow: prices have moved on, so what was decided is given up, and somebody is told."""
+        now = self.clock.now()
+        self._slow = [at for at in self._slow if at > now - SLOW_NS] + [now]
+        text = f"the disk took {took / S:.1f} s to take an order, which is then not sent"
+        if (times := len(self._slow)) > 1:
+            text += f"; {times} times within {SLOW_NS // (60 * S)} min: move the state folder to a faster disk"
+        if times >= OFTEN:
+            log.error("%s", text)
+        asyncio.get_running_loop().call_soon(self._hear, Told(name="warn", argument=text))
+        return "it was not on disk in time"
 
     def _remember(self) -> None:
         now = self.clock.now()
@@ -313,9 +356,6 @@ class Agent:
             if self.tape is not None:
                 self.tape.flush()
             self._look_for_kill_file()
-            if (jumped := self.clock.jump()) is not None:
-                log.warning("the clock jumped by %.1f s: everything known is doubted", jumped / S)
-                self.tell("resync")
             if not self._ready and (symbols := self.engine.unlisted()):
                 raise Unlisted(self.portfolio.account.venue, symbols)
             view = self.view()
@@ -355,14 +395,15 @@ class Agent:
             self.tell("stop")
         quiet = asyncio.create_task(self._quiet.wait())
         ends: list[asyncio.Future[Any]] = [quiet, self.transport.failed]
-        await asyncio.wait(ends, timeout=STOP_S, return_when=asyncio.FIRST_COMPLETED)
+        left_s = self.portfolio.timing.stop_s - CLOSE_S
+        await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         quiet.cancel()
         for order in self.engine.blotter.live():
             log.warning("order %s on %s is still %s; the next run will ask", order.id, order.symbol, order.state)
 
     async def _close(self) -> None:
         try:
-            await self.transport.close()
+            await self.transport.close(grace_s=CLOSE_S - 3)  # websockets take the rest
             if self._timer is not None:
                 self._timer.cancel()
             self._show(self.view())

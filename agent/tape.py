@@ -47,6 +47,8 @@ class Header(Struct, frozen=True):
     """The orders of earlier runs that this one took over."""
     memory: Memory | None = None
     """What an earlier run remembered."""
+    number: int = 0
+    """What the numbers of its orders go on from."""
 
 
 class Heard(Struct, frozen=True, array_like=True, tag="i"):

@@ -23,11 +23,11 @@ from agent.cli.app import app
 from agent.config import Portfolio, load, parse, render, targets_of
 from agent.config.portfolio import TABLES
 from agent.config.times import BadTime, cron_of, window_of
+from agent.core.decisions import Timing
 from agent.core.health import Health
 from agent.core.pairs import Pair
 from agent.core.targets import Strategy, Targets, wishes_of
 from agent.feed import read as read_feed
-from agent.run import STOP_S
 from agent.secrets import is_reference
 
 ROOT = Path(__file__).parents[1]
@@ -220,7 +220,7 @@ def test_the_unit_runs_on_paper_and_is_watched() -> None:
     assert found["WatchdogSec"] == ["30"]
     assert found["KillSignal"] == ["SIGTERM"]
     assert found["LimitCORE"] == ["0"]
-    assert int(found["TimeoutStopSec"][0]) > STOP_S
+    assert int(found["TimeoutStopSec"][0]) > Timing().stop_s
 
 
 def test_the_way_to_live_that_the_unit_shows_is_one() -> None:
@@ -231,7 +231,7 @@ def test_the_way_to_live_that_the_unit_shows_is_one() -> None:
 def test_only_what_a_person_must_settle_is_not_restarted() -> None:
     found = unit()
     assert found["Restart"] == ["on-failure"]
-    assert set(found["RestartPreventExitStatus"][0].split()) == {"2", "75", "78"}
+    assert set(found["RestartPreventExitStatus"][0].split()) == {"2", "65", "75", "78"}
 
 
 def test_the_unit_hands_over_the_keys_that_the_example_names() -> None:
@@ -333,7 +333,7 @@ def test_the_container_may_do_nothing_else() -> None:
     assert service["restart"] == ["unless-stopped"]
     assert service["mem_limit"] == service["memswap_limit"]
     assert int(service["pids_limit"][0]) <= 128
-    assert int(service["stop_grace_period"][0].removesuffix("s")) > STOP_S + 5
+    assert int(service["stop_grace_period"][0].removesuffix("s")) > Timing().stop_s
     assert "privileged" not in service
     assert "ports" not in service
     assert not service["image"][0].endswith((":latest", "trimtab"))
@@ -357,11 +357,13 @@ def test_the_container_runs_on_paper() -> None:
 
 def test_every_command_in_the_runbook_is_one() -> None:
     text = (DEPLOY / "README.md").read_text() + COMPOSE.read_text()
-    shown = re.findall(r"(?:^|[`/ ])trimtab ((?:check|plan|run|status|why|replay)\b[^`\n#|(]*)", text, re.MULTILINE)
+    shown = re.findall(
+        r"(?:^|[`/ ])trimtab ((?:check|plan|run|status|why|verify|replay)\b[^`\n#|(]*)", text, re.MULTILINE
+    )
     assert len(shown) > 8
     for words in shown:
         plain = shlex.split(words.replace("… ", "").rstrip(" .,;"))
-        if len(plain) > 1 or plain[0] in ("status", "why"):
+        if len(plain) > 1 or plain[0] in ("status", "why", "verify"):
             assert understood(plain)["command"] == plain[0], words
 
 
@@ -370,7 +372,7 @@ def test_the_runbook_knows_every_exit_code() -> None:
 
     text = (DEPLOY / "README.md").read_text()
     rows = set(re.findall(r"^\| (\d+)", text, re.MULTILINE))
-    assert {"0", "2", str(cli.FAILED), str(cli.BUSY), str(cli.CONFIG)} <= rows
+    assert {"0", "2", str(cli.FAILED), str(cli.DAMAGED), str(cli.BUSY), str(cli.CONFIG)} <= rows
 
 
 def test_every_package_is_installed() -> None:

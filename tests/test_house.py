@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = [
-    "instruments", "events", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry", "band",
-    "upkeep", "programme", "lots", "triggers", "orders", "breaker", "margin", "pairs", "planner", "economy", "risk",
-    "tally", "sleeves", "venue", "decisions", "limits", "deadman", "audit", "settings", "paper", "words", "reasons",
-    "mandate", "correction", "engine", "view", "desk",
+    "instruments", "events", "prices", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry",
+    "band", "upkeep", "programme", "lots", "triggers", "orders", "breaker", "margin", "pairs", "planner", "economy",
+    "risk", "tally", "sleeves", "venue", "decisions", "limits", "deadman", "audit", "pulse", "settings", "paper",
+    "words", "reasons", "mandate", "correction", "engine", "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 
@@ -26,7 +26,7 @@ PURE = {
 }  # fmt: skip
 """What neither waits, nor reads a clock, a file or a network, nor throws dice."""
 
-SHARED = ("addresses", "answers", "reading")
+SHARED = ("addresses", "answers", "offset", "reading")
 """What the dialects have in common: it knows no venue."""
 
 WIRE = PURE | {"base64", "gzip", "hmac", "json", "urllib", "zlib", "cryptography"}

@@ -275,17 +275,17 @@ class AccountViews:
 
     def account(self, *, every_symbol: bool) -> View:
         """The account endpoint: version 2 lists every symbol, version 3 those in use."""
-        sums = self.totals()
+        sums, pledged = self.totals(), self._account.pledged
         text = {name: money(value) for name, value in sums.items()}
         view: View = {
             "totalInitialMargin": text["initialMargin"],
             "totalMaintMargin": text["maintMargin"],
-            "totalWalletBalance": text["walletBalance"],
+            "totalWalletBalance": money(sums["walletBalance"] + pledged),
             "totalUnrealizedProfit": text["unrealizedProfit"],
-            "totalMarginBalance": text["marginBalance"],
+            "totalMarginBalance": money(sums["marginBalance"] + pledged),
             "totalPositionInitialMargin": text["positionInitialMargin"],
             "totalOpenOrderInitialMargin": text["openOrderInitialMargin"],
-            "totalCrossWalletBalance": text["crossWalletBalance"],
+            "totalCrossWalletBalance": money(sums["crossWalletBalance"] + pledged),
             "totalCrossUnPnl": text["crossUnPnl"],
             "availableBalance": text["availableBalance"],
             "maxWithdrawAmount": text["maxWithdrawAmount"],
@@ -295,11 +295,19 @@ class AccountViews:
             asset["marginAvailable"] = True
             view = {**self._flags(), **view}
         asset["updateTime"] = self._account.updated_ms
-        view["assets"] = [asset]
+        view["assets"] = [asset, *self._collateral(asset)]
         view["positions"] = [
             self._account_position(position, every_symbol=every_symbol) for position in self._positions(every_symbol)
         ]
         return view
+
+    def _collateral(self, asset: View) -> list[View]:
+        """A row for each other asset, in the shape of the account's own; its amount is what it is worth."""
+        none = {name: "0.00000000" for name, value in asset.items() if isinstance(value, str)}
+        return [
+            {**asset, **none, "asset": name, **dict.fromkeys(("walletBalance", "marginBalance"), money(worth))}
+            for name, worth in self._account.collateral.items()
+        ]
 
     def _flags(self) -> View:
         return {

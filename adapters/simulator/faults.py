@@ -29,7 +29,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Struct
@@ -48,8 +48,10 @@ class Kind(Struct, frozen=True):
 
 REQUESTS: Final[dict[str, Kind]] = {
     "lose": Kind("never arrives; the connection dies", phase="send"),
-    "unknown": Kind('not carried out, and answered with the venue\'s "status unknown"', phase="gate"),
-    "overload": Kind("refused: the venue is overloaded", phase="gate"),
+    "unknown": Kind(
+        'not carried out, and answered with the venue\'s "status unknown"', takes={"code": None}, phase="gate"
+    ),
+    "overload": Kind("refused: the venue is overloaded", takes={"code": None}, phase="gate"),
     "limit": Kind("refused with 429, and so is all else from that address for `ms`", takes={"ms": 1_000}, phase="gate"),
     "ban": Kind("the address is banned for `ms`: 418", takes={"ms": 120_000}, phase="gate"),
     "refuse": Kind("refused with the venue's `code`", needs=("code",), phase="gate"),
@@ -60,14 +62,22 @@ REQUESTS: Final[dict[str, Kind]] = {
     "hold": Kind(
         "waits in the gateway for up to `ms`, then is carried out or found too old", takes={"ms": 12_000}, phase="hold"
     ),
-    "timeout": Kind('carried out or not, by the dice; answered with the venue\'s "timed out"', phase="engine"),
-    "unknown done": Kind('carried out, and answered with the venue\'s "status unknown"', phase="engine"),
+    "timeout": Kind(
+        'carried out or not, by the dice; answered with the venue\'s "timed out"', takes={"code": None}, phase="engine"
+    ),
+    "unknown done": Kind(
+        'carried out, and answered with the venue\'s "status unknown"', takes={"code": None}, phase="engine"
+    ),
     "stale": Kind("a read is answered as it was before, up to `ms` ago", takes={"ms": 5_000}, phase="engine"),
     "empty": Kind("a list comes back empty", phase="back"),
     "truncate": Kind("the last items of a list or batch are missing: all but `keep`", takes={"keep": 1}, phase="back"),
     "error inside 200": Kind(
         "carried out, and answered with an error `code` under status 200", takes={"code": None}, phase="back"
     ),
+    "garble": Kind("carried out; some bytes of the reply are others", phase="back"),
+    "new field": Kind("carried out; all that the reply lists has a field more", phase="back"),
+    "lost field": Kind("carried out; all that the reply lists lacks a field", phase="back"),
+    "refuse done": Kind("carried out, and answered with an error `code`", needs=("code",), phase="back"),
     "lose reply": Kind("carried out; the connection dies before the reply", phase="back"),
     "cut": Kind("carried out; the connection dies after `byte` bytes of the reply", takes={"byte": 0}, phase="back"),
     "drip": Kind("carried out; the reply comes byte by byte, `ms` apart", takes={"ms": 100}, phase="back"),
@@ -112,6 +122,7 @@ FRAMES: Final[dict[str, Kind]] = {
     "burst": Kind("comes `copies` times", takes={"copies": 100}),
     "disconnect": Kind("the socket is closed instead, with `code`", takes={"code": 1001}),
     "reset": Kind("the connection is reset instead"),
+    "cut": Kind("the connection ends in the middle of it"),
     "half open": Kind("from then on nothing comes or goes on that socket, and nothing ends it"),
     "ignore": Kind("what the client says is not heard"),
     "refuse": Kind("what the client says is not heard, and answered with an error"),
@@ -120,6 +131,9 @@ FRAMES: Final[dict[str, Kind]] = {
     **FORGERIES,
 }
 """What can happen to a frame, by kind."""
+
+UNHEARD: Final = ("ignore", "refuse")
+"""The kinds that strike what a client says, and not what it hears."""
 
 TOPICS: Final = ("mark", "quote", "contract", "order", "account", "key", "reply")
 """What a frame is about: prices, the best bid and ask or the depth, listings, orders and fills, positions and
@@ -170,7 +184,7 @@ EVENTS: Final[dict[str, Kind]] = {
     ),
     "use weight": Kind("somebody else uses `weight` of the address's budget", ("weight",)),
     "key rights": Kind(
-        "the key may trade, withdraw, is bound to an `ip`, ends in `expires_s`",
+        "the key may `trade`, `withdraw`, is bound to an `ip`, or not; it ends in `expires_s`",
         (),
         {"trade": None, "withdraw": None, "ip": None, "expires_s": None},
     ),
@@ -188,116 +202,134 @@ _MODES: Final = {
 }
 
 
-def _told(fault: Struct, kinds: Mapping[str, Kind], own: Sequence[str]) -> None:
-    """Check the kind of a fault, and that it is given what it needs and no more."""
-    do: str = fault.do  # type: ignore[attr-defined]
-    kind = kinds.get(do)
-    if kind is None:
-        raise ValueError(f"do = {do!r} is no kind of fault; {_choose(do, kinds)}")
-    for name in fault.__struct_fields__:
-        given = getattr(fault, name)
-        if isinstance(given, float | Decimal) and not math.isfinite(given):
-            raise ValueError(f"{name} = {given} is not finite; write a number that is")
-    for name in own:
-        is_given = getattr(fault, name) is not None
-        if name in kind.needs and not is_given:
-            raise ValueError(f"{name} is missing; {do!r} needs it")
-        if is_given and name not in kind.needs and name not in kind.takes:
-            takes = [*kind.needs, *kind.takes]
-            say = f"it takes {' and '.join(takes)}" if takes else "leave it out"
-            raise ValueError(f"{name} = {getattr(fault, name)!r} means nothing to {do!r}; {say}")
-
-
 def _choose(wrong: str, words: Sequence[str] | Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(wrong, words, 1)
     return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(words)}"
 
 
-def _check(fault: "RequestFault | FrameFault", most: Mapping[str, float]) -> None:
-    if not 0 <= fault.chance <= 1:
-        raise ValueError(f"chance = {fault.chance} is no probability; choose one from 0 to 1")
-    if fault.from_s < 0 or (fault.until_s is not None and fault.until_s <= fault.from_s):
-        raise ValueError(f"from_s = {fault.from_s}, until_s = {fault.until_s} is no span; end it after it begins")
-    if fault.times is not None and fault.times < 1:
-        raise ValueError(f"times = {fault.times} is never; say how often at most, from 1 on")
-    for name, least in most.items():
-        value = getattr(fault, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name} = {value} is too small; choose {least} or more")
+class Fault(Struct, frozen=True, forbid_unknown_fields=True):
+    """What all faults have: a kind, and the values that go with it."""
 
-
-class RequestFault(Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that happens to requests: what, to which, how often and when.
-
-    `on` is a word of `REQUESTS_ABOUT`, or "changes" (all that are more than questions), "reads", "*" (all), "connect"
-    (the opening of a websocket, which "*" leaves out), or a method and path. `times` is how often at most. Seconds are
-    counted from the beginning.
-    """
+    KINDS: ClassVar[Mapping[str, Kind]] = {}
+    OWN: ClassVar[frozenset[str]] = frozenset()
+    """The names that mean something to some kinds alone."""
+    LEAST: ClassVar[Mapping[str, float]] = {}
 
     do: str
-    on: str = "*"
-    chance: float = 1.0
-    from_s: float = 0.0
-    until_s: float | None = None
-    times: int | None = None
-    ms: float | None = None
-    code: int | None = None
-    byte: int | None = None
-    keep: int | None = None
-
-    def __post_init__(self) -> None:
-        _told(self, REQUESTS, ("ms", "code", "byte", "keep"))
-        _check(self, {"ms": 0, "byte": 0, "keep": 0})
-        words = (*REQUESTS_ABOUT, "changes", "reads", "connect", "*")
-        if self.on not in words and not re.fullmatch(r"[A-Z]+ /\S*", self.on):
-            raise ValueError(f"on = {self.on!r} is no request; {_choose(self.on, words)}, or say METHOD /path")
 
     def value(self, name: str) -> Any:
         """What it was given for a name, or what the kind has."""
         given = getattr(self, name)
-        return REQUESTS[self.do].takes.get(name) if given is None else given
+        return self.KINDS[self.do].takes.get(name) if given is None else given
+
+    def check(self) -> None:
+        """Raise a `ValueError` unless the kind exists, and is given what it needs, what it takes and no more."""
+        kind = self.KINDS.get(self.do)
+        if kind is None:
+            raise ValueError(f"do = {self.do!r} is no kind of fault; {_choose(self.do, self.KINDS)}")
+        for name in self.__struct_fields__:
+            given = getattr(self, name)
+            if name in kind.needs and given is None:
+                raise ValueError(f"{name} is missing; {self.do!r} needs it")
+            if isinstance(given, float | Decimal) and not math.isfinite(given):
+                raise ValueError(f"{name} = {given} is not finite; write a number that is")
+            if given is not None and given < self.LEAST.get(name, given):
+                raise ValueError(f"{name} = {given} is too small; choose {self.LEAST[name]} or more")
+            if given is not None and name in self.OWN and name not in kind.needs and name not in kind.takes:
+                takes = [*kind.needs, *kind.takes]
+                say = f"it takes {' and '.join(takes)}" if takes else "leave it out"
+                raise ValueError(f"{name} = {given!r} means nothing to {self.do!r}; {say}")
 
 
-class FrameFault(Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that happens to frames: what, to which, how often and when.
+class Strike(Fault, frozen=True):
+    """Something that happens to requests or frames: what, to which, how often and when.
 
-    `on` is a word of `TOPICS`, or "private", "public" (all on such sockets), or "*"; `symbol` restricts it to one.
+    With a `text` it strikes only those that hold it. The first `after` that it could strike are spared, and `times` is
+    how often it does at most. Seconds are counted from the beginning.
     """
 
-    do: str
+    OWN = frozenset(("ms", "code", "byte", "keep", "by", "copies", "other"))
+    LEAST: ClassVar[Mapping[str, float]] = {
+        "from_s": 0, "times": 1, "after": 0, "ms": 0, "byte": 0, "keep": 0, "copies": 2,
+    }  # fmt: skip
+
     on: str = "*"
-    symbol: str | None = None
     chance: float = 1.0
     from_s: float = 0.0
     until_s: float | None = None
     times: int | None = None
+    after: int = 0
+    text: str | None = None
     ms: float | None = None
     code: int | None = None
+
+    def check(self) -> None:
+        """Raise a `ValueError` unless it can strike."""
+        super().check()
+        if not 0 <= self.chance <= 1:
+            raise ValueError(f"chance = {self.chance} is no probability; choose one from 0 to 1")
+        if self.until_s is not None and self.until_s <= self.from_s:
+            raise ValueError(f"until_s = {self.until_s} is not after from_s; choose more than {self.from_s}")
+
+
+class RequestFault(Strike, frozen=True):
+    """Something that happens to requests.
+
+    `on` is a word of `REQUESTS_ABOUT`, or "changes" (all that are more than questions), "reads", "*" (all), "connect"
+    (the opening of a websocket, which "*" leaves out), or a method and path. Its `text` is in query or body.
+    """
+
+    KINDS = REQUESTS
+
+    byte: int | None = None
+    keep: int | None = None
+
+    def __post_init__(self) -> None:
+        self.check()
+        words = (*REQUESTS_ABOUT, "changes", "reads", "connect", "*")
+        if self.on not in words and not re.fullmatch(r"[A-Z]+ /\S*", self.on):
+            raise ValueError(f"on = {self.on!r} is no request; {_choose(self.on, words)}, or say METHOD /path")
+        if self.do == "stale" and self.on in ("order", "cancel", "batch", "switch", "changes"):
+            raise ValueError(f"on = {self.on!r} is never 'stale'; choose reads")
+        if self.on == "connect" and REQUESTS[self.do].phase in ("hold", "engine"):
+            raise ValueError(f"on = 'connect' means nothing to {self.do!r}; a socket is let in or not")
+
+
+class FrameFault(Strike, frozen=True):
+    """Something that happens to frames.
+
+    `on` is a word of `TOPICS`, or "private", "public" (all on such sockets), or "*"; `symbol` restricts it to one.
+    """
+
+    KINDS = FRAMES
+
+    symbol: str | None = None
     by: float | None = None
     copies: int | None = None
     other: str | None = None
 
     def __post_init__(self) -> None:
-        _told(self, FRAMES, ("ms", "code", "by", "copies", "other"))
-        _check(self, {"ms": 0, "copies": 2})
+        self.check()
         words = (*TOPICS, "private", "public", "*")
         if self.on not in words:
             raise ValueError(f"on = {self.on!r} is no topic; {_choose(self.on, words)}")
-
-    def value(self, name: str) -> Any:
-        """What it was given for a name, or what the kind has."""
-        given = getattr(self, name)
-        return FRAMES[self.do].takes.get(name) if given is None else given
+        if self.do in UNHEARD and (self.on != "*" or self.symbol is not None):
+            raise ValueError(f"on = {self.on!r}, symbol = {self.symbol!r} mean nothing to {self.do!r}; leave them out")
 
 
-class Incident(Struct, frozen=True, forbid_unknown_fields=True):
+class Incident(Fault, frozen=True):
     """Something that happens at the exchange: what, when, to which account and symbol.
 
     Seconds are counted from the beginning; with `every_s` it happens again, `times` in all if given. `account` is an
     API key, the exchange's first account if not given. What has `for_s` is undone after that long.
     """
 
-    do: str
+    KINDS = EVENTS
+    LEAST: ClassVar[Mapping[str, float]] = {
+        "at_s": 0, "times": 1, "for_s": 0, "expires_s": 0, "weight": 0, "orders_10s": 0, "orders_1m": 0, "leverage": 1,
+        "min_notional": 0,
+    }  # fmt: skip
+
     at_s: float = 0.0
     every_s: float | None = None
     times: int | None = None
@@ -326,26 +358,19 @@ class Incident(Struct, frozen=True, forbid_unknown_fields=True):
     for_s: float | None = None
 
     def __post_init__(self) -> None:
-        _told(self, EVENTS, _OWN)
-        if self.at_s < 0 or (self.every_s is not None and self.every_s <= 0):
-            raise ValueError(f"at_s = {self.at_s}, every_s = {self.every_s} is never; choose 0 or more, and above 0")
-        if self.times is not None and (self.times < 1 or self.every_s is None):
-            raise ValueError(f"times = {self.times} needs every_s, and is 1 or more")
-        if self.factor is not None and self.factor <= 0:
-            raise ValueError(f"factor = {self.factor} leaves nothing; choose one above 0")
+        self.check()
+        if self.every_s is None and self.times is not None:
+            raise ValueError(f"times = {self.times} needs every_s; say how many seconds apart")
+        for name in ("every_s", "factor", "tick", "step"):
+            given = getattr(self, name)
+            if given is not None and given <= 0:
+                raise ValueError(f"{name} = {given} is too small; choose more than 0")
         modes = _MODES.get(self.do, ())
         if self.mode is not None and self.mode not in modes:
             raise ValueError(f"mode = {self.mode!r} is none that {self.do!r} knows; {_choose(self.mode, modes)}")
 
-    def value(self, name: str) -> Any:
-        """What it was given for a name, or what the kind has."""
-        given = getattr(self, name)
-        return EVENTS[self.do].takes.get(name) if given is None else given
 
-
-_OWN: Final = tuple(
-    name for name in Incident.__struct_fields__ if name not in ("do", "at_s", "every_s", "times", "account")
-)
+Incident.OWN = frozenset(Incident.__struct_fields__) - {"do", "at_s", "every_s", "times", "account"}
 
 
 class Faults(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,14 +11,15 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from msgspec import Struct, structs
 
 from adapters.simulator import incidents
-from adapters.simulator.faults import REQUESTS, Faults, FrameFault, Incident, RequestFault
+from adapters.simulator.faults import REQUESTS, UNHEARD, Faults, FrameFault, Incident, RequestFault, Strike
 from adapters.simulator.ledger import Early
 from adapters.simulator.orders import Rejected
-from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue
+from adapters.simulator.wire import Close, Frame, Reply, Session, Topic, Venue, misshape, spoil
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -51,21 +52,42 @@ class _Request(Struct, frozen=True):
     body: bytes
     client: str
 
+    @property
+    def text(self) -> str:
+        """What it asks for, as it stands on the wire."""
+        return f"{self.query} {self.body.decode(errors='replace')}" if self.body else self.query
+
 
 class _Rule:
-    """A fault of the plan at work: how often it has struck, and between which times it may."""
+    """A fault of the plan at work: how often it has struck or spared, and between which times it may."""
 
-    __slots__ = ("fault", "name", "since", "struck", "until")
+    __slots__ = ("fault", "name", "raw", "since", "spared", "struck", "until")
 
-    def __init__(self, fault: RequestFault | FrameFault, section: str, zero: int) -> None:
+    def __init__(self, fault: Strike, section: str, zero: int) -> None:
         self.fault = fault
         self.name = f"{section}: {fault.do}"
         self.since = zero + int(fault.from_s * S)
         self.until = zero + int(fault.until_s * S) if fault.until_s is not None else 1 << 63
+        self.raw = fault.text.encode() if fault.text is not None else b""
         self.struck = 0
+        self.spared = 0
+
+    def fits(self, now: int, holds: str | bytes) -> bool:
+        """Whether it may strike what holds this, at this time."""
+        fault = self.fault
+        if not self.since <= now < self.until or self.struck == fault.times:
+            return False
+        if fault.text is not None:
+            found = fault.text in holds if isinstance(holds, str) else self.raw in holds
+            if not found:
+                return False
+        if self.spared < fault.after:
+            self.spared += 1
+            return False
+        return True
 
 
-class _Plan:
+class _Perils:
     """What may strike one sort of request, by the phase of its life; in each phase the first that strikes does."""
 
     def __init__(self, rules: list[_Rule]) -> None:
@@ -76,7 +98,7 @@ class _Plan:
         self.caches = any(rule.fault.do == "stale" for rule in self.engine)
 
 
-_NOTHING = _Plan([])
+_NOTHING = _Perils([])
 
 
 class Gateway:
@@ -122,7 +144,7 @@ class Gateway:
         incidents.check(self.venue, faults)
         self._faults = faults
         self._zero: int | None = None
-        self._plans: dict[tuple[str, str], _Plan] = {}
+        self._perils: dict[tuple[str, str], _Perils] = {}
         self._request_rules: list[_Rule] = []
         self._frame_rules: list[_Rule] = []
         self._by_topic: dict[tuple[bool, Topic], list[_Rule]] = {}
@@ -146,7 +168,7 @@ class Gateway:
         request = _Request(self._tickets, method, path, query, headers, body, client)
         if self._silence:
             self._listen(request, now)
-        if self._first(self._plan(method, path).send, now):
+        if self._first(self._perils_of(method, path).send, now, request.text):
             self._later(now + self._latency(), lambda at: self._reply(request, None, at))
         else:
             self._later(now + self._latency(), lambda at: self._arrive(request, at))
@@ -159,10 +181,10 @@ class Gateway:
         self.knocks.append(now)
         if (down := self._refused_for_now("connect", client, now)) is not None:
             return down
-        plan = self._plan("CONNECT", "")
-        if self._first(plan.send, now) or self._first(plan.back, now):
+        perils = self._perils_of("CONNECT", "")
+        if self._first(perils.send, now, "") or self._first(perils.back, now, ""):
             return Close(how="reset")
-        rule = self._first(plan.gate, now)
+        rule = self._first(perils.gate, now, "")
         return self._refusal(rule, client, now) if rule is not None else None
 
     def connect(self, target: str, now: int) -> Session:
@@ -174,7 +196,7 @@ class Gateway:
         if session.number in self._frozen:
             return
         for rule in self._frame_rules:
-            if rule.fault.do in ("ignore", "refuse") and self._may(rule, now):
+            if rule.fault.do in UNHEARD and self._may(rule, now, text):
                 self._struck(rule)
                 if rule.fault.do == "refuse":
                     self._carry(session, self.venue.refusal(text), now)
@@ -185,8 +207,13 @@ class Gateway:
     def disconnect(self, session: Session) -> None:
         """Note that a client has gone."""
         self.venue.disconnect(session)
-        self._last_out.pop(session.number, None)
-        self._frozen.discard(session.number)
+        number = session.number
+        self._last_out.pop(number, None)
+        self._frozen.discard(number)
+        tables: tuple[dict[Any, Any], ...] = (self._muted, self._delayed, self._old)
+        for table in tables:
+            for key in [key for key in table if key[0] == number]:
+                del table[key]
 
     def advance(self, now: int) -> Delivery:
         """Let everything arrive that is due by now and hand over what comes out."""
@@ -271,34 +298,33 @@ class Gateway:
             return undo
         return incidents.perform(self.venue, incident, now + self._skew)
 
-    def _plan(self, method: str, path: str) -> _Plan:
+    def _perils_of(self, method: str, path: str) -> _Perils:
         if not self._request_rules:
             return _NOTHING
-        plan = self._plans.get((method, path))
-        if plan is None:
+        perils = self._perils.get((method, path))
+        if perils is None:
             kind = "connect" if method == "CONNECT" else self.venue.kind(method, path)
             names = {kind}
             if kind != "connect":
                 names |= {"*", f"{method} {path}", "reads" if method == "GET" else "" if kind == "key" else "changes"}
-            plan = _Plan([rule for rule in self._request_rules if rule.fault.on in names])
-            self._plans[method, path] = plan
-        return plan
+            perils = _Perils([rule for rule in self._request_rules if rule.fault.on in names])
+            self._perils[method, path] = perils
+        return perils
 
-    def _may(self, rule: _Rule, now: int) -> bool:
-        """Throw the dice of a fault, if it is its time."""
-        fault = rule.fault
-        if not rule.since <= now < rule.until or rule.struck == fault.times:
+    def _may(self, rule: _Rule, now: int, holds: str | bytes) -> bool:
+        """Throw the dice of a fault, if it is its time and there is what it strikes."""
+        if not rule.fits(now, holds):
             return False
-        return fault.chance >= 1.0 or self._random.random() < fault.chance
+        return rule.fault.chance >= 1.0 or self._random.random() < rule.fault.chance
 
     def _struck(self, rule: _Rule) -> None:
         rule.struck += 1
         self.counts[rule.name] += 1
 
-    def _first(self, rules: tuple[_Rule, ...], now: int) -> _Rule | None:
+    def _first(self, rules: tuple[_Rule, ...], now: int, holds: str) -> _Rule | None:
         """The first fault that strikes."""
         for rule in rules:
-            if self._may(rule, now):
+            if self._may(rule, now, holds):
                 self._struck(rule)
                 return rule
         return None
@@ -313,13 +339,13 @@ class Gateway:
 
     def _arrive(self, request: _Request, now: int) -> None:
         """The gateway has the request: refuse it, hold it, or let the engine have it."""
-        plan = self._plan(request.method, request.path)
+        perils = self._perils_of(request.method, request.path)
         refusal = self._refused_for_now(self.venue.kind(request.method, request.path), request.client, now)
-        if refusal is None and (rule := self._first(plan.gate, now)) is not None:
+        if refusal is None and (rule := self._first(perils.gate, now, request.text)) is not None:
             refusal = self._refusal(rule, request.client, now)
         if refusal is not None:
             self._answer(request, refusal, now)
-        elif (rule := self._first(plan.hold, now)) is not None:
+        elif (rule := self._first(perils.hold, now, request.text)) is not None:
             assert isinstance(rule.fault, RequestFault)
             until = now + self._random.randint(0, int(rule.fault.value("ms"))) * MS
             self._later(until, lambda at: self._execute(request, now, at))
@@ -354,11 +380,11 @@ class Gateway:
         return self.venue.failure(do, code=code, until=until + self._skew, client=client, now=now + self._skew)
 
     def _execute(self, request: _Request, arrived: int, now: int) -> None:
-        plan = self._plan(request.method, request.path)
+        perils = self._perils_of(request.method, request.path)
         masked: Reply | None = None
-        for rule in plan.engine:
+        for rule in perils.engine:
             assert isinstance(rule.fault, RequestFault)
-            if not self._may(rule, now):
+            if not self._may(rule, now, request.text):
                 continue
             if rule.fault.do == "stale":
                 old = self._remembered(request, now, int(rule.fault.value("ms") * MS))
@@ -385,7 +411,7 @@ class Gateway:
             arrived=arrived + self._skew,
         )
         self._collect(now)
-        if plan.caches and request.method == "GET" and reply.status == 200:
+        if perils.caches and request.method == "GET" and reply.status == 200:
             if len(self._cache) >= _MOST_CACHED:
                 self._cache.clear()
             self._cache[self._question(request)] = (now, reply)
@@ -403,8 +429,8 @@ class Gateway:
 
     def _answer(self, request: _Request, reply: Reply, now: int) -> None:
         shown: Reply | None = reply
-        for rule in self._plan(request.method, request.path).back:
-            if self._may(rule, now):
+        for rule in self._perils_of(request.method, request.path).back:
+            if self._may(rule, now, request.text):
                 found = self._spoilt(rule.fault, reply, request, now)
                 if found is not reply:
                     self._struck(rule)
@@ -412,12 +438,14 @@ class Gateway:
                     break
         self._later(now + self._latency(), lambda at: self._reply(request, shown, at))
 
-    def _spoilt(self, fault: RequestFault | FrameFault, reply: Reply, request: _Request, now: int) -> Reply | None:
+    def _spoilt(self, fault: Strike, reply: Reply, request: _Request, now: int) -> Reply | None:
         """A reply as a fault leaves it; the same if it can't be spoilt so."""
         assert isinstance(fault, RequestFault)
         match fault.do:
             case "lose reply":
                 return None
+            case "refuse done":
+                return self._failure("refuse", now, request.client, now, fault.code)
             case "cut":
                 return structs.replace(reply, cut=fault.value("byte")) if self._sockets else None
             case "drip":
@@ -428,9 +456,13 @@ class Gateway:
                 return reply
             case "error inside 200":
                 return structs.replace(self._failure(fault.do, now, request.client, now, fault.code), status=200)
+            case "garble":
+                body = spoil(reply.body, fault.do)
+            case "new field" | "lost field":
+                body = misshape(reply.body, fault.do)
             case _:
                 body = self.venue.shorten(reply.body, fault.value("keep") if fault.do == "truncate" else 0)
-                return reply if body is None else structs.replace(reply, body=body)
+        return reply if body is None else structs.replace(reply, body=body)
 
     def _reply(self, request: _Request, reply: Reply | None, now: int) -> None:
         if reply is not None and reply.status in (418, 429) and "Retry-After" in reply.headers:
@@ -484,7 +516,7 @@ class Gateway:
                 rule
                 for rule in self._frame_rules
                 if isinstance(rule.fault, FrameFault)
-                and rule.fault.do not in ("ignore", "refuse")
+                and rule.fault.do not in UNHEARD
                 and rule.fault.on in words
                 and rule.fault.symbol in (None, topic.symbol)
             ]
@@ -497,7 +529,7 @@ class Gateway:
         passage = _Passage(session, topic, [frame])
         for rule in rules:
             assert isinstance(rule.fault, FrameFault)
-            if self._may(rule, now) and self._bend(passage, rule.fault, now):
+            if self._may(rule, now, frame) and self._bend(passage, rule.fault, now):
                 self._struck(rule)
                 if passage.over:
                     return
@@ -523,7 +555,7 @@ class Gateway:
             case "mute":
                 passage.over = True
                 self._muted[session.number, passage.topic] = now + int(fault.value("ms") * MS)
-            case "disconnect" | "reset" | "half open":
+            case "disconnect" | "reset" | "cut" | "half open":
                 passage.over = True
                 self._break(session, fault)
             case "expire key" | "expire key untold":
@@ -563,9 +595,12 @@ class Gateway:
             self._frozen.add(session.number)
             self._frames.append((session, Close(how="freeze")))
             return
-        self.venue.disconnect(session)
-        reset = fault.do == "reset"
-        self._frames.append((session, Close(how="reset") if reset else Close(fault.value("code"))))
+        self.disconnect(session)
+        match fault.do:
+            case "reset" | "cut":
+                self._frames.append((session, Close(how=fault.do)))
+            case _:
+                self._frames.append((session, Close(fault.value("code"))))
 
 
 class _Passage(Struct):

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from adapters.simulator.binance import Binance
 from adapters.simulator.exchange import Exchange
@@ -28,7 +29,8 @@ from adapters.simulator.wire import Close, Frame, Reply, Session, Venue
 
 LONGEST_SLEEP_S = 0.1
 PING_S = 180.0
-_ENDED = "the fault plan ends this connection"
+_HALF_A_FRAME = b"\x81\x7e\x10\x00{"
+"""The head of a text frame of 4,096 bytes, and the first of them."""
 MOST_WAITING_FRAMES = 5_000
 """Frames a slow reader may leave unread before it is disconnected."""
 
@@ -59,6 +61,39 @@ class _Socket:
         self.transport = transport
         self.frozen = False
         self.waiting: asyncio.Queue[Frame] = asyncio.Queue(MOST_WAITING_FRAMES)
+
+
+class _Broken(web.StreamResponse):
+    """No reply, or its first bytes, and the end of the connection."""
+
+    def __init__(self, begun: bytes | None) -> None:
+        super().__init__()
+        self._begun = begun
+
+    async def prepare(self, request: web.BaseRequest) -> NoReturn:
+        transport = request.transport
+        if transport is not None and self._begun is not None:
+            transport.write(self._begun)
+            transport.close()  # what was written leaves first
+        else:
+            _abort(transport)
+        raise ConnectionResetError("the fault plan ends this connection")
+
+
+class _Dripping(web.StreamResponse):
+    """A reply whose body comes byte by byte."""
+
+    def __init__(self, reply: Reply, headers: dict[str, str]) -> None:
+        super().__init__(status=reply.status, headers=headers)
+        self.content_length = len(reply.body)
+        self._reply = reply
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        for byte in self._reply.body:
+            await asyncio.sleep(self._reply.drip_ms / 1_000)
+            await self.write(bytes((byte,)))
+        return writer
 
 
 class Server:
@@ -168,43 +203,25 @@ class Server:
             reply = await waiting
         finally:
             self._replies.pop(ticket, None)
-        return await self._respond(request, reply)
+        return self._response(reply)
 
-    async def _respond(self, request: web.Request, reply: Reply | None) -> web.StreamResponse:
-        """Send a reply as the fault plan has it: whole, up to a byte, byte by byte, or not at all."""
+    def _response(self, reply: Reply | None) -> web.StreamResponse:
+        """A reply as the fault plan has it: whole, up to a byte, byte by byte, or none at all."""
         if reply is None:
-            _abort(request.transport)
-            raise ConnectionResetError(_ENDED)
+            return _Broken(None)
         headers = {"Date": formatdate(self.clock() // 1_000_000_000, usegmt=True), **reply.headers}
         if reply.cut is not None:
-            await self._cut(request, reply, headers)
-        if not reply.drip_ms:
-            return web.Response(status=reply.status, headers=headers, body=reply.body)
-        response = web.StreamResponse(status=reply.status, headers=headers)
-        response.content_length = len(reply.body)
-        await response.prepare(request)
-        for byte in reply.body:
-            await asyncio.sleep(reply.drip_ms / 1_000)
-            await response.write(bytes((byte,)))
-        return response
-
-    async def _cut(self, request: web.Request, reply: Reply, headers: dict[str, str]) -> NoReturn:
-        """Write the first bytes of a reply, and end the connection."""
-        transport = request.transport
-        if transport is not None:
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            text = f"HTTP/1.1 {reply.status} Status\r\n{head}Content-Length: {len(reply.body)}\r\n\r\n"
-            transport.write((text.encode() + reply.body)[: reply.cut])
-            transport.close()  # what was written leaves first
-        raise ConnectionResetError(_ENDED)
+            text = f"HTTP/1.1 {reply.status} Cut\r\n{head}Content-Length: {len(reply.body)}\r\n\r\n"
+            return _Broken((text.encode() + reply.body)[: reply.cut])
+        if reply.drip_ms:
+            return _Dripping(reply, headers)
+        return web.Response(status=reply.status, headers=headers, body=reply.body)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         answer = self.gateway.admit(self.clock(), request.remote or "127.0.0.1")
-        if isinstance(answer, Close):
-            _abort(request.transport)
-            raise ConnectionResetError(_ENDED)
         if answer is not None:
-            return await self._respond(request, answer)
+            return self._response(answer if isinstance(answer, Reply) else None)
         response = web.WebSocketResponse(heartbeat=PING_S, compress=False, max_msg_size=1 << 20)
         await response.prepare(request)
         session = self.gateway.connect(request.raw_path, self.clock())
@@ -241,6 +258,10 @@ class Server:
                 open_.transport.pause_reading()  # so that no ping is answered
         elif end.how == "reset":
             _abort(open_.transport, reset=True)
+        elif end.how == "cut":
+            if open_.transport is not None:
+                open_.transport.write(_HALF_A_FRAME)
+                open_.transport.close()
         elif end.code == WSCloseCode.ABNORMAL_CLOSURE:
             _abort(open_.transport)
         else:

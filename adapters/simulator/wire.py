@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from adapters.simulator.exchange import Exchange
@@ -25,13 +26,14 @@ class Reply(Struct, frozen=True):
 
 
 class Close(Struct, frozen=True):
-    """Stands for a frame where a websocket ends: closed with a code (1006: without a closing frame), or reset.
+    """Stands for a frame where a websocket ends: closed with a code (1006: without a closing frame), reset, or cut in
+    the middle of a frame.
 
     One that is frozen stays open, but neither says nor hears anything any more, pings included.
     """
 
     code: int = 1001
-    how: Literal["close", "reset", "freeze"] = "close"
+    how: Literal["close", "reset", "cut", "freeze"] = "close"
 
 
 CLOSE: Final = Close()
@@ -64,6 +66,21 @@ def spoil(frame: bytes, do: str) -> bytes | None:
             return frame[:1] + b" " * _PADDING + frame[1:]
         case _:
             return None
+
+
+def misshape(body: bytes, do: str) -> bytes | None:
+    """A reply of JSON with a field more or less in each object that it lists; None if it has no object."""
+    whole = msgspec.json.decode(body)
+    objects = [one for one in (whole if isinstance(whole, list) else [whole]) if isinstance(one, dict) and one]
+    if not objects:
+        return None
+    for one in objects:
+        if do == "new field":
+            one["zz"] = {"new": [1, "two"]}
+        else:
+            names = list(one)
+            del one[names[zlib.crc32(body) % len(names)]]
+    return msgspec.json.encode(whole)
 
 
 class Session(Protocol):

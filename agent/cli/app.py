@@ -46,7 +46,7 @@ from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
 from agent.core.view import Safety, View, safety
-from agent.journal import Journal, JournalError, Locked, Records
+from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
 from agent.run import VERSION, Agent, Unlisted
@@ -55,7 +55,7 @@ from agent.tape import TapeError
 
 T = TypeVar("T")
 
-FAILED, BUSY, CONFIG = 1, 75, 78
+FAILED, DAMAGED, BUSY, CONFIG = 1, 65, 75, 78
 """Exit codes besides 0 for ok and 2 for wrong usage: see sysexits.h."""
 DEAR_LEVERAGE = 3.0
 """Above it, `check` says what it costs to keep a leverage constant."""
@@ -98,6 +98,8 @@ def main() -> None:
         _fail(
             f"this was written by another version of trimtab ({error}); read it with that one, or with --json", FAILED
         )
+    except Damaged as error:
+        _fail(str(error), DAMAGED)
     except (JournalError, MarketTapeError, TapeError, OSError) as error:
         _fail(str(error), FAILED)
 
@@ -351,6 +353,21 @@ def _folder(state: Path | None) -> Path:
     if not found:
         _fail(f"no agent has run yet under {' or '.join(map(str, homes))}; name a folder with --state", FAILED)
     return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+@app.command()
+def verify(state: Folder = None, as_json: Json = False) -> None:
+    """Check the whole journal, also while the agent runs: rows, the chain of decisions, orders against decisions."""
+    folder = _folder(state)
+    found = Journal.read(folder / "journal.db").verify()
+    if as_json:
+        _json(found)
+    else:
+        out.print(
+            f"{found.runs} runs, {found.decisions} decisions, {found.orders} orders: each is what was written, the "
+            f"chain is unbroken, and the orders follow from the decisions.",
+            soft_wrap=True,
+        )
 
 
 @app.command()

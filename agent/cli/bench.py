@@ -69,11 +69,12 @@ PRICES = {"BTCUSDT": "100000", "ETHUSDT": "4000", "SOLUSDT": "200"}
 WEIGHTS = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": 0.2}
 EQUITY = 100_000
 MOVER = "BTCUSDT"
-HIGH, LOW = "105000", "95000"
-"""The marks between which the mover jumps. At 1x each jump takes it out of a band of 1 %, and it alone."""
-TOLERANCE, LANDING = 0.01, 0.75
-PATIENT_DAYS = 365.0
-"""Time for a correction to pay: so much that each is worth its cost, since a trade is what is measured."""
+HIGH, LOW = "102000", "98000"
+"""The marks between which the mover jumps. At 1x each jump takes it out of its band, and it alone."""
+TOLERANCE, LANDING = 0.004, 0.75
+PATIENT_DAYS, AVERSE = 365.0, 100.0
+"""Time for a correction to pay, and how much risk is disliked: so much of both that each is worth its cost, as
+trades are what is measured."""
 ORDER_PATH = "/fapi/v1/order"
 PACE_S = (0.03, 0.05)
 """Pause between two rounds: within the venue's 300 orders in 10 s, and not in step with any timer."""
@@ -393,12 +394,13 @@ class _Watched(Agent):
         if self._began is not None and self._quiet_step and self.settled():
             self.holds.append(monotonic_ns() - began)
 
-    def _write(self, decision: Decision, record: bytes) -> None:
+    def _write(self, decision: Decision, record: bytes) -> int:
         decided = monotonic_ns()
-        super()._write(decision, record)
+        took = super()._write(decision, record)
         if self._began is not None and any(isinstance(request, Place) for request in decision.requests):
             self.decisions.append(decided - self._began)
             self.records.append(monotonic_ns() - decided)
+        return took
 
     def _note(self, now: int, step: Step) -> None:
         self._quiet_step = not any(decision.requests or decision.notes for decision in step.decisions)
@@ -445,7 +447,7 @@ def _portfolio(exchange: _Child, folder: Path) -> Portfolio:
         account=Account(key="env:NONE", secret="env:NONE", rest_url=exchange.rest, stream_url=exchange.stream),  # noqa: S106
         targets=Targets(weights=dict(WEIGHTS), leverage=1.0),
         bands=Bands(tolerance=TOLERANCE, landing=LANDING, destination="edge"),
-        economy=Economy(payback_days=PATIENT_DAYS),
+        economy=Economy(risk_aversion=AVERSE, payback_days=PATIENT_DAYS),
         triggers=Triggers(confirm_s=0, cool_down_s=0),
         limits=Limits(turnover_per_day=1000, orders_per_minute=6000),
     )

@@ -214,7 +214,7 @@ class Trial:
             streams=feed.sockets,
             schedule=lambda now: None,
         )
-        self._desk = Desk(self.account, self.engine, salt="trial")
+        self._desk = Desk(self.account, self.engine, salt="trial", lag_ns=None)
         if covariance is not None:
             self.engine.economist.covariance = Known(covariance)
         self._open(prices)

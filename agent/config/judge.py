@@ -13,6 +13,7 @@ from agent.config.lines import Place
 from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
+from agent.core.decisions import Timing
 from agent.core.health import Health
 from agent.core.margin import EXIT
 from agent.core.pairs import ROUNDING, Pair
@@ -33,6 +34,8 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
     """Whether the usable values of a file go together. Values that are left out count as not written."""
     _judge_key(clean.get("mode", "paper"), clean.get("account", {}), problems)
     _judge_feed(clean.get("feed", {}), problems)
+    if not problems.at("timing"):
+        _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
     limits = None if problems.at("limits") else msgspec.convert(clean.get("limits", {}), Limits)
     targets = judge_targets(clean.get("targets", {}), limits, problems)
     if not problems.at("funding"):
@@ -352,6 +355,13 @@ def _judge_pairs(pairs: Sequence[dict[str, Any]], targets: Targets, problems: Pr
 
 
 # Account and feed
+
+
+def _judge_timing(timing: Timing, problems: Problems) -> None:
+    """Whether answers come often enough for nothing to be stale while all is well."""
+    if timing.quiet_s <= timing.positions_s:
+        cure = f"give it more than the {timing.positions_s:g} of positions_s"
+        problems.add(("timing", "quiet_s"), "is over before positions are asked for again", cure, timing.quiet_s)
 
 
 def _judge_key(mode: str, account: dict[str, Any], problems: Problems) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
-from agent.core.decisions import Mode
+from agent.core.decisions import Mode, Timing
 from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.health import Health
@@ -61,6 +61,7 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     execution: Execution = Execution()
     funding: CarryRules = CarryRules()
     pairs: tuple[Pair, ...] = ()
+    timing: Timing = Timing()
     feed: Feed = Feed()
     paper: PaperAccount = PaperAccount()
 
@@ -75,6 +76,7 @@ TABLES: Final[dict[str, type[Struct]]] = {
     "economy": Economy,
     "execution": Execution,
     "funding": CarryRules,
+    "timing": Timing,
     "feed": Feed,
     "paper": PaperAccount,
     "targets.strategies.*.health": Health,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from agent.core.decisions import Timing
 from agent.core.events import (
     Clock,
     Fact,
@@ -45,7 +46,7 @@ ANSWERS: dict[What, type] = {
 """The fact that shows a question to be answered."""
 
 EVERY_NS: dict[What, int] = {
-    What.TIME: 600 * S,
+    What.TIME: 60 * S,
     What.INSTRUMENTS: 3600 * S,
     What.PRICES: 3600 * S,
     What.INTERVALS: 3600 * S,
@@ -53,12 +54,12 @@ EVERY_NS: dict[What, int] = {
     What.FEES: 24 * 3600 * S,
     What.LEVERAGE: 300 * S,
     What.MODE: 300 * S,
-    What.ACCOUNT: 15 * S,
-    What.POSITIONS: 15 * S,
-    What.ORDERS: 30 * S,
+    What.ACCOUNT: 10 * S,
+    What.POSITIONS: 10 * S,
+    What.ORDERS: 60 * S,
     What.VOLUMES: 3600 * S,
 }
-"""How often each is asked while all is well."""
+"""How often each is asked while all is well; account and positions as often as the file's ``[timing]`` says."""
 
 OPTIONAL = (What.VOLUMES,)
 """What is good to know, and nothing waits for."""
@@ -91,8 +92,11 @@ class Poll(Struct):
 class Audit:
     """All standing questions of one account."""
 
-    def __init__(self, answers: frozenset[What], instruments: int, salt: str) -> None:
+    def __init__(self, answers: frozenset[What], instruments: int, salt: str, timing: Timing | None = None) -> None:
         self.salt = salt
+        self.timing = timing or Timing()
+        often = round(self.timing.positions_s * S)
+        self.every_ns = {**EVERY_NS, What.POSITIONS: often, What.ACCOUNT: often}
         self.polls: dict[tuple[What, int | None], Poll] = {}
         for what in ANSWERS:
             if what in answers:
@@ -112,7 +116,7 @@ class Audit:
             asked_at: int | None = getattr(fact, "asked_at", None)  # where told, by the venue's clock
             if asked_at is None or asked_at >= poll.required_at:
                 poll.answered, poll.trouble = True, None
-                poll.pending_since, poll.attempt, poll.due_at = None, 0, now + EVERY_NS[poll.ask.what]
+                poll.pending_since, poll.attempt, poll.due_at = None, 0, now + self.every_ns[poll.ask.what]
 
     def _unanswered(self, fact: Unanswered, now: int) -> None:
         for poll in self.polls.values():
@@ -127,11 +131,21 @@ class Audit:
                 poll.answered, poll.pending_since, poll.due_at = False, None, now
                 poll.required_at = venue_now
 
-    def hurry(self, what: What, now: int) -> None:
-        """Ask this sooner than usual, without holding anything up."""
+    def hurry(self, what: What, now: int, within_ns: int = RUSH_NS) -> None:
+        """Ask this within so much time instead of at its turn, without holding anything up."""
         poll = self.polls.get((what, None))
         if poll is not None and poll.pending_since is None:
-            poll.due_at = min(poll.due_at, now + RUSH_NS)
+            poll.due_at = min(poll.due_at, now + within_ns)
+
+    def attend(self, now: int) -> None:
+        """Orders of ours are under way: look after them more often than after an account at rest."""
+        self.hurry(What.POSITIONS, now, round(self.timing.positions_s * S / 2))
+        self.hurry(What.ORDERS, now, round(self.timing.orders_s * S))
+
+    def rewind(self, latest: int) -> None:
+        """No answer has to be newer than the venue's own time, ``latest``, should its clock have been set back."""
+        for poll in self.polls.values():
+            poll.required_at = min(poll.required_at, latest)
 
     def due(self, now: int) -> list[Ask]:
         """Questions to ask now. Until the instruments are known, only their grids and the time are asked for."""

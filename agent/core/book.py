@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf, isfinite
+from math import isfinite
 from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core.events import (
+    PRIVATE,
     Balance,
     Clock,
     Depth,
@@ -33,6 +34,7 @@ from agent.core.events import (
     Volume,
 )
 from agent.core.instruments import Instrument, Tier
+from agent.core.prices import Doubt, agrees, is_price, judged, told_at
 
 CONFIRM_NS = 6_000_000_000
 """A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
@@ -55,11 +57,12 @@ class Holding(Struct):
 
 
 class Row:
-    """All that is known about one instrument. ``*_seen`` is our own time of arrival; None: never heard."""
+    """All that is known about one instrument. ``*_seen``: since when, by our clock, it is known to be so: its arrival,
+    or earlier where the venue had said it before; None: never heard."""
 
     __slots__ = (
-        "depth", "fees", "funding", "holdings", "instrument", "interval_hours", "leverage", "mark", "mark_seen", "owed",
-        "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard", "volume",
+        "agreed_at", "depth", "doubt", "fees", "funding", "holdings", "instrument", "interval_hours", "leverage",
+        "mark", "mark_seen", "owed", "quote", "quote_seen", "snapshot_at", "symbol", "tiers", "unheard", "volume",
     )  # fmt: skip
 
     def __init__(self, symbol: str) -> None:
@@ -67,6 +70,8 @@ class Row:
         self.instrument: Instrument | None = None
         self.mark: Mark | None = None
         self.mark_seen: int | None = None
+        self.doubt: Doubt | None = None
+        """What was told of the mark last and is not believed yet; `mark` is still the one before."""
         self.quote: Quote | None = None
         self.quote_seen: int | None = None
         self.depth: Depth | None = None
@@ -84,6 +89,8 @@ class Row:
         """The position has moved without a trade that we heard of."""
         self.snapshot_at: int | None = None
         """The venue's time of the last snapshot of it that was believed."""
+        self.agreed_at: int | None = None
+        """Our time of the same."""
 
     @property
     def lots(self) -> int:
@@ -130,6 +137,8 @@ class Book:
         """Symbols held on the account that the portfolio file does not name."""
         self.positions_at: int | None = None
         """Our time of the last complete answer about positions."""
+        self.missed_at: int | None = None
+        """Our time when an answer last brought to light what the private stream, being up, should have told."""
         self.disputed: dict[tuple[int, Side], tuple[int | None, int]] = {}
         """Rows on which what we were told does not add up: the lots that a snapshot claims, None while no snapshot has
         come that could settle it; and since when."""
@@ -163,17 +172,14 @@ class Book:
     def apply(self, fact: Fact, now: int) -> None:
         """Take note of a fact; facts that are not about the book are none of its business.
 
-        What can't be a price (zero, negative, not a number, a bid above the ask) or a rate is not taken for one: the
-        last that could be stays, and ages.
+        What can't be a price (zero, negative, not a number, a bid above the ask) or a rate is not taken for one, and a
+        mark that leaps is not before it is confirmed: the last that could be stays, and ages.
         """
         match fact:
-            case Mark(instrument=i, price=price):
-                row = self.rows[i]
-                if 0 < price < inf and (row.mark is None or fact.at >= row.mark.at):
-                    row.mark, row.mark_seen = fact, now
-            case Quote(instrument=i, bid=bid, ask=ask):
-                if 0 < bid <= ask < inf:
-                    self.rows[i].quote, self.rows[i].quote_seen = fact, now
+            case Mark():
+                self._mark(fact, now)
+            case Quote():
+                self._quote(fact, now)
             case Depth(instrument=i):
                 self.rows[i].depth = fact
             case Funding(instrument=i, rate=rate):
@@ -211,12 +217,46 @@ class Book:
                 self.margin, self._then = fact, None
             case Clock():
                 self.clock = fact
+                self._rewind(now + fact.offset_ns + fact.error_ns)
             case Up(stream=stream):
                 self.streams.setdefault(stream, now)
             case Down(stream=stream):
                 self.streams.pop(stream, None)
             case _:
                 pass
+
+    def _mark(self, fact: Mark, now: int) -> None:
+        row = self.rows[fact.instrument]
+        if not is_price(fact.price) or (row.mark is not None and fact.at < row.mark.at):
+            return
+        row.doubt = judged(fact, row.doubt, row.mark, now)
+        if row.doubt is None or agrees(fact, row.quote, row.quote_seen, now):
+            self._believe(row, fact, now)
+
+    def _quote(self, fact: Quote, now: int) -> None:
+        row = self.rows[fact.instrument]
+        if not (is_price(fact.bid) and is_price(fact.ask) and fact.bid <= fact.ask):
+            return
+        row.quote, row.quote_seen = fact, told_at(fact.at, now, self.clock)
+        if row.doubt is not None and agrees(row.doubt.mark, fact, row.quote_seen, now):
+            self._believe(row, row.doubt.mark, now)
+
+    def _believe(self, row: Row, mark: Mark, now: int) -> None:
+        row.mark, row.mark_seen, row.doubt = mark, told_at(mark.at, now, self.clock), None
+
+    def _rewind(self, latest: int) -> None:
+        """Nothing can be known as of later than the venue's own time, ``latest``: should its clock have been set back,
+        what it says from now on is not older than what it said before."""
+        for row in self.rows:
+            if row.mark is not None and row.mark.at > latest:
+                row.mark = replace(row.mark, at=latest)
+            if row.snapshot_at is not None:
+                row.snapshot_at = min(row.snapshot_at, latest)
+            for holding in row.holdings.values():
+                holding.known_at = min(holding.known_at, latest)
+        for asset, balance in self.wallets.items():
+            if balance.at > latest:
+                self.wallets[asset] = replace(balance, at=latest)
 
     def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
         match fact:
@@ -295,6 +335,8 @@ class Book:
                 if holding.known_at > asked_at or (differs and not self._confirmed((index, side), claim, now)):
                     agreed = False
                     continue
+                if differs and holding.lots != claim:
+                    self._found_out(row, now)
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
@@ -303,8 +345,14 @@ class Book:
                 holding.entry, holding.isolated = row_told.entry, row_told.isolated
             row.holdings[side] = holding
         if agreed:
-            row.owed, row.snapshot_at = 0, asked_at
+            row.owed, row.snapshot_at, row.agreed_at = 0, asked_at, now
         self._reckon(index, now)
+
+    def _found_out(self, row: Row, now: int) -> None:
+        """A position has changed, and no stream has told it: worth a note if it was up since the last that agreed."""
+        up = self.streams.get(PRIVATE)
+        if up is not None and row.agreed_at is not None and row.agreed_at >= up:
+            self.missed_at = now
 
     def _confirmed(self, key: tuple[int, Side], lots: int, now: int) -> bool:
         claimed, since = self.disputed.get(key, (None, now))
@@ -323,6 +371,6 @@ class Book:
         return holdings[side].lots if side in holdings else 0 if holdings else None
 
     def mark_age(self, index: int, now: int) -> int | None:
-        """Nanoseconds since the mark arrived; None if it never did."""
+        """Nanoseconds since the venue gave the mark; None if it never did."""
         seen = self.rows[index].mark_seen
         return None if seen is None else now - seen

@@ -23,6 +23,19 @@ from agent.core.venue import Request
 Mode = Literal["observe", "paper", "live"]
 
 
+class Timing(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often the venue is asked, and how old an answer may be. Seconds."""
+
+    positions_s: float = 10.0
+    """Positions and balances are asked for this often, and twice as often while an order is under way."""
+    orders_s: float = 10.0
+    """Open orders are asked for this often while there are any of ours; once a minute otherwise."""
+    quiet_s: float = 15.0
+    """Nothing increases when the last complete answer about positions is older."""
+    stop_s: float = 25.0
+    """A stop takes no longer than this: what is left of it once orders are settled closes connections and files."""
+
+
 class Policy(Struct, frozen=True):
     """What the user decided, as far as decisions depend on it."""
 
@@ -36,6 +49,7 @@ class Policy(Struct, frozen=True):
     execution: Execution = Execution()
     funding: CarryRules = CarryRules()
     pairs: tuple[Pair, ...] = ()
+    timing: Timing = Timing()
 
 
 class Memory(Struct, frozen=True):
@@ -73,3 +87,5 @@ class Decision(Struct, frozen=True):
     wake_at: int
     remember: bool = False
     """The strategies' ledgers have changed: what is to be remembered goes to disk with this decision."""
+    reopen: tuple[str, ...] = ()
+    """Streams that are open and no longer to be trusted: to be connected anew."""

@@ -73,6 +73,9 @@ Act = Open | Shut | Say | Call
 KEY_PATIENCE_NS = 15 * S
 """How long to wait for the key of a private stream, or for a socket to open, before trying anew."""
 
+LAG_NS = 5 * S
+"""Woken so much later than was asked for, it was stopped or blocked: what it knows is from before."""
+
 STEADY_NS = 60 * S
 """A socket that has stayed open for so long begins its next reconnection without an added pause."""
 
@@ -99,9 +102,13 @@ class Line(Struct):
 
 
 class Desk:
-    """One dialect and the engine, and between them the lanes and the sockets' comings and goings. Pure."""
+    """One dialect and the engine, and between them the lanes and the sockets' comings and goings. Pure.
 
-    def __init__(self, dialect: Dialect, engine: Engine, salt: str) -> None:
+    ``lag_ns``: called so much later than it asked to be, it first asks the venue for everything; None where time is
+    meant to leap.
+    """
+
+    def __init__(self, dialect: Dialect, engine: Engine, salt: str, lag_ns: int | None = LAG_NS) -> None:
         self.dialect = dialect
         self.engine = engine
         self.lanes = Lanes(dialect.buckets)
@@ -109,10 +116,13 @@ class Desk:
         self.lines = {socket: Line() for socket in dialect.sockets}
         self._salt = salt
         self._listed = False
+        self._lag_ns = lag_ns
+        self._due: int | None = None
+        """When it asked to be called at the latest."""
 
     def take(self, inputs: Sequence[Input], now: int) -> Step:
         """One step: what came in, the decisions it leads to, and what to do on the wire."""
-        facts: list[Fact] = []
+        facts: list[Fact] = self._doubts(now)
         for arrived in inputs:
             facts += self._translate(arrived, now)
         wake_at = self.dialect.wake_at
@@ -125,10 +135,18 @@ class Desk:
             decision = self.engine.step(facts, now)
             decisions.append(decision)
             left = [fact for request in decision.requests for fact in self._queue(request)]
+            self._reopen(decision.reopen, now, acts)
             self._tend(now, acts)
             facts = left + self._send(now, acts)
             self._wishes(now, acts)
-        return Step(decisions=tuple(decisions), acts=tuple(acts), wake_at=self._wake_at(decisions[-1], now))
+        self._due = self._wake_at(decisions[-1], now)
+        return Step(decisions=tuple(decisions), acts=tuple(acts), wake_at=self._due)
+
+    def _doubts(self, now: int) -> list[Fact]:
+        """After a pause that nobody planned, doubt comes first: before whatever has woken us is acted on."""
+        if self._lag_ns is None or self._due is None or now < self._due + self._lag_ns:
+            return []
+        return [Command(name="resync", argument=f"after a pause of {(now - self._due) / S:.1f} s")]
 
     def conceal(self, arrived: Input) -> str | None:
         """What to record in place of a reply's body, if it holds a secret."""
@@ -244,6 +262,17 @@ class Desk:
                 case _:
                     acts.append(wish)
 
+    def _reopen(self, streams: Sequence[str], now: int, acts: list[Act]) -> None:
+        """Drop sockets that live and don't tell what they should; they are opened anew once they are gone."""
+        for socket in streams:
+            line = self.lines.get(socket)
+            if line is not None and line.open:
+                self._drop(line, socket, "it has gone deaf", now, acts)
+
+    def _drop(self, line: Line, socket: str, reason: str, now: int, acts: list[Act]) -> None:
+        line.open, line.opening_since = False, now
+        acts.append(Shut(socket=socket, reason=reason))
+
     def _tend(self, now: int, acts: list[Act]) -> None:
         """Open the sockets whose time has come, and drop those that have gone silent."""
         if not self._listed:
@@ -261,8 +290,7 @@ class Desk:
                     self._open(way, socket, way.quiet_ns, now)
                     acts.append(way)
             elif line.open and line.quiet_ns is not None and now >= line.heard_at + line.quiet_ns:
-                line.open, line.opening_since = False, now
-                acts.append(Shut(socket=socket, reason=f"silent for {line.quiet_ns / S:g} s"))
+                self._drop(line, socket, f"silent for {line.quiet_ns / S:g} s", now, acts)
 
     def _open(self, way: Open, socket: str, quiet_ns: int | None, now: int) -> None:
         line = self.lines[socket]

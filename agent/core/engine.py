@@ -21,6 +21,7 @@ from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
+    PRIVATE,
     Absent,
     Accepted,
     Balance,
@@ -52,6 +53,7 @@ from agent.core.events import (
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
+from agent.core.pulse import Pulse
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -70,7 +72,8 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch.
+    ``memory`` is what the last one remembered; ``number`` is what the numbers of orders go on from; ``arms``: the
+    venue has a dead-man's switch.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Engine:
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
+        number: int = 0,
         arms: bool = False,
     ) -> None:
         self.policy = policy
@@ -97,7 +101,8 @@ class Engine:
         self.tally = Tally()
         self.breaker = Breaker()
         self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
-        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}")
+        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
+        self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
@@ -120,7 +125,7 @@ class Engine:
         self.stopping = False
         self.state = "starting"
         self.seq = 0
-        self._number = 0
+        self._number = number
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
@@ -145,7 +150,9 @@ class Engine:
             self._take(fact, now)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
+        reopen: list[str] = []
         if not self._changes_nothing(facts, now):
+            reopen = self._feel(now)
             requests += self._questions(now)
             requests += self._settings(now)
             requests += [Place(order=order) for order in self._work(now)]
@@ -161,6 +168,7 @@ class Engine:
             orders=self.blotter.drain(),
             wake_at=self.wake_at,
             remember=remember,
+            reopen=tuple(reopen),
         )
 
     def memory(self) -> Memory:
@@ -195,6 +203,8 @@ class Engine:
                 self._take_open_orders(fact, now)
             case Clock():
                 self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
+                for room in (self.blotter, self.audit):
+                    room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():
                 self._obey(fact, now)
             case _:
@@ -205,7 +215,7 @@ class Engine:
         match fact:
             case Up(stream=stream):
                 self._note("state", f"stream {stream} is up")
-                if stream == "private":
+                if stream == PRIVATE:
                     self.audit.require(TRUTH, now, self._venue_now(now))
             case Down(stream=stream, reason=reason) if not self.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
@@ -393,12 +403,21 @@ class Engine:
 
     # What to ask
 
+    def _feel(self, now: int) -> list[str]:
+        """Say which streams have gone silent, and which of them are to be connected anew."""
+        found = self.pulse.look(self.book, self.audit, now)
+        for one in found:
+            self._note("warning", one.text, one.symbol)
+        return [one.reopen for one in found if one.reopen is not None]
+
     def _questions(self, now: int) -> list[Request]:
         doubtful = bool(self.book.disputed) or any(
             self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols))
         )
         if doubtful:
             self.audit.hurry(What.POSITIONS, now)
+        if self.blotter.live():
+            self.audit.attend(now)
         requests: list[Request] = [*self.audit.due(now)]
         asks, cancels = self.blotter.due(now)
         for order, why in self.blotter.hopeless(now):
@@ -682,7 +701,10 @@ class Engine:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
         if self.stopping or self.paused:
             return "stopping" if self.stopping else "paused"
-        return None if order.reduce else self.halted or self.killed
+        if order.reduce:
+            return None
+        missing = "waiting for answers of the venue" if self.audit.missing() else None
+        return self.halted or self.killed or missing
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
@@ -694,8 +716,7 @@ class Engine:
         self._number += 1
         name = order_id(self.tag, self.epoch, self._number)
         order = order_of(leg, row, name, now, policy.execution, policy.limits, maker=maker)
-        cancel_at = now + round(policy.execution.patience_s * S) if order.style is Style.POST else None
-        self.blotter.add(order, now, cancel_at)
+        self.blotter.add(order, now, self._rests_until(order))
         self.tally.sent(now)
         self._note("order", words.order(row, order, leg), row.symbol)
         return order
@@ -711,6 +732,8 @@ class Engine:
             halted=self.halted or self.killed,
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
+            quiet_s=self.policy.timing.quiet_s,
+            request_life_s=self.policy.execution.request_life_s,
             refusing={} if urgent else self.breaker.open(now),
         )
 
@@ -782,13 +805,17 @@ class Engine:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
             unknown = replace(order, state=State.UNKNOWN, instrument=self.symbols.index(order.symbol))
-            rests = order.style is Style.POST  # longer than anybody meant it to
-            self.blotter.add(unknown, order.created_at, cancel_at=order.created_at if rests else None)
+            self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
             self._halt(
                 f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
             )
+
+    def _rests_until(self, order: Order) -> int | None:
+        """When to cancel an order that still rests; None for one that never does."""
+        patience = round(self.policy.execution.patience_s * S)
+        return order.created_at + patience if order.style is Style.POST else None
 
     def _venue_now(self, now: int) -> int:
         """The venue's time, at the earliest it can be."""
@@ -818,6 +845,7 @@ class Engine:
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
+            self.pulse.wake_at(self.book),
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:

@@ -8,10 +8,16 @@ venue did not send is None, never 0.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 from agent.core.instruments import Instrument, Tier
+
+MARKET: Final = "market"
+"""The stream that tells mark prices, by its name at every venue."""
+PRIVATE: Final = "private"
+"""The stream that tells of the account, by its name at every venue."""
 
 
 class Side(StrEnum):

@@ -283,6 +283,11 @@ class Blotter:
         elif after.filled_lots > before.filled_lots and isinstance(fact, Accepted | Filled | Ended):
             self.untold[after.id] = (after.instrument, fact.at + STALE_NS)
 
+    def rewind(self, latest: int) -> None:
+        """No effect of ours is later than the venue's own time, ``latest``, should its clock have been set back."""
+        self.effects = {index: min(at, latest) for index, at in self.effects.items()}
+        self.untold = {name: (index, min(at, latest + STALE_NS)) for name, (index, at) in self.untold.items()}
+
     def needed(self, instrument: int) -> int:
         """The venue's time that a position of an instrument must not be older than."""
         sums = [at for index, at in self.untold.values() if index == instrument]

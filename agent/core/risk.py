@@ -18,8 +18,8 @@ from agent.core.margin import Exposure, common_distance, exposure, most_value, s
 from agent.core.orders import Blotter, S, State
 from agent.core.planner import Leg, Limits
 
-POSITIONS_AGE_S = 60
-"""Several questions about positions in a row have gone without an answer."""
+CLOCK_PART = 4
+"""The venue's clock must be known to within one part in so many of a request's life, which is measured by it."""
 
 
 class Situation(Struct):
@@ -37,6 +37,10 @@ class Situation(Struct):
     sent_last_minute: int
     refusing: Mapping[int, str] = {}
     """Instruments that take no orders now because too many were refused, and why."""
+    quiet_s: float = 15.0
+    """The oldest that the last complete answer about positions may be."""
+    request_life_s: float = 3.0
+    """How long the venue may accept an order after it was sent."""
     worst: tuple[Leg, list[float] | None] | None = None
     """What `worst_notionals` last found, which several gates ask for."""
 
@@ -63,8 +67,10 @@ def judge(leg: Leg, situation: Situation) -> Refusal | None:
 
 
 def fresh_price(leg: Leg, s: Situation) -> str | None:
-    """The leg's own mark must be recent and near its index."""
+    """The leg's own mark must be recent, beyond doubt, and near its index and the quote that orders are priced by."""
     row = s.book.rows[leg.instrument]
+    if row.doubt is not None:
+        return f"its price is in doubt: {row.doubt.why}"
     age = s.book.mark_age(leg.instrument, s.now)
     if age is None or age > s.limits.data_age_s * S:
         told = "never came" if age is None else f"is {age / S:.1f} s old"
@@ -75,6 +81,11 @@ def fresh_price(leg: Leg, s: Situation) -> str | None:
         gap = abs(row.mark.price / row.mark.index - 1)
         if gap > s.limits.price_gap:
             return f"mark and index are {gap:.1%} apart; at most {s.limits.price_gap:.1%} are allowed"
+    if row.mark is not None and row.quote is not None and row.quote_seen is not None:
+        quoted = s.now - row.quote_seen <= s.limits.data_age_s * S  # an older one is not used
+        far = max(abs(price / row.mark.price - 1) for price in (row.quote.bid, row.quote.ask))
+        if quoted and far > s.limits.price_gap:
+            return f"mark and quote are {far:.1%} apart; at most {s.limits.price_gap:.1%} are allowed"
     return None
 
 
@@ -129,6 +140,8 @@ def reductions_first(leg: Leg, s: Situation) -> str | None:
 def all_prices_fresh(leg: Leg, s: Situation) -> str | None:
     """Leverage after the leg depends on every price."""
     for index, row in enumerate(s.book.rows):
+        if row.lots and row.doubt is not None:
+            return f"the price of {row.symbol}, which is held, is in doubt: {row.doubt.why}"
         age = s.book.mark_age(index, s.now)
         if row.lots and (age is None or age > s.limits.data_age_s * S):
             return f"the mark price of {row.symbol} is too old to know the leverage"
@@ -140,8 +153,16 @@ def positions_known(leg: Leg, s: Situation) -> str | None:
     if s.book.positions_at is None:
         return "the venue has never told all positions"
     age = (s.now - s.book.positions_at) / S
-    if age > POSITIONS_AGE_S:
-        return f"the last complete answer about positions is {age:.0f} s old; at most {POSITIONS_AGE_S} s are allowed"
+    if age > s.quiet_s:
+        return f"the last complete answer about positions is {age:.0f} s old; at most {s.quiet_s:g} s are allowed"
+    return None
+
+
+def clock_known(leg: Leg, s: Situation) -> str | None:
+    """A request's time limit is a moment of the venue's clock, which must be known well enough for it to mean that."""
+    clock, most = s.book.clock, s.request_life_s / CLOCK_PART
+    if clock is not None and clock.error_ns > most * S:
+        return f"the venue's clock is known to within {clock.error_ns / S:.2f} s; at most {most:g} s are allowed"
     return None
 
 
@@ -285,6 +306,6 @@ Gate = Callable[[Leg, Situation], str | None]
 ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, not_refused, alone, settled)
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
-    not_halted, reductions_first, all_prices_fresh, positions_known, no_strangers, leverage_limit, asset_limit,
-    tier_limit, margin_limit, liquidation_limit, turnover_limit, order_rate,
+    not_halted, reductions_first, all_prices_fresh, positions_known, clock_known, no_strangers, leverage_limit,
+    asset_limit, tier_limit, margin_limit, liquidation_limit, turnover_limit, order_rate,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.binance import LIMITS, Binance
+from adapters.offset import DRIFT_PPM
 from agent.core.events import Clock, Down, Fault, Lost, Quote, Refused, Unanswered, Unarmed, Unset, Up
 from agent.core.venue import (
     Arm,
@@ -292,11 +293,32 @@ def test_the_quickest_of_the_last_eight_round_trips_knows_the_clock_best() -> No
     assert slow == [Clock(5 * S - 200 * MS, 200 * MS)]
     quick = told(dialect, call, {"serverTime": NOW // MS + 5_000}, now=NOW + 40 * MS)
     assert quick == [Clock(5 * S - 20 * MS, 20 * MS)]
-    assert told(dialect, call, {"serverTime": NOW // MS + 5_000}, now=NOW + 300 * MS) == quick
+    drifted = 260 * MS * DRIFT_PPM // 1_000_000
+    later = told(dialect, call, {"serverTime": NOW // MS + 5_000}, now=NOW + 300 * MS)
+    assert later == [Clock(5 * S - 20 * MS, 20 * MS + drifted)]
     assert params(call_for(dialect, Ask(What.MODE)))["timestamp"] == str(NOW // MS + 4_980)
     for _ in range(8):
-        last = told(dialect, call, {"serverTime": NOW // MS}, now=NOW + 100 * MS)
-    assert last == [Clock(-50 * MS, 50 * MS)], "the quick one is forgotten"
+        last = told(dialect, call, {"serverTime": NOW // MS + 4_900}, now=NOW + 300 * MS)
+    assert last == [Clock(4_750 * MS, 150 * MS)], "the quick one is forgotten"
+
+
+def test_a_measurement_that_the_newest_contradicts_is_from_before_a_clock_was_set() -> None:
+    dialect = build()
+    call = call_for(dialect, Ask(What.TIME), NOW)
+    told(dialect, call, {"serverTime": NOW // MS}, now=NOW + 2 * MS)
+    assert told(dialect, call, {"serverTime": NOW // MS - 300_000}, now=NOW + 100 * MS) == [
+        Clock(-300 * S - 50 * MS, 50 * MS)
+    ]
+
+
+def test_a_measurement_loses_to_a_slower_one_as_it_ages() -> None:
+    dialect = build()
+    told(dialect, call_for(dialect, Ask(What.TIME), NOW), {"serverTime": NOW // MS}, now=NOW + 2 * MS)
+    later = NOW + 600 * S
+    told_later = told(
+        dialect, call_for(dialect, Ask(What.TIME), later), {"serverTime": later // MS}, now=later + 80 * MS
+    )
+    assert told_later == [Clock(-40 * MS, 40 * MS)]
 
 
 def test_a_clock_that_went_backwards_measures_nothing() -> None:

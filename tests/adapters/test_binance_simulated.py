@@ -287,7 +287,7 @@ def test_an_isolated_position_keeps_its_wallet_on_the_stream_and_in_the_snapshot
 
 
 def test_a_wrong_clock_is_noticed_and_mended(talk: Talk) -> None:
-    talk.dialect._offset_ns = 5 * S
+    talk.dialect._offset.ns = 5 * S
     (fact,) = talk.ask(limit(talk, 70_000, expires_at=talk.now + 20 * S))
     assert isinstance(fact, Refused)
     assert fact.fault is Fault.CLOCK

@@ -41,6 +41,8 @@ TOGETHER = {
     "targets.strategies.*.health.drawdown_pause": [Health().drawdown_reduce, 1.0],
     "funding.enter": [CarryRules().exit, 10.0],
     "funding.exit": [0.0, CarryRules().enter],
+    "timing.positions_s": [1.0, 14.9],
+    "timing.quiet_s": [10.1, 600.0],
     "pairs.*.target": [1e-9, 0.95],
     "pairs.*.tolerance": [1e-9, 0.5],
 }

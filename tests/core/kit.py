@@ -146,6 +146,12 @@ def book_of(
     return book
 
 
+def reprice(book: Book, mark: Mark, now: int = START) -> None:
+    """A mark, however far it leaps: with a quote that bears it out."""
+    book.apply(Quote(mark.instrument, mark.price, 1e6, mark.price, 1e6, mark.at), now)
+    book.apply(mark, now)
+
+
 def plan_for(book: Book, drift: Drift, limits: Limits, costs: Costs, *, maker: bool = False, **where: Any) -> Plan:
     """The legs to where the joint problem leads; ``where`` as for `agent.core.planner.destination`."""
     to = destination(book, drift, limits, **where)

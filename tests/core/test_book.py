@@ -30,7 +30,7 @@ from agent.core.events import (
     Volume,
 )
 from tests.core import kit
-from tests.core.kit import S, book_of, instrument
+from tests.core.kit import S, book_of, instrument, reprice
 
 T = kit.START
 
@@ -101,7 +101,7 @@ def test_with_many_collateral_assets_the_wallet_is_the_venues_own_total() -> Non
 def test_with_many_collateral_assets_a_realised_profit_is_not_missing_until_the_next_answer() -> None:
     book = known(100)
     book.apply(Mode(hedge=False, multi_asset=True, can_trade=True), T)
-    book.apply(Mark(instrument=0, price=70_000.0, index=None, at=T), T)
+    reprice(book, Mark(instrument=0, price=70_000.0, index=None, at=T), T)
     for fact in (Margin(12_000.0, 13_000.0, 0.0, 0.0, 12_000.0, T + S), Balance("USDT", 9_000.0, T + S)):
         book.apply(fact, T + S)
     assert book.equity == pytest.approx(13_000.0)

@@ -64,6 +64,7 @@ class Floor:
 
     def take(self, *inputs: Input, after: int = 0) -> Step:
         self.now += after
+        self.stage.now = self.now
         step = self.desk.take(inputs or (Tick(),), self.now)
         self.acts = list(step.acts)
         self.wake_at = step.wake_at

@@ -12,7 +12,7 @@ from agent.core.drift import Bands, Drift, apart, coin_weight, drawn_in, half_wi
 from agent.core.events import Balance, Leverage, Mark
 from agent.core.margin import exposures
 from agent.core.targets import Targets, from_margin_shares
-from tests.core.kit import MISSION, START, THIRDS, book_of, vectors
+from tests.core.kit import MISSION, START, THIRDS, book_of, reprice, vectors
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
 
@@ -110,7 +110,7 @@ def test_drift_and_its_sums_are_as_in_the_vectors(case: Any) -> None:
 )
 def test_a_leveraged_weight_drifts_as_equity_moves_with_it(weight: float, change: float, after: float) -> None:
     book = book_of({"BTCUSDT": weight}, equity=60_000.0)
-    book.apply(Mark(instrument=0, price=60_000 * (1 + change), index=None, at=START + 1), START)
+    reprice(book, Mark(instrument=0, price=60_000 * (1 + change), index=None, at=START + 1))
     drift = measured(book, Targets(weights={"BTCUSDT": 1.0}))
     assert drift.weights[0] == pytest.approx(after, rel=1e-6)
     assert moved([weight], [change]) == pytest.approx([after], rel=1e-6)
@@ -124,7 +124,7 @@ def test_weights_move_as_in_the_vectors(case: Any) -> None:
     positions = {symbol: weight * 100_000 for symbol, weight in zip(symbols, weights, strict=True)}
     book = book_of(positions, equity=1e8, prices=flat)
     for i, change in enumerate(returns):
-        book.apply(Mark(instrument=i, price=1_000 * (1 + change), index=None, at=START + 1), START)
+        reprice(book, Mark(instrument=i, price=1_000 * (1 + change), index=None, at=START + 1))
     drift = measured(book, Targets(weights=dict.fromkeys(positions, 1 / len(positions))))
     want = case["expected"]
     assert drift.weights == pytest.approx(want["weight"])

@@ -885,6 +885,15 @@ def test_an_order_of_an_earlier_life_without_an_end_is_asked_about_before_anythi
     assert on.wait(5)
 
 
+def test_an_order_of_an_earlier_life_that_still_rests_is_cancelled() -> None:
+    name = order_id("t", 0, 5)
+    resting = order(name, created_at=START - 60 * S, style=Style.POST)
+    on = Stage(policy(execution=Execution(patience_s=5.0)), MISSION, resume=[resting]).ready()
+    on.requests.clear()
+    on.tell(Accepted(order=name, venue_order="v1", filled_lots=0, at=on.now))
+    assert [request.order for request in on.requests if isinstance(request, Cancel)] == [name]
+
+
 def test_finished_orders_of_an_earlier_life_are_not_taken_over() -> None:
     done = order(state=State.DONE, filled_lots=5, ended="filled", reduce=True)
     on = Stage(policy(), MISSION, resume=[done, order("o2", state=State.DONE)])

@@ -23,7 +23,7 @@ from agent.core.reasons import Reason
 from agent.core.sleeves import worths_of
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
-from tests.core.kit import START, S, Stage, book_of, order
+from tests.core.kit import START, S, Stage, book_of, order, reprice
 
 BTC, ETH, SOL = "BTCUSDT", "ETHUSDT", "SOLUSDT"
 PLAIN = Targets(weights={BTC: 0.6, ETH: 0.4}, leverage=2.0)
@@ -60,7 +60,7 @@ class Scene:
         return self.mandate.tend(self.book, self.drift(now), now, quiet=quiet, busy=busy)
 
     def mark(self, price: float, now: int) -> None:
-        self.book.apply(Mark(instrument=0, price=price, index=price, at=now), now)
+        reprice(self.book, Mark(instrument=0, price=price, index=price, at=now), now)
 
     def said(self, kind: str) -> list[str]:
         return [note.text for note in self.notes if note.kind == kind]

@@ -12,13 +12,27 @@ from msgspec.structs import replace
 from agent.core.book import Book
 from agent.core.costs import Costs
 from agent.core.drift import Bands, measure
-from agent.core.events import Ended, Filled, Leverage, Listed, Lost, Mark, Mode, Position, Positions, Side, Tiers
+from agent.core.events import (
+    Clock,
+    Ended,
+    Filled,
+    Leverage,
+    Listed,
+    Lost,
+    Mark,
+    Mode,
+    Position,
+    Positions,
+    Quote,
+    Side,
+    Tiers,
+)
 from agent.core.margin import exposures, joint
 from agent.core.orders import Blotter
 from agent.core.planner import Leg, Limits, plain
-from agent.core.risk import ALWAYS, INCREASES, PASSING, POSITIONS_AGE_S, Refusal, Situation, judge, worst_notionals
+from agent.core.risk import ALWAYS, INCREASES, PASSING, Refusal, Situation, judge, worst_notionals
 from agent.core.targets import Targets
-from tests.core.kit import MISSION, START, THIRDS, S, book_of, instrument, order, plan_for
+from tests.core.kit import MISSION, MS, START, THIRDS, S, book_of, instrument, order, plan_for, reprice
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
 
@@ -70,13 +84,31 @@ def test_every_gate_has_a_test_here() -> None:
     names = {gate.__name__ for gate in ALWAYS + INCREASES}
     assert names == {
         "tradable", "fresh_price", "not_refused", "alone", "settled", "not_halted", "reductions_first",
-        "all_prices_fresh", "positions_known", "no_strangers", "leverage_limit", "asset_limit", "tier_limit",
-        "margin_limit", "liquidation_limit", "turnover_limit", "order_rate",
+        "all_prices_fresh", "positions_known", "clock_known", "no_strangers", "leverage_limit", "asset_limit",
+        "tier_limit", "margin_limit", "liquidation_limit", "turnover_limit", "order_rate",
     }  # fmt: skip
     assert {gate.__name__ for gate in PASSING} == {"alone", "settled", "reductions_first"}
 
 
 # Gates for every leg
+
+
+def test_a_mark_in_doubt_refuses_even_a_reduction_and_where_it_is_held_all_increases() -> None:
+    book = book_of(MISSION)
+    book.apply(Mark(instrument=0, price=66_000.0, index=66_000.0, at=START), START)
+    assert "in doubt: it leapt from 60000 to 66000" in refused(REDUCTION, situation(book)).reason
+    assert refused(INCREASE, situation(book)).gate == "all prices fresh"
+
+
+@pytest.mark.parametrize(("bid", "ask"), [(59_990.0, 70_000.0), (50_000.0, 60_010.0)])
+def test_a_quote_far_from_the_mark_is_not_traded_on(bid: float, ask: float) -> None:
+    book = book_of(MISSION)
+    book.apply(Quote(0, bid, 1.0, ask, 1.0, START), START)
+    assert "mark and quote are" in refused(REDUCTION, situation(book)).reason
+    s = situation(book, now=START + 6 * S, limits=Limits(data_age_s=6.0))
+    assert "mark and quote are" in refused(REDUCTION, s).reason
+    book.rows[0].quote_seen = START - S
+    assert judge(REDUCTION, s) is None, "a quote so old is not used"
 
 
 @pytest.mark.parametrize("what", [INCREASE, REDUCTION])
@@ -109,7 +141,7 @@ def test_a_mark_that_never_came_refuses() -> None:
 )
 def test_a_mark_far_from_its_index_is_not_traded_on(price: float, index: float, ok: bool) -> None:
     book = book_of(MISSION)
-    book.apply(Mark(instrument=0, price=price, index=index, at=START), START)
+    reprice(book, Mark(instrument=0, price=price, index=index, at=START))
     refusal = judge(REDUCTION, situation(book))
     assert (refusal is None) == ok
 
@@ -220,13 +252,24 @@ def test_an_increase_needs_every_held_price_fresh() -> None:
 
 
 def test_an_increase_needs_a_recent_answer_about_all_positions() -> None:
-    s = situation(limits=Limits(data_age_s=1e6), now=START + POSITIONS_AGE_S * S)
+    s = situation(limits=Limits(data_age_s=1e6), now=START + 15 * S)
     assert judge(INCREASE, s) is None
     s.now += S
-    assert "is 61 s old" in refused(INCREASE, s).reason
+    assert "is 16 s old" in refused(INCREASE, s).reason
     assert judge(REDUCTION, s) is None
     s.book.positions_at = None
     assert "never told" in refused(INCREASE, s).reason
+
+
+def test_an_increase_needs_the_venues_clock_to_within_a_quarter_of_a_requests_life() -> None:
+    s = situation()
+    s.book.apply(Clock(offset_ns=0, error_ns=750 * MS), START)
+    assert judge(INCREASE, s) is None
+    s.book.apply(Clock(offset_ns=0, error_ns=751 * MS), START)
+    assert refused(INCREASE, s).gate == "clock known"
+    assert judge(REDUCTION, s) is None
+    s.request_life_s = 5.0
+    assert judge(INCREASE, s) is None
 
 
 def test_a_position_that_the_file_does_not_name_blocks_increases_and_says_the_cure() -> None:

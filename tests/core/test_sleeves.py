@@ -14,7 +14,7 @@ from agent.core.health import Condition, Health, State
 from agent.core.ledger import DAY_NS
 from agent.core.sleeves import NEAR_NS, Sleeves, SleevesState, Turn, portions, settling, worths_of
 from agent.core.targets import Rows, Strategy, Targets, matrix_of
-from tests.core.kit import START, S, book_of, order
+from tests.core.kit import START, S, book_of, order, reprice
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 SYMBOLS = [BTC, ETH]
@@ -68,7 +68,7 @@ def equities(sleeves: Sleeves, book: Book) -> list[float]:
 
 
 def mark(book: Book, price: float, now: int = START, index: int = 0) -> None:
-    book.apply(Mark(instrument=index, price=price, index=price, at=now), now)
+    reprice(book, Mark(instrument=index, price=price, index=price, at=now), now)
 
 
 def trade(lots: int, *, fee: float = 0.0, asset: str = "USDT", index: int = 0, price: float = 60_000.0) -> Filled:

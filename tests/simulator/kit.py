@@ -71,9 +71,11 @@ class World:
         """How many executions there have been."""
         return len(self.exchange.ledger.fills)
 
-    def ask(self, method: str, path: str, query: str = "") -> Reply | None:
+    def ask(self, method: str, path: str, query: str = "", *, key: str = DEMO_KEY) -> Reply | None:
         """Send a signed request and wait for what comes of it."""
-        ticket = self.gateway.send(method, path, signed(query, self.now), HEADERS, b"", self.now)
+        secret = self.account.keys.get(key, DEMO_SECRET)
+        headers = {"X-MBX-APIKEY": key}
+        ticket = self.gateway.send(method, path, signed(query, self.now, secret), headers, b"", self.now)
         while True:
             delivery = self.gateway.advance(self.now)
             self.frames += delivery.frames
@@ -108,7 +110,7 @@ class World:
         return [frame for one, frame in self.frames if one is session and isinstance(frame, Close)]
 
 
-def signed(query: str, now: int) -> str:
+def signed(query: str, now: int, secret: str = DEMO_SECRET) -> str:
     """A query with its timestamp and signature."""
     query = f"{query}{'&' if query else ''}timestamp={now // MS}"
-    return f"{query}&signature={hmac.new(DEMO_SECRET.encode(), query.encode(), hashlib.sha256).hexdigest()}"
+    return f"{query}&signature={hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()}"

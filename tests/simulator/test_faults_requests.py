@@ -168,6 +168,25 @@ def test_what_can_not_be_cut_short_is_left_alone() -> None:
     assert not world.counts
 
 
+@pytest.mark.parametrize("path", ["/fapi/v3/account", "/fapi/v1/openOrders"])
+def test_a_reply_has_a_field_more_or_less(path: str) -> None:
+    fields = []
+    for faults in ((), (RequestFault("new field", on=f"GET {path}"),), (RequestFault("lost field", on=f"GET {path}"),)):
+        world = World(*faults)
+        world.ask("POST", "/fapi/v1/order", REST)
+        found = msgspec.json.decode(body(world.ask("GET", path)))
+        fields.append(set(found[0] if isinstance(found, list) else found))
+    plain, more, less = fields
+    assert more - plain == {"zz"}
+    assert len(plain - less) == 1
+
+
+def test_a_reply_is_garbled() -> None:
+    plain, garbled = World().ask("GET", "/fapi/v1/time"), World(RequestFault("garble")).ask("GET", "/fapi/v1/time")
+    assert body(garbled) != body(plain)
+    assert len(body(garbled)) == len(body(plain))
+
+
 def test_a_bomb_is_small_until_it_is_unpacked() -> None:
     reply = World(RequestFault("bomb")).ask("GET", "/fapi/v1/time")
     assert reply is not None
@@ -188,6 +207,25 @@ def test_a_fault_strikes_what_it_is_on_in_its_time_and_so_often() -> None:
     assert answers == [200, 200, 200, 502, 502]
     world.now += 10 * S
     assert b"502" not in body(world.ask("GET", "/fapi/v3/account"))
+
+
+def test_a_fault_spares_the_first_and_strikes_only_what_holds_its_text() -> None:
+    world = World(RequestFault("refuse", on="order", code=-5022, text="timeInForce=GTX", after=1, times=2))
+    maker = REST.replace("GTC", "GTX")
+    orders = (maker, BUY, maker, BUY, maker, maker)
+    replies = [world.ask("POST", "/fapi/v1/order", order) for order in orders]
+    assert [reply.status for reply in replies if reply] == [200, 200, 400, 200, 400, 200]
+
+
+def test_a_failure_may_have_another_code() -> None:
+    assert b'"code":-1006' in body(World(RequestFault("unknown done", code=-1006)).buy())
+
+
+def test_an_order_is_taken_and_its_client_id_found_to_be_in_use() -> None:
+    world = World(RequestFault("refuse done", on="order", code=-4116))
+    reply = world.buy()
+    assert reply is not None
+    assert (reply.status, b"ClientOrderId is duplicated." in reply.body, world.fills) == (400, True, 1)
 
 
 @pytest.mark.parametrize(

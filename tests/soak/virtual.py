@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from adapters.simulator import Account, Faults, FrameFault, RequestFault, SeededMarket
+from adapters.simulator import Account, SeededMarket
 from agent.core import book, orders
 from agent.core.decisions import Policy
 from agent.core.drift import Bands
@@ -22,6 +22,7 @@ from agent.core.orders import S
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from tests.soak import real
 from tests.soak.agent import PATIENT_DAYS
 from tests.soak.slope import Slope, slope
 from tests.storm.world import START, World
@@ -31,26 +32,6 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 SAMPLE_S = 600
 STEP_MS = 2_000
 """Between two prices: virtual days are long, and what piles up does so by orders and answers, not by quotes."""
-MILD = Faults(
-    seed=1,
-    delay_ms=5.0,
-    requests=(
-        RequestFault("lose", chance=0.002),
-        RequestFault("lose reply", chance=0.01),
-        RequestFault("unknown done", on="changes", chance=0.005),
-        RequestFault("timeout", on="changes", chance=0.005),
-        RequestFault("bad gateway", on="reads", chance=0.005),
-        RequestFault("stale", on="reads", chance=0.01),
-    ),
-    frames=(
-        FrameFault("drop", chance=0.0001),
-        FrameFault("repeat", chance=0.001),
-        FrameFault("reorder", chance=0.001),
-        FrameFault("disconnect", chance=0.0001),
-        FrameFault("mute", chance=0.0001),
-        FrameFault("expire key", on="private", chance=0.002),
-    ),
-)
 TRADES = 500
 """So many trades are remembered here, not 10,000, for those tables to be full within the warm-up."""
 KB = 1024
@@ -101,7 +82,7 @@ def world(seed: int = 1) -> World:
         economy=Economy(payback_days=PATIENT_DAYS),
         execution=Execution(style="maker", patience_s=3.0),
     )
-    return World(policy, market, Account(balance=100_000), MILD, speed=10.0)
+    return World(policy, market, Account(balance=100_000), real.MILD, speed=10.0)
 
 
 def counts(one: World) -> dict[str, int]:
