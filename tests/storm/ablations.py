@@ -125,7 +125,7 @@ class Resending(Desk):
 
 LATE = RequestFault("hold", on="order", chance=0.7), RequestFault("lose reply", on="order", chance=0.7)
 LOST = RequestFault("lose", on="order", chance=0.3), RequestFault("lose reply", on="order", chance=0.5)
-NO_CANCEL = RequestFault("lose", on="cancel", chance=0.5), RequestFault("unknown", on="cancel", chance=0.3)
+NO_CANCEL = RequestFault("lose", on="cancel", chance=0.7), RequestFault("unknown", on="cancel", chance=0.7)
 STALE = RequestFault("stale", on="reads", chance=0.7)
 
 
@@ -135,7 +135,7 @@ def resend_on_a_lost_reply() -> Iterator[type[Desk]]:
     yield Resending
 
 
-@missed_by(storm, first=13)
+@missed_by(in_weather(*LATE))
 def believe_the_first_denial() -> Iterator[type[Desk]]:
     """ "No such order" is believed while the request may still be on its way."""
     with patch.object(orders, "SETTLE_NS", -(10**18)), patch.object(orders, "TWICE_NS", 0):
@@ -199,7 +199,7 @@ def take_no_answer_for_a_denial() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(storm, first=13)
+@missed_by(in_weather(RequestFault("unknown done", on="order", chance=0.5)))
 def take_an_unknown_outcome_for_a_refusal() -> Iterator[type[Desk]]:
     """Whatever is not a yes is a no."""
 
@@ -210,7 +210,7 @@ def take_an_unknown_outcome_for_a_refusal() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(in_weather(*NO_CANCEL), first=16)
+@missed_by(in_weather(*NO_CANCEL))
 def take_a_failed_cancel_for_done() -> Iterator[type[Desk]]:
     """A cancel without an answer has cancelled."""
 
@@ -224,10 +224,7 @@ def take_a_failed_cancel_for_done() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(
-    in_weather(RequestFault("lose", on="cancel", chance=0.5), RequestFault("lose reply", on="cancel", chance=0.3)),
-    first=16,
-)
+@missed_by(scenes.a_cancel_that_is_lost)
 def cancel_only_once() -> Iterator[type[Desk]]:
     """A cancel that got lost is not sent again."""
 
@@ -346,7 +343,7 @@ def count_answers_from_before_a_reconnection() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(in_weather(FrameFault("half open", on="public", chance=0.01, times=2)), first=15)
+@missed_by(in_weather(FrameFault("half open", on="public", chance=0.05, times=4)), first=4)
 def wait_for_a_silent_socket() -> Iterator[type[Desk]]:
     """A market data socket without a frame is kept for ever."""
     with patch.dict(binance.QUIET_NS, {"public": None, "market": None}):
@@ -380,7 +377,7 @@ def send_several_orders_on_one_instrument() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(in_weather(FrameFault("mute", on="mark", chance=0.02)), first=9)
+@missed_by(scenes.a_price_that_has_stalled)
 def size_from_old_prices() -> Iterator[type[Desk]]:
     """An order is sized from whatever price was heard last."""
     with (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -40,11 +41,22 @@ CANCEL_WAIT_MS = 250.0
 """No longer than this may a cancel wait for its budget, but for one in a hundred."""
 
 
-def stage(seed: int, **options: object) -> Stage:
+def stage(
+    seed: int,
+    resume: Iterable[Order] = (),
+    execution: Execution = Execution(),  # noqa: B008 — it can't change
+    confirm_s: float = 2.0,
+) -> Stage:
     """A stage with a drift of which the seed decides the size."""
     more = random.Random(seed).uniform(1.0, 1.3)
-    policy = Policy(mode="live", targets=SHARES, bands=Bands(destination="target"), triggers=Triggers(cool_down_s=1.0))
-    return Stage(policy, {**MISSION, "BTCUSDT": MISSION["BTCUSDT"] * more}, **options).ready()  # type: ignore[arg-type]
+    policy = Policy(
+        mode="live",
+        targets=SHARES,
+        bands=Bands(destination="target"),
+        triggers=Triggers(confirm_s=confirm_s, cool_down_s=1.0),
+        execution=execution,
+    )
+    return Stage(policy, {**MISSION, "BTCUSDT": MISSION["BTCUSDT"] * more}, resume=resume).ready()
 
 
 def first_order(on: Stage) -> Order:
@@ -107,6 +119,20 @@ def an_id_that_is_there_already(seed: int, _: type[Desk]) -> None:
         raise Violation("an order that the venue has was taken for refused")
 
 
+def a_cancel_that_is_lost(seed: int, _: type[Desk]) -> None:
+    """The cancel of a resting order gets lost; the order is found resting, and patience is over."""
+    on = stage(seed, execution=Execution(style="maker", patience_s=2.0))
+    on.mute.add(What.ORDERS)
+    placed = first_order(on)
+    on.tell(*on.accept(placed))
+    on.wait(3)
+    on.tell(Lost(order=placed.id, reason="cancel: timeout"))
+    on.tell(*on.accept(placed))
+    on.wait(20)
+    if len(on.cancelled()) < 2:
+        raise Violation(f"{placed.id} rests, and nobody cancels it again")
+
+
 # News that was missed
 
 
@@ -151,10 +177,21 @@ def a_mark_far_from_its_index(seed: int, _: type[Desk]) -> None:
     on.tell(Mark(0, on.prices["BTCUSDT"] * 1.33, on.prices["BTCUSDT"], on.now))
     until = on.now + 20 * S
     while on.now < until:
-        for one in on.wait(0.25):
+        absurd = Mark(0, on.prices["BTCUSDT"] * 1.33, on.prices["BTCUSDT"], on.now)
+        for one in [*on.wait(0.25), *on.tell(absurd)]:
             if one.instrument == 0:
                 raise Violation(f"{one.id} was sized from an absurd price")
-        on.tell(Mark(0, on.prices["BTCUSDT"] * 1.33, on.prices["BTCUSDT"], on.now))
+
+
+def a_price_that_has_stalled(seed: int, _: type[Desk]) -> None:
+    """The price of one instrument stalls before anything is ordered."""
+    on = stage(seed, confirm_s=8.0)
+    on.frozen.add(0)
+    on.mute.add(What.PRICES)
+    for _step in range(60):
+        for one in on.wait(0.25):
+            if one.instrument == 0 and on.now - START > 6 * S:
+                raise Violation(f"{one.id} was sized from a price that has stalled")
 
 
 def situation(**changes: object) -> risk.Situation:

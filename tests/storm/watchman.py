@@ -19,7 +19,6 @@ from agent.core.desk import Answer, Frame, Input
 from agent.core.engine import Engine
 from agent.core.events import Side
 from agent.core.orders import Order, S, State
-from agent.core.risk import POSITIONS_AGE_S
 from agent.core.targets import Targets
 from agent.core.venue import Ask, Call, Place, Reply, What
 
@@ -154,13 +153,13 @@ class Watchman:
 
     def _question(self, order: Order, now: int) -> None:
         """Whether an order may be sent, by what has reached the agent, by the journal, and by the exchange's books."""
-        limits, symbol = self._engine().policy.limits, order.symbol
-        if self._now and now - self.marks_at.get(symbol, 0) > limits.data_age_s * S:
+        policy, symbol = self._engine().policy, order.symbol
+        if self._now and now - self.marks_at.get(symbol, 0) > policy.limits.data_age_s * S:
             raise Violation(f"{order.id} was sized from a price of {symbol} that is too old")
         if not order.reduce:
             if self.halted is not None:
                 raise Violation(f"{order.id} increases after the agent has {self.halted}")
-            if self._now and now - self.positions_at > POSITIONS_AGE_S * S:
+            if self._now and now - self.positions_at > policy.timing.quiet_s * S:
                 raise Violation(f"{order.id} increases, and positions were last told long ago")
             for other in self.open.values():
                 if other.id != order.id and (other.reduce or other.state is State.UNKNOWN):
