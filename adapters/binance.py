@@ -58,6 +58,8 @@ MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 
 REST_URL: Final = "https://fapi.binance.com"
+RIGHTS_URL: Final = "https://api.binance.com"
+RIGHTS_PATH: Final = "/sapi/v1/account/apiRestrictions"
 STREAM_URL: Final = "wss://fstream.binance.com"
 DOMAINS: Final = ("binance.com", "binancefuture.com")
 
@@ -66,6 +68,7 @@ LIMITS: Final[tuple[Bucket, ...]] = (
     Bucket("orders_10s", 300, 10 * SECOND),
     Bucket("orders_1m", 1_200, MINUTE),
     Bucket("funding_5m", 500, 5 * MINUTE),
+    Bucket("rights_1m", 60, MINUTE),
 )
 USED: Final = {
     "x-mbx-used-weight-1m": "weight_1m",
@@ -124,6 +127,8 @@ QUESTIONS: Final = {
     What.TRADES: Route("/fapi/v1/userTrades", 5),
     What.VOLUMES: Route("/fapi/v1/ticker/24hr", 40, private=False),
     What.KEY: Route("/fapi/v1/listenKey", 1),
+    What.OWNER: Route("/fapi/v3/balance", 5),
+    What.RIGHTS: Route(RIGHTS_PATH, 1, bucket="rights_1m"),
 }
 
 
@@ -147,8 +152,8 @@ REPLIES: Final = _replies(
     (Fault.MARGIN, (-2018, -2019, -2027, -2028)),
     (Fault.REDUCE, (-2022, -2024, -4118)),
     (Fault.PRICE, (-2020, -4131, -5021, -5022)),
-    (Fault.CLOSED, (-1121, -1122, -4087, -4088, -4108, -4110, -4140, -4141)),
-    (Fault.ACCOUNT, (-2023, -4109, -4189, -4192, *range(-4209, -4201), *range(-4403, -4399))),
+    (Fault.CLOSED, (-1121, -1122, -4108, -4110, -4140, -4141)),
+    (Fault.ACCOUNT, (-2023, -4087, -4088, -4109, -4189, -4192, *range(-4209, -4201), *range(-4403, -4399))),
     (Fault.RULE, (-1013, -1102, -1104, -1106, -1111, -1116, -1117, -1120, -1130, -2026)),
     (Fault.RULE, (*range(-4005, -3999), -4013, -4014, -4015, -4016, -4021, -4023, -4024, -4028)),
     (Fault.RULE, (-4060, -4061, -4062, -4082, -4120, -4137, -4138, -4164, -4183, -4184, -4210, -4211)),
@@ -170,7 +175,8 @@ class Binance:
 
     Without ``credentials`` it answers public questions only. The routed paths of the three stream categories are
     appended to ``stream_url``; ``depth`` subscribes to twenty levels of the book besides the best. ``recv_window_ms``
-    bounds how old a request may be when the venue takes it.
+    bounds how old a request may be when the venue takes it. ``rights_url`` is where the rights of the key are asked
+    for: the venue's own beside its own ``rest_url``, else nowhere unless given.
     """
 
     name = wire.NAME
@@ -184,6 +190,7 @@ class Binance:
         credentials: Credentials | None,
         rest_url: str = REST_URL,
         stream_url: str = STREAM_URL,
+        rights_url: str | None = None,
         recv_window_ms: int = 3_000,
         depth: bool = False,
     ) -> None:
@@ -192,10 +199,17 @@ class Binance:
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best below 5000")
         self.symbols = tuple(symbols)
-        self.answers = frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private)
+        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
+        if rights_url is None and self._rest == REST_URL:
+            rights_url = RIGHTS_URL
+        self._rights = rights_url and pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
+        self.answers = frozenset(
+            what
+            for what, route in QUESTIONS.items()
+            if (credentials or not route.private) and (what is not What.RIGHTS or self._rights)
+        )
         self.sockets: tuple[str, ...] = ("public", "market", "private") if credentials else ("public", "market")
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
         self._window_ms = recv_window_ms
         self._depth = depth
@@ -369,8 +383,10 @@ class Binance:
         match event:
             case wire.OrderEvent(order):
                 self._learn(order.venue_order, order.order)
-                return wire.order_facts(self._grid("order", order.symbol), order)
+                return [*wire.forced_facts(order), *self._order_event(order)]
             case wire.AccountEvent(at, update):
+                if update.reason == "MARGIN_TYPE_CHANGE":
+                    self._want(Ask(What.LEVERAGE))
                 positions = [self._position_fact(row, at * MS) for row in update.positions or ()]
                 facts = [*positions, *wire.balance_facts(update, at * MS)]
                 if not facts:
@@ -389,6 +405,14 @@ class Binance:
                 return []
             case _:
                 assert_never(event)
+
+    def _order_event(self, order: wire.OrderUpdate) -> Sequence[Fact]:
+        try:
+            return wire.order_facts(self._grid("order", order.symbol), order)
+        except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
+            if not wire.forced_facts(order):
+                raise
+            return [fact.Unknown("private", f"ORDER_TRADE_UPDATE: {error}"[:200], "", private=True)]
 
     def _position_fact(self, row: wire.PositionUpdate, at: int) -> Fact:
         if row.symbol in self._index:
@@ -554,7 +578,8 @@ class Binance:
         conceal: str | None = None,
     ) -> Call:
         self._tag += 1
-        return Call(self._tag, request, method, self._rest + path, headers, b"", timeout_ms, conceal, now)
+        host = self._rights or self._rest if path.startswith(RIGHTS_PATH) else self._rest
+        return Call(self._tag, request, method, host + path, headers, b"", timeout_ms, conceal, now)
 
     def _venue_ms(self, now: int) -> int:
         return (now + self._offset.ns) // MS
@@ -586,6 +611,8 @@ class Binance:
         match call.request, verdict:
             case Ask(What.ORDER, order=str(order)), Reaction.ABSENT:
                 return [fact.Absent(order, self._asked_at(call))]
+            case Ask(What.RIGHTS), _:  # another service: its troubles are not those of the exchange
+                return outcome(call.request, verdict, str(code or reply.status), text)
             case Ask(What.KEY), Reaction.NO_KEY if call.method == "PUT":
                 self._key = None
                 self._want(Shut("private", "its key is gone"))
@@ -690,9 +717,8 @@ class Binance:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.leverage_facts)
             case What.VOLUMES:
                 return self._each(ask.what, wire.RAWS.decode(body), wire.volume_facts)
-            case What.MODE:
-                mode = wire.ACCOUNT_CONFIG.decode(body)
-                return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
+            case What.MODE | What.OWNER | What.RIGHTS:
+                return _terms_answer(ask.what, body)
             case What.ACCOUNT:
                 return wire.account_facts(wire.ACCOUNT.decode(body), self._asked_at(call))
             case What.POSITIONS:
@@ -797,6 +823,16 @@ class Binance:
         elif before is not None and self._key != before:
             self._want(Shut("private", "its key has changed"))
         return []
+
+
+def _terms_answer(what: What, body: bytes) -> Sequence[Fact]:
+    """How the account is set up, whose it is, and what the key may do."""
+    if what is What.OWNER:
+        return wire.owner_facts(wire.WALLETS.decode(body))
+    if what is What.RIGHTS:
+        return wire.rights_facts(wire.RESTRICTIONS.decode(body))
+    mode = wire.ACCOUNT_CONFIG.decode(body)
+    return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
 
 
 def _budgets(rows: Sequence[Raw]) -> list[Fact]:

@@ -15,7 +15,7 @@ from msgspec.json import Decoder
 
 from adapters.reading import MS, Id, Ms, above_zero, amount, exact, lots_of, number, positive
 from agent.core import events as fact
-from agent.core.events import Side
+from agent.core.events import Force, Side
 from agent.core.instruments import Instrument, Tier
 
 NAME: Final = "binance"
@@ -55,6 +55,17 @@ REASONS: Final = {
     "9": "unfilled remainder of a market order",
 }
 """Why an order expired, by the venue's number."""
+
+FORCED: Final = {
+    "autoclose-": Force.LIQUIDATION,
+    "adl_autoclose": Force.DELEVERAGING,
+    "settlement_autoclose-": Force.SETTLEMENT,
+    "delivery_autoclose-": Force.SETTLEMENT,
+}
+"""How the ids of orders begin by which the venue itself trades on an account."""
+
+LIQUIDATED: Final = "5"
+"""Why an order expired, where the account is being liquidated."""
 
 SIDES: Final = {"BOTH": Side.NET, "LONG": Side.LONG, "SHORT": Side.SHORT}
 
@@ -367,10 +378,11 @@ class Commission(Struct, frozen=True, rename="camel"):
     taker_commission_rate: str
 
 
-class SymbolConfig(Struct, frozen=True):
+class SymbolConfig(Struct, frozen=True, rename="camel"):
     """The account's settings for a symbol."""
 
     leverage: Annotated[int, Meta(ge=1, le=1000)]
+    margin_type: str = ""
 
 
 class LeverageSet(Struct, frozen=True):
@@ -386,6 +398,23 @@ class AccountConfig(Struct, frozen=True, rename="camel"):
     can_trade: bool
     dual_side_position: bool
     multi_assets_margin: bool
+
+
+class Wallet(Struct, frozen=True, rename="camel"):
+    """One wallet of the account, under the venue's name for the account."""
+
+    account_alias: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Restrictions(Struct, frozen=True, rename="camel"):
+    """What a key may do."""
+
+    ip_restrict: bool
+    enable_withdrawals: bool
+    enable_internal_transfer: bool
+    permits_universal_transfer: bool
+    enable_futures: bool
+    trading_authority_expiration_time: Ms = 0
 
 
 class Asset(Struct, frozen=True, rename="camel"):
@@ -481,6 +510,8 @@ SYMBOL_CONFIG = Decoder(SymbolConfig)
 LEVERAGE_SET = Decoder(LeverageSet)
 ACCOUNT_CONFIG = Decoder(AccountConfig)
 ACCOUNT = Decoder(Account)
+WALLETS: Decoder[list[Wallet]] = Decoder(Annotated[list[Wallet], Meta(min_length=1)])
+RESTRICTIONS = Decoder(Restrictions)
 POSITIONS = Decoder(list[PositionRow])
 ORDER = Decoder(OrderRow)
 OPEN_ORDERS = Decoder(list[OpenRow])
@@ -569,8 +600,10 @@ def tier_facts(index: int, row: Raw) -> list[fact.Fact]:
 
 
 def leverage_facts(index: int, row: Raw) -> list[fact.Fact]:
-    """The leverage setting."""
-    return [fact.Leverage(index, SYMBOL_CONFIG.decode(row).leverage)]
+    """The leverage setting, and whether margin is isolated."""
+    config = SYMBOL_CONFIG.decode(row)
+    isolated = {"ISOLATED": True, "CROSSED": False}.get(config.margin_type)
+    return [fact.Leverage(index, config.leverage, isolated)]
 
 
 # Facts: account and orders
@@ -609,6 +642,31 @@ def position_of(instrument: Instrument, row: PositionUpdate | PositionRow, at: i
     entry = positive(row.entry) if lots else None
     isolated = number(row.wallet) if lots and row.isolated else None
     return fact.Position(instrument.index, SIDES[row.side], lots, entry, at, isolated)
+
+
+def owner_facts(rows: Sequence[Wallet]) -> list[fact.Fact]:
+    """Which account it is."""
+    return [fact.Owner(rows[0].account_alias)]
+
+
+def rights_facts(row: Restrictions) -> list[fact.Fact]:
+    """What the key may do."""
+    rights = fact.Rights(
+        withdraw=row.enable_withdrawals,
+        transfer=row.enable_internal_transfer or row.permits_universal_transfer,
+        trade=row.enable_futures,
+        bound=row.ip_restrict,
+        expires_at=row.trading_authority_expiration_time * MS or None,
+    )
+    return [rights]
+
+
+def forced_facts(event: OrderUpdate) -> list[fact.Fact]:
+    """That the venue itself trades, if an order event says so."""
+    kinds = [kind for prefix, kind in FORCED.items() if event.order.startswith(prefix)]
+    if not kinds and str(event.reason) == LIQUIDATED:
+        kinds = [Force.LIQUIDATION]
+    return [fact.Forced(event.order, kind, event.symbol, event.at * MS) for kind in kinds[:1]]
 
 
 def order_facts(instrument: Instrument, event: OrderUpdate) -> list[fact.Fact]:

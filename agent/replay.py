@@ -13,6 +13,7 @@ from agent.config import Portfolio, blackout_of, parse, schedule_of
 from agent.core.decisions import Policy
 from agent.core.desk import Desk
 from agent.core.engine import Engine
+from agent.core.strangers import Sharing
 from agent.core.venue import Dialect
 from agent.tape import Concluded, Header, Heard, Torn, read
 
@@ -48,6 +49,8 @@ def policy_of(portfolio: Portfolio) -> Policy:
         execution=portfolio.execution,
         funding=portfolio.funding,
         pairs=portfolio.pairs,
+        sharing=Sharing(shared=portfolio.account.shared, foreign=portfolio.account.foreign),
+        allow_withdrawals=portfolio.account.allow_withdrawals,
         timing=portfolio.timing,
     )
 
@@ -64,7 +67,9 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
         memory=header.memory,
-        number=header.number,
+        nonce=header.nonce,
+        halted=header.halted,
+        unrecorded=header.unrecorded,
         arms=dialect.arms,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")

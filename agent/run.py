@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from agent import notify
@@ -23,7 +25,7 @@ from agent.clock import Clock
 from agent.config import ConfigError, Portfolio, document_of, parse, render, targets_of
 from agent.core.decisions import Decision, Memory
 from agent.core.desk import Input, Silence, Step, Tick, Told
-from agent.core.orders import MS, S
+from agent.core.orders import NONCES, SETTLE_NS, S
 from agent.core.targets import Given
 from agent.core.venue import Call, Change, Dialect
 from agent.core.view import View, look
@@ -53,11 +55,17 @@ SYNC_NS = S // 2
 """How long the disk may take to have an order on it; later, the order is not sent."""
 SLOW_NS, OFTEN = 600 * S, 3
 """A disk that has been too slow so often within so long is an error, no longer a warning."""
-SPARE = 1_000_000
-"""Numbers of orders between runs that begin a millisecond apart within one step of the calendar: should the journal of
-the first be lost, the second repeats no id of it."""
 LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
+
+
+CRASHES = 5
+"""So many runs that did not end in order within `CRASHES_NS`, and the next begins halted."""
+CRASHES_NS = 600 * S
+
+
+class Unfit(Exception):
+    """The key must not trade this portfolio: the reason, and the cure."""
 
 
 class Unlisted(Exception):
@@ -73,13 +81,21 @@ def _changes(decision: Decision) -> bool:
     return any(isinstance(request, Change) for request in decision.requests)
 
 
+class _Shown(Struct, frozen=True):
+    """What is read of the last status."""
+
+    epoch: int
+
+
 class Agent:
     """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
 
     ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
-    ``watch`` is called after each step with the input's time and what came of it; ``clock`` gives the time.
-    Raises `agent.journal.Locked` when another agent owns the folder, and from `run` `Unlisted` when the venue lacks a
-    symbol from the start.
+    ``watch`` is called after each step with the input's time and what came of it; ``clock`` gives the time, ``nonce``
+    sets this run's order ids apart from those of others (drawn if not given).
+    ``succeeds``: it may follow an instance elsewhere of which nothing is on record here, so it lets that one's last
+    requests expire before it begins. Raises `agent.journal.Locked` when another agent owns the folder, and from `run`
+    `Unlisted` when the venue lacks a symbol from the start, and `Unfit` when the key must not be used.
     """
 
     def __init__(
@@ -92,6 +108,8 @@ class Agent:
         record: bool = False,
         watch: Callable[[int, Step], None] | None = None,
         clock: Clock | None = None,
+        nonce: int | None = None,
+        succeeds: bool = False,
     ) -> None:
         self.portfolio = portfolio
         self.folder = folder
@@ -125,9 +143,12 @@ class Agent:
         try:
             text = render(portfolio)
             now = self.clock.now()
+            self._forgotten = self._forgets()
             paper = portfolio.mode == "paper"  # whose account begins anew with each run
             resume = [] if paper else self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
             memory = self._remembered(now)
+            crashes = self.journal.crashes(now - CRASHES_NS)
+            unrecorded = succeeds and portfolio.mode == "live" and self._follows(now)
             epoch = self.journal.begin(portfolio.mode, text, VERSION, now, above=(now - YEAR_2025) // EPOCH_NS)
             header = Header(
                 version=VERSION,
@@ -138,7 +159,9 @@ class Agent:
                 tag=tag,
                 resume=tuple(resume),
                 memory=memory,
-                number=(now - YEAR_2025) % EPOCH_NS // MS * SPARE,
+                nonce=1 + secrets.randbelow(NONCES - 1) if nonce is None else nonce,
+                halted=f"{crashes} runs within ten minutes did not end in order" if crashes >= CRASHES else None,
+                unrecorded=unrecorded,
             )
             self.desk = desk_of(portfolio, dialect, header)
             self.engine = self.desk.engine
@@ -146,6 +169,29 @@ class Agent:
         except BaseException:
             self.journal.close()
             raise
+
+    def _forgets(self) -> str | None:
+        """What to say if the journal does not know the run that wrote the last status; None if it does."""
+        try:
+            shown = msgspec.json.decode((self.folder / "status.json").read_bytes(), type=_Shown)
+        except (OSError, msgspec.DecodeError):
+            return None
+        last = self.journal.last_run()
+        if last is not None and shown.epoch <= last.epoch:
+            return None
+        return (
+            f"the journal does not know run {shown.epoch}, the last one in this folder: it was lost, or is an old "
+            "copy; positions are the venue's, but what was traded within the last day is not known"
+        )
+
+    def _follows(self, now: int) -> bool:
+        """Whether the last requests on this account may not be those on record: no run in this mode was at work within
+        the time that a request may stay under way."""
+        run = self.journal.last_run(self.portfolio.mode)
+        if run is None:
+            return True
+        last = max([run.started_at, run.ended_at or 0, *(made.at for made in self.journal.decisions(limit=1))])
+        return now - last > round(self.portfolio.execution.request_life_s * S) + SETTLE_NS
 
     def _remembered(self, now: int) -> Memory | None:
         """What an earlier run remembered, as far as it holds for this one.
@@ -220,6 +266,8 @@ class Agent:
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._broke)]
         try:
             self._look_for_kill_file()
+            if self._forgotten is not None:
+                self.tell("warn", self._forgotten)
             self._take(Tick())
             first: list[asyncio.Future[Any]] = [self.transport.failed, chores, *waits]
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
@@ -329,11 +377,16 @@ class Agent:
             log.log(level, "%s%s", f"{note.symbol}: " if note.symbol else "", note.text, extra={"kind": note.kind})
 
     def _set_timer(self, wake_at: int, now: int) -> None:
-        loop = asyncio.get_running_loop()
         if self._timer is not None:
+            if wake_at == self._wake_at:
+                return  # as most frames leave it: a timer for each would pile up in a burst
             self._timer.cancel()
-        self._timer = loop.call_later(max(0, wake_at - now) / S, self._hear, Tick())
+        self._timer = asyncio.get_running_loop().call_later(max(0, wake_at - now) / S, self._ring)
         self._wake_at = wake_at
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._hear(Tick())
 
     def _hear(self, arrived: Input) -> None:
         """Take what comes from where nobody waits for a failure."""
@@ -358,6 +411,8 @@ class Agent:
             self._look_for_kill_file()
             if not self._ready and (symbols := self.engine.unlisted()):
                 raise Unlisted(self.portfolio.account.venue, symbols)
+            if not self._ready and (why := self.engine.terms.unfit):
+                raise Unfit(why)
             view = self.view()
             self._show(view)
             if watchdog is not None and (view.at - self._wake_at) / S < LAG_S:

@@ -47,8 +47,12 @@ class Header(Struct, frozen=True):
     """The orders of earlier runs that this one took over."""
     memory: Memory | None = None
     """What an earlier run remembered."""
-    number: int = 0
-    """What the numbers of its orders go on from."""
+    nonce: int = 0
+    """What sets this run's order ids apart from those of another that began in the same five minutes."""
+    halted: str | None = None
+    """Why it begins halted, if so."""
+    unrecorded: bool = False
+    """Requests of an earlier run may have been under way that are on no record."""
 
 
 class Heard(Struct, frozen=True, array_like=True, tag="i"):

@@ -53,6 +53,8 @@ LARGEST_BODY: Final = 8 * 2**20
 """Bytes of a reply, before and after decompression."""
 QUEUE: Final = 1024
 """Frames that may wait to be taken before the connection is no longer read."""
+TURN: Final = 16
+"""Frames that are taken in a row, as long as some wait, before everything else in the process has its turn."""
 SAYS: Final = 256
 """What may wait to be said on a connection before it is given up."""
 
@@ -141,6 +143,7 @@ class Transport:
         writer = self._start(self._streams, _speak(connection, session.says), f"writer of {session.name}")
         try:
             self._report(session, Opened(socket=session.name))
+            taken = 0
             while not session.shut:
                 try:
                     data = await connection.recv(decode=False)
@@ -148,9 +151,10 @@ class Transport:
                     self._gone(session, closed)
                     break
                 self._report(session, Frame(socket=session.name, data=data))
-                if self._hurried:
+                taken += 1
+                if self._hurried or taken % TURN == 0:
                     self._hurried = False
-                    await asyncio.sleep(0)  # frames that have arrived already must not go before an order
+                    await asyncio.sleep(0)  # frames that have arrived already must not go before an order or a reply
         finally:
             writer.cancel()
             await connection.close()

@@ -50,8 +50,10 @@ def keys() -> list[tuple[str, object]]:
 def test_the_readme_names_every_knob_with_its_default(key: str, default: object) -> None:
     cell = rows()[key].replace(",", "") if isinstance(default, float) else rows()[key]
     match default:
-        case bool() | str() if default:
-            assert str(default) in cell
+        case bool():
+            assert str(default).lower() in cell
+        case str() if default:
+            assert default in cell
         case int() | float():
             assert f"{default:g}" in cell or f"{100 * default:g} %" in cell
         case tuple() if default:

@@ -117,7 +117,7 @@ class Account:
         hedge: bool = False,
         public_key: str | None = None,
         asset: str = "USDT",
-        rights: Mapping[str, bool] | None = None,
+        rights: Mapping[str, bool | int] | None = None,
         keys: Mapping[str, str] | None = None,
         alias: str = "SgsR",
         collateral: Mapping[str, Decimal | str | int] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -35,10 +36,11 @@ from adapters.simulator import (
 )
 from adapters.simulator import Binance as LocalBinance
 from adapters.simulator import TapeError as MarketTapeError
+from agent.claim import Claimed
 from agent.cli import bench as benches
 from agent.cli import demo as demos
 from agent.cli import policy, screen
-from agent.cli.build import dialect_of, state_home, tag_of
+from agent.cli.build import claim_of, dialect_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
 from agent.core.covariance import VOLATILITY
 from agent.core.decisions import Decision
@@ -49,7 +51,7 @@ from agent.core.view import Safety, View, safety
 from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
-from agent.run import VERSION, Agent, Unlisted
+from agent.run import VERSION, Agent, Unfit, Unlisted
 from agent.secrets import SecretError
 from agent.tape import TapeError
 
@@ -92,7 +94,9 @@ def main() -> None:
         _fail(f"{names}: {error}; correct the name, or take it out", CONFIG)
     except SecretError as error:
         _fail(str(error), CONFIG)
-    except Locked as error:
+    except Unfit as error:
+        _fail(f"account: {error}", CONFIG)
+    except (Locked, Claimed) as error:
         _fail(str(error), BUSY)
     except msgspec.ValidationError as error:
         _fail(
@@ -277,12 +281,11 @@ def run(
         _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; set mode = "live" in it', CONFIG)
     configure(logging.INFO)
     dialect = dialect_of(portfolio)
-    agent = _agent(portfolio, dialect, record)
-    _run(agent.run)
-
-
-def _agent(portfolio: Portfolio, dialect: Dialect, record: bool) -> Agent:
-    return Agent(portfolio, dialect, Path(portfolio.state).expanduser(), tag=tag_of(portfolio), record=record)
+    with contextlib.ExitStack() as ends:
+        ends.callback(claim_of(portfolio))
+        folder = Path(portfolio.state).expanduser()
+        agent = Agent(portfolio, dialect, folder, tag=tag_of(portfolio), record=record, succeeds=True)
+        _run(agent.run)
 
 
 @app.command()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
 from msgspec import Struct
 
 from adapters.binance import REST_URL, STREAM_URL, Binance
+from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.core.orders import base36
 from agent.core.paper import Paper
@@ -50,12 +52,28 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     rest_url, stream_url = account.rest_url or venue.rest_url, account.stream_url or venue.stream_url
     try:
         dialect = venue.dialect(
-            symbols=symbols, credentials=credentials, rest_url=rest_url, stream_url=stream_url, depth=True
+            symbols=symbols,
+            credentials=credentials,
+            rest_url=rest_url,
+            stream_url=stream_url,
+            rights_url=account.rights_url,
+            depth=True,
         )
     except ValueError as error:
         problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")
         raise ConfigError([problem]) from None
     return dialect if credentials else Paper(dialect, portfolio.paper, symbols)
+
+
+def claim_of(portfolio: Portfolio) -> Callable[[], None]:
+    """Claim the account for the one agent that may trade on it from this machine; gives what ends the claim.
+
+    Only live trading claims it: watching beside it does no harm. Raises `agent.claim.Claimed`.
+    """
+    if portfolio.mode != "live":
+        return lambda: None
+    assert portfolio.account.key is not None, "the file was checked"
+    return claim(portfolio.account.venue, resolve(portfolio.account.key).reveal())
 
 
 def tag_of(portfolio: Portfolio) -> str:

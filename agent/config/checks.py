@@ -154,6 +154,12 @@ def on_this_machine(host: str) -> bool:
         return False
 
 
+def _flag(value: object) -> object:
+    if not isinstance(value, bool):
+        raise Wrong("is neither true nor false", "write true or false, without quotes")
+    return value
+
+
 def _time(value: object) -> object:
     try:
         return cron_of(value)
@@ -237,6 +243,9 @@ CHECKS: Final[dict[str, Check]] = {
     "account.secret": _reference,
     "account.rest_url": _address("http"),
     "account.stream_url": _address("ws"),
+    "account.rights_url": _address("http"),
+    "account.allow_withdrawals": _flag,
+    "account.shared": _flag,
     "targets.leverage": Number(0, 125, above=True),
     "targets.utilisation": Number(0, 1, above=True, share=True),
     "targets.freed": _freed,

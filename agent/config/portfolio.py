@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -29,6 +29,14 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Instead of the venue's own address for requests."""
     stream_url: str | None = None
     """Instead of the venue's own address for websockets."""
+    rights_url: str | None = None
+    """Where the rights of the key are asked for, where requests go to another address than the venue's own."""
+    allow_withdrawals: bool = False
+    """Trade with a key that can withdraw as well."""
+    shared: bool = False
+    """Others may rest orders and trade on the account: that holds nothing up."""
+    foreign: Literal["pause", "adopt"] = "pause"
+    """What follows when others trade twice within ten minutes: nothing but safety until a restart; or adopt it."""
 
 
 class Feed(Struct, frozen=True, forbid_unknown_fields=True):

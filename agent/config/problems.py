@@ -12,7 +12,16 @@ from agent.config.render import key_of, shown
 from agent.secrets import is_reference
 
 HIDDEN: Final = frozenset(
-    {"account", "account.key", "account.secret", "account.rest_url", "account.stream_url", "feed", "feed.token"}
+    {
+        "account",
+        "account.key",
+        "account.secret",
+        "account.rest_url",
+        "account.stream_url",
+        "account.rights_url",
+        "feed",
+        "feed.token",
+    }
 )
 """Keys whose values are shown only if they are references."""
 

@@ -87,6 +87,8 @@ def toml(value: object) -> str:
     match value:
         case str():
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case bool():
+            return str(value).lower()
         case tuple():
             return f"[{', '.join(toml(entry) for entry in value)}]"
         case _:

@@ -20,13 +20,16 @@ from agent.core.events import (
     Mark,
     Mode,
     Orders,
+    Owner,
     Positions,
+    Rights,
     Tiers,
     Unanswered,
     Volume,
 )
 from agent.core.limits import backoff
 from agent.core.orders import MS, S
+from agent.core.terms import TRIES
 from agent.core.venue import Ask, What
 
 ANSWERS: dict[What, type] = {
@@ -42,6 +45,8 @@ ANSWERS: dict[What, type] = {
     What.POSITIONS: Positions,
     What.ORDERS: Orders,
     What.VOLUMES: Volume,
+    What.OWNER: Owner,
+    What.RIGHTS: Rights,
 }
 """The fact that shows a question to be answered."""
 
@@ -58,14 +63,19 @@ EVERY_NS: dict[What, int] = {
     What.POSITIONS: 10 * S,
     What.ORDERS: 60 * S,
     What.VOLUMES: 3600 * S,
+    What.OWNER: 600 * S,
+    What.RIGHTS: 3600 * S,
 }
 """How often each is asked while all is well; account and positions as often as the file's ``[timing]`` says."""
 
 OPTIONAL = (What.VOLUMES,)
 """What is good to know, and nothing waits for."""
 
-TRUTH = (What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS)
-"""What must be asked anew after the private stream was away."""
+TRUTH = (What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS, What.OWNER)
+"""What must be asked anew after the private stream was away, or the venue was."""
+
+OUTAGE = 4
+"""So many questions in a row without an answer, and the venue is taken to be away."""
 
 RUSH_NS = 1200 * MS
 """How often positions are asked for while one is in doubt."""
@@ -98,6 +108,8 @@ class Audit:
         often = round(self.timing.positions_s * S)
         self.every_ns = {**EVERY_NS, What.POSITIONS: often, What.ACCOUNT: often}
         self.polls: dict[tuple[What, int | None], Poll] = {}
+        self._vain = 0
+        """How many questions in a row have gone without an answer."""
         for what in ANSWERS:
             if what in answers:
                 for index in range(instruments) if what is What.FEES else (None,):
@@ -114,6 +126,8 @@ class Audit:
             if poll.pending_since is None or poll.ask.instrument not in (None, getattr(fact, "instrument", None)):
                 continue
             asked_at: int | None = getattr(fact, "asked_at", None)  # where told, by the venue's clock
+            if poll.ask.what is not What.PRICES:  # which a stream tells as well
+                self._vain = 0
             if asked_at is None or asked_at >= poll.required_at:
                 poll.answered, poll.trouble = True, None
                 poll.pending_since, poll.attempt, poll.due_at = None, 0, now + self.every_ns[poll.ask.what]
@@ -123,6 +137,12 @@ class Audit:
             if poll.ask.what == fact.what and poll.pending_since is not None:
                 poll.pending_since, poll.attempt, poll.trouble = None, poll.attempt + 1, fact.reason
                 poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{fact.what}")
+                self._vain += poll.ask.what is not What.RIGHTS  # which other machines answer
+
+    @property
+    def away(self) -> bool:
+        """Whether the venue has just begun to answer nothing at all."""
+        return self._vain == OUTAGE
 
     def require(self, whats: tuple[What, ...], now: int, venue_now: int) -> None:
         """Ask these anew at once; answers to questions already on their way, by the venue's clock, don't count."""
@@ -173,7 +193,13 @@ class Audit:
         return list(dict.fromkeys(told))
 
     def _missing(self) -> list[Poll]:
-        return [poll for poll in self.polls.values() if not poll.answered and poll.ask.what not in OPTIONAL]
+        return [
+            poll
+            for poll in self.polls.values()
+            if not poll.answered
+            and poll.ask.what not in OPTIONAL
+            and not (poll.ask.what is What.RIGHTS and poll.attempt >= TRIES)
+        ]
 
     def wake_at(self) -> int:
         """When `due` has something to ask next."""

@@ -207,7 +207,7 @@ class Book:
                     if row.instrument is not None:
                         row.instrument = replace(row.instrument, trading=False)
                 for instrument in instruments:
-                    self.rows[instrument.index].instrument = instrument
+                    self._list(self.rows[instrument.index], instrument, now)
                     self.settle = instrument.settle
             case Tiers() | Fees() | Interval() | Leverage() | Volume():
                 self._apply_terms(self.rows[fact.instrument], fact)
@@ -224,6 +224,17 @@ class Book:
                 self.streams.pop(stream, None)
             case _:
                 pass
+
+    def _list(self, row: Row, instrument: Instrument, now: int) -> None:
+        """Take an instrument's grid. What is held is counted anew in its lots, and has to be told once more."""
+        before, row.instrument = row.instrument, instrument
+        if before is None or before.step == instrument.step:
+            return
+        for side, holding in row.holdings.items():
+            if holding.lots:
+                holding.lots = int(holding.lots * before.step / instrument.step)
+                self.disputed[instrument.index, side] = (None, now)
+        row.owed = 0
 
     def _mark(self, fact: Mark, now: int) -> None:
         row = self.rows[fact.instrument]
@@ -296,6 +307,11 @@ class Book:
         if row.snapshot_at is not None and fact.at >= row.snapshot_at:
             row.owed += fact.lots
             self._reckon(fact.instrument, now)
+
+    def passed_over(self, fact: Filled) -> bool:
+        """Whether a snapshot was asked for after this trade and believed before it was told: it may lack it."""
+        snapshot_at = self.rows[fact.instrument].snapshot_at
+        return snapshot_at is not None and fact.at < snapshot_at
 
     def _reckon(self, index: int, now: int) -> None:
         row, key = self.rows[index], (index, Side.NET)

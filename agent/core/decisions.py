@@ -16,6 +16,7 @@ from agent.core.orders import Order
 from agent.core.pairs import Pair
 from agent.core.planner import Execution, Limits
 from agent.core.sleeves import SleevesState
+from agent.core.strangers import Sharing
 from agent.core.targets import Given, Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Request
@@ -49,6 +50,9 @@ class Policy(Struct, frozen=True):
     execution: Execution = Execution()
     funding: CarryRules = CarryRules()
     pairs: tuple[Pair, ...] = ()
+    sharing: Sharing = Sharing()
+    allow_withdrawals: bool = False
+    """A key that can withdraw will do."""
     timing: Timing = Timing()
 
 
@@ -61,6 +65,8 @@ class Memory(Struct, frozen=True):
     sleeves: SleevesState | None = None
     given: Given | None = None
     schedule_at: int | None = None
+    owner: str | None = None
+    """The account that was traded on, by the venue's own name for it."""
 
     def without_positions(self) -> Memory:
         """For a run on another account: who owned what is left out, how strategies did is kept."""
@@ -71,7 +77,8 @@ class Note(Struct, frozen=True):
     """A reason, in words: why something was done, or why not."""
 
     kind: str
-    """state, targets, strategies, health, funding, trigger, plan, order, fill, refusal, hold, done, warning or halt."""
+    """state, targets, strategies, health, funding, trigger, plan, order, fill, refusal, hold, done, warning, halt, or
+    external, which is what others have done on the account."""
     text: str
     symbol: str | None = None
 

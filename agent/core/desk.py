@@ -243,10 +243,7 @@ class Desk:
 
     def _withheld(self) -> str | None:
         """Why a setting that an increase needs must not be changed any more: nothing may increase."""
-        engine = self.engine
-        if engine.stopping or engine.paused:
-            return "stopping" if engine.stopping else "paused"
-        return engine.halted or engine.killed
+        return self.engine.withheld()
 
     def _wishes(self, now: int, acts: list[Act]) -> None:
         """Carry over what the dialect wants by itself: keys to ask for, sockets to open or close, frames to send."""

@@ -18,6 +18,9 @@ from agent.core.book import Book
 from agent.core.covariance import Matrix
 from agent.core.targets import Targets, following, gross, wishes_of
 
+LEAST = 0.01
+"""The least that an account is taken to be worth, in the settlement currency."""
+
 
 class Bands(Struct, frozen=True, forbid_unknown_fields=True):
     """How far is too far, and how far back a correction goes."""
@@ -99,7 +102,10 @@ def measure(
     wishes: Sequence[float | None] | None = None,
     parts: Sequence[float] | None = None,
 ) -> Drift | None:
-    """Drift at the book's marks; None while a price, a position or the wallet is missing or equity is not positive.
+    """Drift at the book's marks; None while a price, a position or the wallet is missing.
+
+    An account that is worth nothing, or less, is taken for one that is worth `LEAST`: it has positions all the same,
+    and they have to be reduced.
 
     ``leverage_now`` is what leverage modes ``cap`` and ``off`` follow, where it is not the present one: a correction
     under way must not follow the leverage that its own reductions have lowered. ``wishes`` are the weights wanted at
@@ -108,8 +114,9 @@ def measure(
     """
     equity = book.equity
     wishes = wishes or wishes_of(targets, [row.leverage for row in book.rows])
-    if equity is None or equity <= 0 or wishes is None:
+    if equity is None or wishes is None:
         return None
+    equity = max(equity, LEAST)
     weights = []
     for row in book.rows:
         if row.notional is None:

@@ -35,6 +35,7 @@ from agent.core.events import (
     Fault,
     Filled,
     Flow,
+    Forced,
     Lost,
     Margin,
     Orders,
@@ -51,14 +52,16 @@ from agent.core.events import (
     Warned,
 )
 from agent.core.mandate import Mandate
-from agent.core.orders import MS, Blotter, Order, S, State, Style, epoch_of, order_id
+from agent.core.orders import MS, Blotter, Order, S, State, Style
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
 from agent.core.pulse import Pulse
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
+from agent.core.strangers import Strangers
 from agent.core.tally import Tally
 from agent.core.targets import Given
+from agent.core.terms import Terms
 from agent.core.venue import Ask, Cancel, Place, Request, What
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
@@ -72,8 +75,10 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered; ``number`` is what the numbers of orders go on from; ``arms``: the
-    venue has a dead-man's switch.
+    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch. ``nonce`` sets this run's
+    ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
+    ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
+    any more nothing but safety begins.
     """
 
     def __init__(
@@ -88,12 +93,13 @@ class Engine:
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
-        number: int = 0,
+        nonce: int = 0,
+        halted: str | None = None,
+        unrecorded: bool = False,
         arms: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
-        self.tag = tag
         self.streams = streams
         self.symbols = policy.targets.symbols
         self.book = Book(self.symbols)
@@ -114,18 +120,41 @@ class Engine:
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
+        live = policy.mode == "live"
+        self.strangers = Strangers(
+            policy.sharing,
+            self.symbols,
+            tag=tag,
+            epoch=epoch,
+            nonce=nonce,
+            life_ns=round(policy.execution.request_life_s * S),
+            silent=policy.mode == "observe",
+            note=self._note,
+            halt=self._halt,
+        )
+        self.terms = Terms(
+            self.symbols,
+            owner=memory.owner,
+            live=live,
+            allow_withdrawals=policy.allow_withdrawals,
+            note=self._note,
+            halt=self._halt,
+        )
         self.correction: Correction | None = None
         self.drift: Drift | None = None
         self.plan: Plan | None = None
         self.halted: str | None = None
         """Why nothing increases until a person has seen to it."""
+        self._reasons_told: dict[str, None] = {}
         self.killed: str | None = None
         """Why nothing increases while the kill switch is on."""
         self.paused = False
         self.stopping = False
         self.state = "starting"
         self.seq = 0
-        self._number = number
+        self._unrecorded = unrecorded
+        self._doubted = True
+        """Something was told about the account since its positions were last reckoned up."""
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
@@ -137,17 +166,21 @@ class Engine:
         """The last destination, and what it was found from."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
-        self._outside: dict[str, None] = {}
-        """Orders of ours on instruments that the file does not name, once they have been spoken of."""
         for order in resume:
             self._resume(order)
+        if halted is not None:
+            self._halt(halted)
 
     # One step
 
     def step(self, facts: Sequence[Fact], now: int) -> Decision:
         """Apply the facts of one frame, then decide."""
+        halted = self.halted
+        self.strangers.begin(now)
         for fact in facts:
             self._take(fact, now)
+        if self.halted is not None and self.halted != halted:
+            self.blotter.cancel_resting(now, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
         reopen: list[str] = []
@@ -180,6 +213,7 @@ class Engine:
             sleeves=self.mandate.sleeves.state if self.mandate.sleeves else None,
             given=self.mandate.given,
             schedule_at=self.reasons.schedule_at,
+            owner=self.terms.owner,
         )
 
     def _changes_nothing(self, facts: Sequence[Fact], now: int) -> bool:
@@ -190,10 +224,12 @@ class Engine:
     # What was told
 
     def _take(self, fact: Fact, now: int) -> None:
+        self.terms.take(fact, self.book, now)
         self.book.apply(fact, now)
         self.audit.apply(fact, now)
         self.dead_man.apply(fact, now)
-        self.mandate.doubted = self.mandate.doubted or isinstance(fact, ACCOUNT)
+        if isinstance(fact, ACCOUNT):
+            self.mandate.doubted = self._doubted = True
         match fact:
             case Quote() | Depth():
                 pass
@@ -203,7 +239,7 @@ class Engine:
                 self._take_open_orders(fact, now)
             case Clock():
                 self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
-                for room in (self.blotter, self.audit):
+                for room in (self.blotter, self.audit, self.strangers):
                     room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():
                 self._obey(fact, now)
@@ -223,7 +259,9 @@ class Engine:
                 self._misread(fact, now)
             case Denied(reason=reason):
                 self._halt(f"the venue rejects the key or account: {reason}")
-                self.blotter.cancel_resting(now, increases_only=True)
+            case Forced():
+                self.strangers.forced(fact)
+                self.audit.hurry(What.ACCOUNT, now)
             case Unset(instrument=index, leverage=leverage, reason=reason):
                 self.settings.refused(fact, now)
                 text = f"the leverage setting can't be changed to {leverage}x: {reason}"
@@ -231,6 +269,9 @@ class Engine:
                 self.audit.require((What.LEVERAGE,), now, 0)
             case Unanswered(what=what) if what.startswith("leverage "):
                 self.audit.require((What.LEVERAGE,), now, 0)
+            case Unanswered() if self.audit.away:
+                self._note("warning", "the venue answers nothing; once it does, it is asked for everything")
+                self.audit.require(TRUTH, now, self._venue_now(now))
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
@@ -254,10 +295,13 @@ class Engine:
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
         if before is None:
-            if isinstance(fact, Filled):
-                self._foreign_fill(fact, now)
+            if isinstance(fact, Accepted | Filled | Ended) and (trade := self.strangers.heard(fact, now)):
+                self.blotter.affected(trade.instrument, trade.at)
+                self.audit.hurry(What.ACCOUNT, now)
             return
-        after = self.blotter.apply(fact, now, self.book.held(before.instrument, before.side))
+        late = isinstance(fact, Filled) and self.book.passed_over(fact)
+        held = self.book.held(before.instrument, before.side)
+        after = self.blotter.apply(fact, now, held, late=late)
         if after is None:
             return
         if after.filled_lots > before.filled_lots:
@@ -283,6 +327,7 @@ class Engine:
         value = order.worth(lots)
         if isinstance(fact, Filled) and instrument is not None:
             value = abs(instrument.notional(lots, fact.price))
+        self.strangers.traded(order.instrument, lots if order.lots > 0 else -lots)
         self.tally.traded(order, value, now)
         if self.correction is not None:
             self.correction.filled(value, now)
@@ -316,30 +361,10 @@ class Engine:
             case _:
                 pass
 
-    def _foreign_fill(self, fact: Filled, now: int) -> None:
-        text = f"a trade that is not ours: {fact.lots:+d} lots at {fact.price:g} ({fact.order})"
-        self._note("warning", text, self.symbols[fact.instrument])
-        effects = self.blotter.effects
-        effects[fact.instrument] = max(effects.get(fact.instrument, 0), fact.at)
-        self.audit.hurry(What.ACCOUNT, now)
-
     def _take_open_orders(self, fact: Orders, now: int) -> None:
         """Compare with what the venue has; an order of ours that should not be there is cancelled."""
         self.blotter.compare(fact, now)
-        for row in fact.rows:
-            known = self.blotter.orders.get(row.order)
-            stray = known is None or known.ended == "never placed"
-            epoch = epoch_of(row.order, self.tag)
-            if epoch is None or not stray:
-                continue
-            if row.instrument is None:
-                if row.order not in self._outside:
-                    self._outside[row.order] = None
-                    self._note("warning", f"order {row.order} of epoch {epoch} rests outside of the file's instruments")
-            elif self.policy.mode != "observe":
-                what = "is not on record" if known is None else "was taken for never placed"
-                self._note("warning", f"order {row.order} of epoch {epoch} rests but {what}; cancelling it")
-                self._cancels[row.order] = row.instrument
+        self._cancels |= self.strangers.listed(fact, self.blotter, self._venue_now(now) - now)
 
     def _obey(self, command: Command, now: int) -> None:
         if command.name not in ("targets", "warn"):
@@ -350,10 +375,12 @@ class Engine:
                 self._end(now)
             case "resume":
                 self.paused, self.halted = False, None
+                self._reasons_told.clear()
+                self.strangers.resume()
+                self.terms.resume()
                 self.reasons.watch.rearm()
             case "halt":
                 self._halt(command.argument or "by command")
-                self.blotter.cancel_resting(now, increases_only=True)
             case "kill":
                 self.killed = command.argument or "by command"
                 self.blotter.cancel_resting(now, increases_only=True)
@@ -377,8 +404,8 @@ class Engine:
                 self._note("warning", f"there is no command {command.name}")
 
     def _rebalance(self, now: int, *, to_target: bool) -> None:
-        if self.paused:
-            self._note("warning", "paused: nothing is corrected before a resume")
+        if why := "paused" if self.paused else self.aside(now):
+            self._note("warning", f"nothing is corrected now: {why}")
         elif self.correction is not None and self.correction.reason.urgent:
             self._note("warning", "reducing for safety; ask for a correction once that is done")
         else:
@@ -395,11 +422,14 @@ class Engine:
         self.audit.require(TRUTH, now, self._venue_now(now))
 
     def _halt(self, reason: str) -> None:
-        if self.halted != reason:
-            self.halted = reason
-            self._note(
-                "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
-            )
+        """Nothing increases from here on. Every reason is told once."""
+        if reason in self._reasons_told:
+            return
+        self._reasons_told[reason] = None
+        self.halted = reason
+        self._note(
+            "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
+        )
 
     # What to ask
 
@@ -416,6 +446,8 @@ class Engine:
         )
         if doubtful:
             self.audit.hurry(What.POSITIONS, now)
+        if self.strangers.curious(now):
+            self.audit.hurry(What.ORDERS, now)
         if self.blotter.live():
             self.audit.attend(now)
         requests: list[Request] = [*self.audit.due(now)]
@@ -434,8 +466,8 @@ class Engine:
 
     def _settings(self, now: int) -> list[Request]:
         """A leverage setting to change, where the user wants that."""
-        idle = self.policy.mode == "observe" or self.stopping or self.paused or self.halted or self.killed
-        if idle or self.drift is None or self.unready():
+        idle = self.policy.mode == "observe" or self.withheld()
+        if idle or self.aside(now) or self.drift is None or self.unready():
             return []
         change = self.settings.due(self.book, self.drift, self.blotter, now)
         if change is None:
@@ -460,7 +492,12 @@ class Engine:
         if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
             drift = self.mandate.drift(self.book, leverage, now) or drift
         self.drift = drift
+        self._reckon()
         self.economist.look(self.book, drift, now)
+        if self.aside(now) and self.correction is not None and not self.correction.reason.urgent:
+            self._note("done", "left off: others are at work on the account")
+            self._end(now)
+            self.blotter.cancel_resting(now)
         if not self.paused:
             self._pull_triggers(drift, now)
         if self.correction and self.correction.outrun(drift):
@@ -474,6 +511,13 @@ class Engine:
             self._hold(drift, now)
         self._enter(self.posture)
         return orders
+
+    def _reckon(self) -> None:
+        """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
+        if self._doubted and self._quiet():
+            self._doubted = False
+            for index, before, after in self.strangers.reckon(self.book):
+                self.terms.jumped(index, before, after)
 
     def _quiet(self) -> bool:
         """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
@@ -515,12 +559,16 @@ class Engine:
             return f"halted: {self.halted or self.killed}"
         if self.paused:
             return "paused"
+        if self.strangers.pause:
+            return f"paused: {self.strangers.pause}"
         return "correcting" if self.correction else "holding"
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
         if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
             self._start(urgent, now)
+        if self.aside(now):
+            return
         busy = self.correction is not None
         reason = self.reasons.due(
             self.book, drift, self.economist, self.mandate.hedges(self.book, drift), now, busy=busy
@@ -704,7 +752,21 @@ class Engine:
         if order.reduce:
             return None
         missing = "waiting for answers of the venue" if self.audit.missing() else None
-        return self.halted or self.killed or missing
+        return self.withheld() or missing
+
+    def withheld(self) -> str | None:
+        """Why nothing may increase; None if it may."""
+        if self.stopping or self.paused:
+            return "stopping" if self.stopping else "paused"
+        if self.book.equity is not None and self.book.equity <= 0:
+            return "nothing is left of the account's equity"
+        return self.halted or self.killed or self.strangers.pause
+
+    def aside(self, now: int) -> str | None:
+        """Why nothing but safety begins; None if anything may."""
+        if self._unrecorded and now < self.strangers.settled_at:
+            return "requests of an earlier run may still be accepted"
+        return self.strangers.pause
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
@@ -713,9 +775,7 @@ class Engine:
 
     def _send(self, leg: Leg, now: int, *, maker: bool) -> Order:
         row, policy = self.book.rows[leg.instrument], self.policy
-        self._number += 1
-        name = order_id(self.tag, self.epoch, self._number)
-        order = order_of(leg, row, name, now, policy.execution, policy.limits, maker=maker)
+        order = order_of(leg, row, self.strangers.name(), now, policy.execution, policy.limits, maker=maker)
         self.blotter.add(order, now, self._rests_until(order))
         self.tally.sent(now)
         self._note("order", words.order(row, order, leg), row.symbol)
@@ -729,9 +789,12 @@ class Engine:
             blotter=self.blotter,
             limits=self.policy.limits,
             now=now,
-            halted=self.halted or self.killed,
+            halted=self.withheld(),
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
+            crowd=self.strangers.crowd,
+            altered=self.terms.altered,
+            urgent=urgent,
             quiet_s=self.policy.timing.quiet_s,
             request_life_s=self.policy.execution.request_life_s,
             refusing={} if urgent else self.breaker.open(now),
@@ -845,6 +908,7 @@ class Engine:
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
+            self.strangers.settled_at,
             self.pulse.wake_at(self.book),
         )
         times += [at for at in waits if at is not None and at > now]

@@ -109,6 +109,8 @@ class Leverage(Event, frozen=True):
 
     instrument: int
     leverage: int
+    isolated: bool | None = None
+    """Whether a position of it has a margin wallet of its own; None where that was not told."""
 
 
 class Unset(Event, frozen=True):
@@ -200,7 +202,45 @@ class Warned(Event, frozen=True):
     at: int
 
 
-# Our orders
+class Owner(Event, frozen=True):
+    """Which account the key belongs to, by the venue's own name for it."""
+
+    account: str
+
+
+class Rights(Event, frozen=True):
+    """What the key may do: take money out, move it between accounts, trade; and what bounds it.
+
+    ``bound``: it works from named addresses alone. ``expires_at``: when its right to trade ends, None if never.
+    """
+
+    withdraw: bool
+    transfer: bool
+    trade: bool
+    bound: bool
+    expires_at: int | None
+
+
+# Orders: ours, and those of others
+
+
+class Force(StrEnum):
+    """Why the venue itself trades on an account."""
+
+    LIQUIDATION = "liquidation"
+    DELEVERAGING = "auto-deleveraging"
+    """The other side of a position was liquidated, and nobody else was there to take it over."""
+    SETTLEMENT = "settlement"
+    """The contract ends."""
+
+
+class Forced(Event, frozen=True):
+    """The venue itself trades on the account, under this order; its trades are told as those of any other are."""
+
+    order: str
+    kind: Force
+    symbol: str
+    at: int
 
 
 class Accepted(Event, frozen=True):
@@ -389,7 +429,7 @@ class Wake(Event, frozen=True):
 Fact = (
     Mark | Quote | Depth | Funding
     | Listed | Tiers | Fees | Interval | Leverage | Unset | Volume | Mode
-    | Position | Positions | Balance | Margin | Flow | Warned
+    | Position | Positions | Balance | Margin | Flow | Warned | Owner | Rights | Forced
     | Accepted | Filled | Ended | Refused | Lost | Absent | Orders
     | Up | Down | Unanswered | Throttled | Used | Allowed | Unarmed | Clock | Denied | Unknown
     | Command | Wake

@@ -70,8 +70,8 @@ class Mandate:
 
     def missing(self, book: Book) -> str:
         """Why there is no drift, where every instrument has a price."""
-        if book.equity is None or book.equity <= 0:
-            return "equity: it is not known, or not positive"
+        if book.equity is None:
+            return "equity: it is not known"
         return "leverage settings: weights that are shares of margin follow from them"
 
     def hedges(self, book: Book, drift: Drift) -> list[tuple[int, ...]]:

@@ -163,7 +163,7 @@ class Watch(Struct):
     heard_at: int = 0
     """Our time of the last word about it."""
     told_lots: int = 0
-    """Unsigned lots of the trades of it that we were told one by one."""
+    """Unsigned lots of the trades of it that we were told one by one, in time."""
 
 
 class Blotter:
@@ -175,9 +175,11 @@ class Blotter:
         self.effects: dict[int, int] = {}
         """By instrument: the venue's time of the last effect of our orders, which a position must not be older than."""
         self.untold: dict[str, tuple[int, int]] = {}
-        """By order: instrument and time from which on a position surely holds a fill that was told only as a sum.
+        """By order: instrument and time from which on a position surely holds a fill that was told only as a sum, or
+        too late.
 
-        A trade can be compared with the move of the position, so it is seen whether that lacks it. A sum can't.
+        A trade can be compared with the move of the position, so it is seen whether that lacks it. A sum can't, nor a
+        trade that is told after a snapshot that was asked for later.
         """
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
@@ -207,11 +209,12 @@ class Blotter:
         self.changed.clear()
         return changed
 
-    def apply(self, fact: Fact, now: int, held_lots: int | None = None) -> Order | None:
+    def apply(self, fact: Fact, now: int, held_lots: int | None = None, *, late: bool = False) -> Order | None:
         """Take note of a fact about one of our orders: the order as it is now; None if not ours, or told before.
 
         ``held_lots`` is what its position row is known to hold now: a position that has moved since the order was sent
-        speaks against any denial.
+        speaks against any denial. ``late``: a snapshot of the position has come before this trade, and was asked for
+        after it (`untold`).
         """
         match fact:
             case Accepted() | Filled() | Ended() | Refused() | Lost() | Absent():
@@ -224,6 +227,8 @@ class Blotter:
         if isinstance(fact, Filled) and not self._new_trade(fact):
             return None
         after = self._after(order, fact, watch, now, held_lots)
+        if isinstance(fact, Filled) and not late:
+            watch.told_lots += abs(fact.lots)
         self._reckon(order, after, fact, watch)
         if after.state is not order.state:
             watch.asked_at = watch.cancelled_at = None
@@ -272,16 +277,18 @@ class Blotter:
             return order
         if now - watch.denied_at < TWICE_NS:
             return order
-        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), fact.asked_at)
+        self.affected(order.instrument, fact.asked_at)
         return replace(order, state=State.DONE, ended="never placed")
 
     def _reckon(self, before: Order, after: Order, fact: Fact, watch: Watch) -> None:
-        if isinstance(fact, Filled):
-            watch.told_lots += abs(fact.lots)
         if watch.told_lots >= after.filled_lots:
             self.untold.pop(after.id, None)
         elif after.filled_lots > before.filled_lots and isinstance(fact, Accepted | Filled | Ended):
             self.untold[after.id] = (after.instrument, fact.at + STALE_NS)
+
+    def affected(self, instrument: int, at: int) -> None:
+        """A position must not be older than a trade at this time, whosever it was."""
+        self.effects[instrument] = max(self.effects.get(instrument, 0), at)
 
     def rewind(self, latest: int) -> None:
         """No effect of ours is later than the venue's own time, ``latest``, should its clock have been set back."""
@@ -295,7 +302,7 @@ class Blotter:
 
     def _effect(self, order: Order, filled: int, at: int) -> None:
         if filled > order.filled_lots:
-            self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), at)
+            self.affected(order.instrument, at)
 
     def _new_trade(self, fact: Filled) -> bool:
         key = (fact.instrument, fact.trade)
@@ -404,22 +411,41 @@ def _against(order: Order, denial: Absent, held_lots: int | None) -> str | None:
     return None
 
 
-def order_id(tag: str, epoch: int, number: int) -> str:
+class Origin(Struct, frozen=True):
+    """Whose an order is, as its id tells: which account's, which run's, and the how manieth of it."""
+
+    tag: str
+    epoch: int
+    nonce: int
+    number: int
+
+
+NONCES = 36**3
+"""A run draws its nonce below this: two that begin in the same five minutes still make different ids."""
+NUMBERS = 36**5
+"""Most orders of a run: no venue takes so many in a month."""
+
+
+def order_id(tag: str, epoch: int, number: int, nonce: int = 0) -> str:
     """The id of our n-th order of an epoch: 17 characters that every venue takes and that say whose it is.
 
-    ``tt``, two characters of the account's tag, four of the epoch, eight of the number, one check character.
+    ``tt``, two characters of the account's tag, four of the epoch, three of the run's nonce, five of the number, one
+    check character.
     """
-    body = f"tt{tag:0>2.2}{base36(epoch):0>4}{base36(number):0>8}"
+    assert 0 <= nonce < NONCES, "a nonce has three digits"
+    assert 0 <= number < NUMBERS, "a number has five digits"
+    body = f"tt{tag:0>2.2}{base36(epoch):0>4}{base36(nonce * NUMBERS + number):0>8}"
     return body + base36(sum(body.encode()) % 36)
 
 
-def epoch_of(order: str, tag: str) -> int | None:
-    """The epoch in one of our ids; None when the id is not ours."""
-    if len(order) != 17 or not order.startswith(f"tt{tag:0>2.2}"):
+def origin_of(order: str) -> Origin | None:
+    """Whose an order is; None when its id is not one that we, or another of our kind, would make."""
+    if len(order) != 17 or not order.startswith("tt") or not order.isascii() or not order.isalnum():
         return None
-    if not order.isalnum() or order != order.lower() or base36(sum(order[:-1].encode()) % 36) != order[-1]:
+    if order != order.lower() or base36(sum(order[:-1].encode()) % 36) != order[-1]:
         return None
-    return int(order[4:8], 36)
+    nonce, number = divmod(int(order[8:16], 36), NUMBERS)
+    return Origin(tag=order[2:4], epoch=int(order[4:8], 36), nonce=nonce, number=number)
 
 
 def base36(number: int) -> str:

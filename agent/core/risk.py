@@ -35,6 +35,12 @@ class Situation(Struct):
     increased_today: float
     """Value of increasing orders filled or open in the last 24 hours, in the quote currency."""
     sent_last_minute: int
+    crowd: str | None = None
+    """Why others on the account keep it from increasing, if so."""
+    altered: Mapping[int, str] = {}
+    """Instruments on which nothing may be traded before a person has seen to it, and why."""
+    urgent: bool = False
+    """Safety asks for it."""
     refusing: Mapping[int, str] = {}
     """Instruments that take no orders now because too many were refused, and why."""
     quiet_s: float = 15.0
@@ -114,7 +120,7 @@ def tradable(leg: Leg, s: Situation) -> str | None:
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
-    return None
+    return s.altered.get(leg.instrument)
 
 
 def not_refused(leg: Leg, s: Situation) -> str | None:
@@ -167,11 +173,11 @@ def clock_known(leg: Leg, s: Situation) -> str | None:
 
 
 def no_strangers(leg: Leg, s: Situation) -> str | None:
-    """A position that the file does not name falsifies equity and leverage."""
+    """A position that the file does not name falsifies equity and leverage; others' open orders may soon do so."""
     if s.book.strangers:
         names = ", ".join(s.book.strangers)
         return f'the account holds {names}, which the file does not name: add it to [targets.weights], or as "hold"'
-    return None
+    return s.crowd
 
 
 def worst_notionals(leg: Leg, s: Situation) -> list[float] | None:

@@ -76,6 +76,19 @@ class What(StrEnum):
     """What was traded in the last 24 hours."""
     KEY = "key"
     """The key of the private stream, new or renewed: asked by the dialect itself."""
+    OWNER = "owner"
+    """Which account the key belongs to."""
+    RIGHTS = "rights"
+    """What the key may do."""
+
+
+SIGNED = frozenset(
+    {
+        What.TIERS, What.FEES, What.LEVERAGE, What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS, What.ORDER,
+        What.TRADES, What.KEY, What.OWNER, What.RIGHTS,
+    }
+)  # fmt: skip
+"""Questions that a venue answers for the holder of a key alone, or may."""
 
 
 class Ask(Struct, frozen=True, gc=False, tag=True):

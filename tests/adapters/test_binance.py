@@ -44,6 +44,7 @@ def test_it_keeps_the_contract() -> None:
         "orders_10s": (300, 10),
         "orders_1m": (1200, 60),
         "funding_5m": (500, 300),
+        "rights_1m": (60, 60),
     }
 
 
@@ -340,10 +341,12 @@ def test_what_saves_goes_first_and_everything_has_its_price() -> None:
         assert {dialect.weigh(request).lane for request in requests} == {lane}
     weights: dict[What, dict[str, int]] = {what: dict(dialect.weigh(Ask(what)).takes) for what in What}
     assert weights[What.INTERVALS] == {"funding_5m": 1}
-    assert {what: takes["weight_1m"] for what, takes in weights.items() if what is not What.INTERVALS} == {
+    assert weights[What.RIGHTS] == {"rights_1m": 1}
+    elsewhere = (What.INTERVALS, What.RIGHTS)
+    assert {what: takes["weight_1m"] for what, takes in weights.items() if what not in elsewhere} == {
         What.TIME: 1, What.INSTRUMENTS: 1, What.PRICES: 10, What.TIERS: 1, What.FEES: 20, What.LEVERAGE: 5,
         What.MODE: 5, What.ACCOUNT: 5, What.POSITIONS: 5, What.ORDERS: 40, What.ORDER: 1, What.TRADES: 5, What.KEY: 1,
-        What.VOLUMES: 40,
+        What.VOLUMES: 40, What.OWNER: 5,
     }  # fmt: skip
     assert dict(dialect.weigh(Place(one)).takes) == {"orders_10s": 1, "orders_1m": 1}
     assert dict(dialect.weigh(Batch((one,))).takes) == {"orders_10s": 5, "orders_1m": 1, "weight_1m": 5}

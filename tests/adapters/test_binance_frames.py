@@ -22,6 +22,8 @@ from agent.core.events import (
     Fact,
     Filled,
     Flow,
+    Force,
+    Forced,
     Funding,
     Leverage,
     Listed,
@@ -260,7 +262,8 @@ def test_how_orders_end(what: str, status: str, reason: Any, how: str) -> None:
 @pytest.mark.parametrize(("status", "how"), [("FILLED", "filled"), ("NEW_ADL", "deleveraged")])
 def test_a_forced_order_has_an_id_of_its_own(status: str, how: str) -> None:
     forced = event(**FILL | {"x": "CALCULATED", "X": status, "c": "autoclose-1"})
-    filled, ended = frame(build(), "private", forced)
+    told, filled, ended = frame(build(), "private", forced)
+    assert told == Forced("autoclose-1", Force.LIQUIDATION, "BTCUSDT", 5 * MS)
     assert isinstance(filled, Filled)
     assert ended == Ended("autoclose-1", how, 3, 5 * MS)
 
@@ -433,11 +436,11 @@ PRIVATE: dict[str, tuple[type, ...]] = {
     "ws_user_listen_key_expired": (Down,),
     "ws_user_margin_call": (Warned,),
     "ws_user_market_close_sequence": (Ended, Accepted, Position, Balance, Filled, Ended),
-    "ws_user_order_adl": (Filled, Ended),
+    "ws_user_order_adl": (Forced, Filled, Ended),
     "ws_user_order_amendment": (Accepted,),
     "ws_user_order_canceled": (Ended,),
     "ws_user_order_ioc_expired_unfilled": (Ended,),
-    "ws_user_order_liquidation_calculated": (Filled, Ended),
+    "ws_user_order_liquidation_calculated": (Forced, Filled, Ended),
     "ws_user_order_new_limit": (Accepted,),
     "ws_user_order_partial_fill": (Filled,),
 }

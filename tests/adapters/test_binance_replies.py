@@ -36,9 +36,11 @@ from agent.core.events import (
     Mode,
     OpenOrder,
     Orders,
+    Owner,
     Position,
     Positions,
     Refused,
+    Rights,
     Side,
     Throttled,
     Tiers,
@@ -146,14 +148,15 @@ def test_a_good_status_without_the_order_proves_nothing(body: Any) -> None:
 CLASSES: dict[Fault | str, list[int]] = {
     "lost": [-1000, -1001, -1006, -1007, -2011, -2013, -4116, -1125, -4046, -4059, -4171],
     Fault.ACCOUNT: [
-        -1002, -1022, -2014, -2015, -2023, -4109, -4189, -4192, -4202, -4203, -4205, -4209, -4400, -4401, -4402, -4403,
+        -1002, -1022, -2014, -2015, -2023, -4087, -4088, -4109, -4189, -4192, -4202, -4203, -4205, -4209, -4400, -4401,
+        -4402, -4403,
     ],
     Fault.BUSY: [-1003, -1008, -1015, -2025, -4117],
     Fault.CLOCK: [-1021, -4188, -5028],
     Fault.MARGIN: [-2018, -2019, -2027, -2028],
     Fault.REDUCE: [-2022, -2024, -4118],
     Fault.PRICE: [-2020, -4131, -5021, -5022],
-    Fault.CLOSED: [-1121, -1122, -4087, -4088, -4108, -4110, -4140, -4141],
+    Fault.CLOSED: [-1121, -1122, -4108, -4110, -4140, -4141],
     Fault.RULE: [
         -1013, -1102, -1104, -1106, -1111, -1116, -1117, -1120, -1130, -2026, -4000, -4001, -4002, -4003, -4004, -4005,
         -4013, -4014, -4015, -4016, -4021, -4023, -4024, -4028, -4060, -4061, -4062, -4082, -4120, -4137, -4138, -4164,
@@ -613,11 +616,58 @@ def test_fees_of_the_account() -> None:
 
 def test_settings() -> None:
     rows = [{"symbol": "BTCUSDT", "leverage": 21, "marginType": "CROSSED"}, {"symbol": "OTHER", "leverage": 1}]
-    assert tell(build(), Ask(What.LEVERAGE), rows) == [Leverage(0, 21)]
+    assert tell(build(), Ask(What.LEVERAGE), rows) == [Leverage(0, 21, isolated=False)]
+    rows = [{"symbol": "BTCUSDT", "leverage": 21, "marginType": "ISOLATED"}, {"symbol": "ETHUSDT", "leverage": 2}]
+    assert tell(build(), Ask(What.LEVERAGE), rows) == [Leverage(0, 21, isolated=True), Leverage(1, 2)]
     config = {"canTrade": True, "dualSidePosition": True, "multiAssetsMargin": False}
     assert tell(build(), Ask(What.MODE), config) == [Mode(hedge=True, multi_asset=False, can_trade=True)]
     (fact,) = tell(build(), Ask(What.MODE), {"canTrade": True})
     assert isinstance(fact, Unanswered)
+
+
+def test_whose_key_it_is() -> None:
+    rows = [{"accountAlias": "SgsR", "asset": "USDT", "balance": "1"}]
+    assert tell(build(), Ask(What.OWNER), rows) == [Owner("SgsR")]
+    for unreadable in ([], [{"asset": "USDT"}], [{"accountAlias": ""}]):
+        (fact,) = tell(build(), Ask(What.OWNER), unreadable)
+        assert isinstance(fact, Unanswered)
+
+
+RESTRICTIONS = {
+    "ipRestrict": True,
+    "enableWithdrawals": False,
+    "enableInternalTransfer": False,
+    "permitsUniversalTransfer": False,
+    "enableFutures": True,
+}
+
+
+def test_what_the_key_may_do() -> None:
+    assert tell(build(), Ask(What.RIGHTS), RESTRICTIONS) == [Rights(False, False, True, True, None)]
+    more = RESTRICTIONS | {
+        "ipRestrict": False,
+        "enableWithdrawals": True,
+        "permitsUniversalTransfer": True,
+        "enableFutures": False,
+        "tradingAuthorityExpirationTime": 1_790_000_000_000,
+    }
+    assert tell(build(), Ask(What.RIGHTS), more) == [Rights(True, True, False, False, 1_790_000_000_000 * MS)]
+    (fact,) = tell(build(), Ask(What.RIGHTS), {"ipRestrict": True})
+    assert isinstance(fact, Unanswered)
+
+
+def test_the_troubles_of_the_service_that_knows_rights_are_not_those_of_the_exchange() -> None:
+    for status in (401, 403, 418, 429, 451, 500):
+        facts = tell(build(), Ask(What.RIGHTS), {"code": -1003, "msg": "no"}, status)
+        assert [type(fact) for fact in facts] == [Unanswered]
+
+
+def test_rights_are_asked_for_at_the_venues_own_address_or_where_the_file_says() -> None:
+    assert call_for(build(), Ask(What.RIGHTS)).url.startswith("https://api.binance.com/sapi/v1/account/")
+    testnet = "https://demo-fapi.binance.com"
+    assert What.RIGHTS not in build(rest_url=testnet).answers
+    told_where = build(rest_url=testnet, rights_url="http://127.0.0.1:9001")
+    assert call_for(told_where, Ask(What.RIGHTS)).url.startswith("http://127.0.0.1:9001/sapi/")
 
 
 def test_the_account() -> None:

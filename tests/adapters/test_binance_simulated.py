@@ -28,10 +28,12 @@ from agent.core.events import (
     Mark,
     Mode,
     Orders,
+    Owner,
     Position,
     Positions,
     Quote,
     Refused,
+    Rights,
     Side,
     Tiers,
     Unanswered,
@@ -143,6 +145,8 @@ def test_every_question_has_an_answer(talk: Talk) -> None:
         What.TRADES: set(),
         What.VOLUMES: {Volume},
         What.KEY: set(),
+        What.OWNER: {Owner},
+        What.RIGHTS: {Rights},
     }
     for what in What:
         facts = talk.ask(Ask(what, 0, "never-sent"))
@@ -253,7 +257,8 @@ def test_hedge_mode() -> None:
 def test_a_leverage_setting_is_changed_told_and_asked_about(talk: Talk) -> None:
     assert talk.ask(SetLeverage(1, 7)) == [Leverage(1, 7)]
     assert [fact for fact in talk.listen() if isinstance(fact, Leverage)] == [Leverage(1, 7)]
-    assert set(talk.ask(Ask(What.LEVERAGE))) == {Leverage(0, 20), Leverage(1, 7)}
+    told = {Leverage(0, 20, isolated=False), Leverage(1, 7, isolated=False)}
+    assert set(talk.ask(Ask(What.LEVERAGE))) == told
 
 
 def test_a_leverage_setting_is_refused_with_the_venues_reason(talk: Talk) -> None:
@@ -267,7 +272,7 @@ def test_a_leverage_setting_is_refused_with_the_venues_reason(talk: Talk) -> Non
     assert reason(126) == "-4028 Leverage 126 is not valid"
     assert reason(125).startswith("-2027")
     assert reason(7).startswith("-2028")
-    assert Leverage(0, 20) in talk.ask(Ask(What.LEVERAGE))
+    assert Leverage(0, 20, isolated=False) in talk.ask(Ask(What.LEVERAGE))
 
 
 def test_an_isolated_position_keeps_its_wallet_on_the_stream_and_in_the_snapshot() -> None:

@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -375,6 +376,34 @@ def test_shut_frees_the_name_and_silences_the_old_session(
             *(Frame("public", b"%02d" % n) for n in range(100)),
             Closed("public", "shutting down"),
         ]
+
+    run(main)
+
+
+def test_frames_that_wait_leave_everything_else_its_turn(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        told: list[Input] = []
+        enough = asyncio.Event()
+        turns: list[int] = []
+
+        def take(news: Input) -> None:
+            told.append(news)
+            if news == Frame("public", b"99"):
+                enough.set()
+
+        def turn() -> None:
+            turns.append(len(told))
+            if not enough.is_set():
+                asyncio.get_running_loop().call_soon(turn)
+
+        async with raw(mute) as port:
+            transport = Transport(take)
+            transport.do(open_(f"ws://127.0.0.1:{port}"))
+            turn()
+            await enough.wait()
+            await transport.close()
+        most = max(later - earlier for earlier, later in pairwise(turns))
+        assert 1 <= most <= module.TURN + 1  # and the word that it is open
 
     run(main)
 

@@ -34,10 +34,13 @@ from agent.core.events import (
     Margin,
     Mark,
     Mode,
+    OpenOrder,
     Orders,
+    Owner,
     Position,
     Positions,
     Quote,
+    Rights,
     Side,
     Tiers,
     Up,
@@ -217,6 +220,10 @@ class Stage:
             side = Side.NET if not hedge else Side.LONG if lots >= 0 else Side.SHORT
             self.held[i, side] = (lots, self.prices[symbol] if lots else None)
         self.strangers: tuple[str, ...] = ()
+        self.strange: list[OpenOrder] = []
+        """Open orders that the engine has not placed."""
+        self.owner = "a"
+        self.rights = Rights(withdraw=False, transfer=False, trade=True, bound=True, expires_at=None)
         self.quotes = quotes
         self.offset_ns = offset_ns
         self.settings = [20] * len(self.symbols)
@@ -304,9 +311,17 @@ class Stage:
             case What.POSITIONS:
                 return [self.positions()]
             case What.ORDERS:
-                return [Orders(rows=(), asked_at=self.venue_now)]
+                return [Orders(rows=tuple(self.strange), asked_at=self.venue_now)]
             case What.VOLUMES:
                 return [Volume(instrument=i, quote=1e9) for i in everywhere]
+        return self.answer_about_the_key(ask)
+
+    def answer_about_the_key(self, ask: Ask) -> list[Fact]:
+        match ask.what:
+            case What.OWNER:
+                return [Owner(account=self.owner)]
+            case What.RIGHTS:
+                return [self.rights]
         return []
 
     # What happens to orders

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.book import Book
-from agent.core.drift import Bands, Drift, apart, coin_weight, drawn_in, half_width, measure, moved, strayed
+from agent.core.drift import LEAST, Bands, Drift, apart, coin_weight, drawn_in, half_width, measure, moved, strayed
 from agent.core.events import Balance, Leverage, Mark
 from agent.core.margin import exposures
 from agent.core.targets import Targets, from_margin_shares
@@ -190,8 +190,11 @@ def test_drift_is_counted_in_points_of_target_gross_so_it_means_the_same_at_any_
 
 
 @pytest.mark.parametrize("equity", [0.0, -5.0])
-def test_without_positive_equity_there_is_no_drift_to_speak_of(equity: float) -> None:
-    assert measure(book_of(MISSION, equity=equity), SHARES, Bands()) is None
+def test_an_account_that_is_worth_nothing_is_taken_for_one_that_is_worth_next_to_nothing(equity: float) -> None:
+    drift = measure(book_of(MISSION, equity=equity), SHARES, Bands())
+    assert drift is not None
+    assert drift.equity == LEAST
+    assert drift.leverage == pytest.approx(30_000 / LEAST)
 
 
 def test_while_a_number_is_missing_there_is_no_drift() -> None:

@@ -524,6 +524,25 @@ def test_a_stale_answer_about_positions_after_a_fill_does_not_send_the_order_aga
     assert on.engine.book.rows[0].lots == 474
 
 
+def test_a_trade_told_after_a_stale_answer_that_was_asked_for_later_is_not_taken_to_be_in_it() -> None:
+    on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
+    placed = first_order(on)
+    before = dict(on.held)
+    _, position, fill = on.trade(placed)
+    finish = on.finish(placed)
+    after, on.held = on.held, before
+    on.mute = {What.POSITIONS}
+    again = on.tell(*finish)  # the reply; asks for the positions, which come from a cache before the stream tells
+    on.now += 30 * MS
+    again += on.tell(on.positions())
+    again += on.tell(*on.accept(placed), position, fill, *finish)
+    on.mute = set()
+    again += on.wait(5)
+    on.held = after
+    assert again + on.wait(20) == []
+    assert on.engine.book.rows[0].lots == 474
+
+
 def test_with_the_stream_away_a_stale_answer_after_a_reply_does_not_send_the_order_again() -> None:
     on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
     placed = first_order(on)
@@ -654,7 +673,7 @@ def test_resync_asks_for_everything_anew_and_decides_nothing_until_it_has_come()
     on.mute = set(What)
     on.tell(Command("resync"))
     asked = {request.what for request in on.requests if isinstance(request, Ask)}
-    assert asked == {What.TIME, What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS}
+    assert asked == {What.TIME, What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS, What.OWNER}
     assert on.engine.state == "waiting for answers of the venue"
 
 
@@ -786,7 +805,7 @@ def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
     foreign = Filled("web_1", 0, "f1", 100, 60_000.0, 0.0, "USDT", False, 100, on.now)
     on.mute = {What.POSITIONS}
     on.tell(foreign)
-    assert on.said("warning") == ["a trade that is not ours: +100 lots at 60000 (web_1)"]
+    assert on.said("external") == ["a trade that is not ours: +100 lots at 60000 (web_1)"]
     on.wait(3)
     assert on.asked(What.POSITIONS)
     on.held[0, Side.NET] = (350, 60_000.0)
@@ -799,15 +818,15 @@ def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
 def test_an_order_of_ours_that_rests_without_being_on_record_is_cancelled_and_a_strangers_is_not() -> None:
     on = stage(BALANCED)
     on.hush()
-    ours = order_id("t", 7, 3)
+    ours = order_id("t", 0, 3)
     rows = [
         OpenOrder(ours, "v1", 0, 10, 0),
         OpenOrder("web_1", "v2", 0, 10, 0),
-        OpenOrder(order_id("t", 7, 4), "v3", None, 1, 0),
+        OpenOrder(order_id("t", 0, 4), "v3", None, 1, 0),
     ]
     on.tell(Orders(rows=tuple(rows), asked_at=on.now))
     assert on.cancelled() == [ours]
-    assert "of epoch 7 rests but is not on record" in on.said("warning")[0]
+    assert on.said("warning")[0] == f"order {ours} rests but is on no record, of epoch 0; cancelling it"
 
 
 def test_what_the_venue_tells_people_is_passed_on() -> None:
@@ -1376,7 +1395,7 @@ def test_an_order_of_ours_on_an_instrument_that_the_file_does_not_name_is_said_o
     resting = OpenOrder(order=order_id("t", 0, 5), venue_order="v", instrument=None, lots=1, filled_lots=0)
     for _ in range(2):
         on.tell(Orders(rows=(resting,), asked_at=on.now))
-    assert on.said("warning") == [f"order {resting.order} of epoch 0 rests outside of the file's instruments"]
+    assert on.said("warning") == [f"order {resting.order} of ours rests outside of the file's instruments"]
     assert on.cancelled() == []
 
 

@@ -21,6 +21,7 @@ from agent.core.orders import Order
 from agent.core.planner import Limits
 from agent.core.reasons import Reason
 from agent.core.sleeves import worths_of
+from agent.core.strangers import Sharing
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
 from tests.core.kit import START, S, Stage, book_of, order, reprice
@@ -158,7 +159,7 @@ def test_without_equity_nothing_is_known() -> None:
     assert scene.mandate.wishes is None
     assert scene.mandate.missing(scene.book).startswith("equity: it is not known")
     lost = book_of({BTC: 0.1, ETH: 0.0}, equity=-1.0)
-    assert scene.mandate.missing(lost).startswith("equity: it is not known, or not positive")
+    assert scene.mandate.drift(lost, None, START) is not None
 
 
 def test_what_is_on_hold_is_not_wished_for() -> None:
@@ -424,6 +425,7 @@ class Exchange:
             bands=Bands(destination=self.chance.choice(["edge", "target"]), strategy=0.03),
             triggers=Triggers(confirm_s=1.0, cool_down_s=5.0),
             limits=Limits(turnover_per_day=1e6, orders_per_minute=10_000),
+            sharing=Sharing(foreign="adopt"),
         )
         self.on = Stage(policy, {BTC: 0.1}, equity=100_000.0).ready()
         self.flowed = 0.0

@@ -19,11 +19,12 @@ from agent.core.orders import (
     TWICE_NS,
     Blotter,
     Order,
+    Origin,
     State,
     Style,
     base36,
-    epoch_of,
     order_id,
+    origin_of,
 )
 from tests.core.kit import START, S, order
 
@@ -431,28 +432,37 @@ def test_live_orders_are_found_by_instrument_or_all() -> None:
 # Ids
 
 
-@given(st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=2), st.integers(0, 36**4 - 1))
-def test_an_id_says_whose_it_is_and_of_which_epoch(tag: str, epoch: int) -> None:
-    name = order_id(tag, epoch, 123_456)
+@given(
+    st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=2, max_size=2),
+    st.integers(0, 36**4 - 1),
+    st.integers(0, 36**3 - 1),
+    st.integers(0, 36**5 - 1),
+)
+def test_an_id_says_whose_it_is_and_of_which_run(tag: str, epoch: int, nonce: int, number: int) -> None:
+    name = order_id(tag, epoch, number, nonce)
     assert len(name) == 17
     assert name.isalnum()
-    assert epoch_of(name, tag) == epoch
+    assert origin_of(name) == Origin(tag, epoch, nonce, number)
+
+
+def test_two_runs_of_one_epoch_never_make_the_same_id() -> None:
+    assert order_id("aa", 7, 1, 1) != order_id("aa", 7, 1, 2)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", "x" * 17, "ttaa00010000000", "TTAA0001000000010", "ttab000100000001x", "tta\u00df000100000001", "web_abc"],
+    ["", "x" * 17, "ttaa00010000000", "TTAA0001000000010", "ttab0001000000010", "tta\u00df000100000001", "web_abc"],
 )
-def test_anothers_id_has_no_epoch(name: str) -> None:
-    assert epoch_of(name, "aa") is None
+def test_anothers_id_has_no_origin(name: str) -> None:
+    assert origin_of(name) is None
 
 
 def test_one_wrong_character_is_noticed() -> None:
     name = order_id("aa", 7, 1)
-    assert epoch_of(name, "aa") == 7
-    assert epoch_of(name[:5] + ("1" if name[5] != "1" else "2") + name[6:], "aa") is None
-    assert epoch_of(name[:-1].upper() + name[-1], "aa") is None
-    assert epoch_of(name[:8] + "_" + name[9:], "aa") is None
+    assert origin_of(name) == Origin("aa", 7, 0, 1)
+    assert origin_of(name[:5] + ("1" if name[5] != "1" else "2") + name[6:]) is None
+    assert origin_of(name[:-1].upper() + name[-1]) is None
+    assert origin_of(name[:8] + "_" + name[9:]) is None
 
 
 @given(st.integers(0, 10**12))

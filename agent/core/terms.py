@@ -1,0 +1,174 @@
+"""Terms: what must stay as it was, whose account it is, how it is set up, what its key may do, what a contract is.
+
+What changes there changes the meaning of every number, and only a person can know whether that is meant. So the agent
+stops increasing, says what has changed and how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.core.book import Book, Row
+from agent.core.events import Fact, Leverage, Listed, Mode, Owner, Rights, Unanswered
+from agent.core.instruments import Instrument
+from agent.core.orders import S
+
+DAY_NS = 24 * 3600 * S
+NOTICE_DAYS = (14, 7, 1)
+"""So long before the end of a key's right to trade it is spoken of."""
+TRIES = 3
+"""So many times the rights of a key are waited for."""
+
+
+class Terms:
+    """What was agreed. ``owner`` is the account that an earlier run traded on; the other arguments as for
+    `agent.core.strangers.Strangers`.
+
+    ``live``: orders are sent, so the key must be fit for it; ``allow_withdrawals``: a key that can withdraw will do.
+    """
+
+    def __init__(
+        self,
+        symbols: list[str],
+        *,
+        owner: str | None,
+        live: bool,
+        allow_withdrawals: bool,
+        note: Callable[[str, str, str | None], None],
+        halt: Callable[[str], None],
+    ) -> None:
+        self.symbols = symbols
+        self.owner = owner
+        self.unfit: str | None = None
+        """Why this key must not trade this portfolio at all."""
+        self.altered: dict[int, str] = {}
+        """Instruments whose contract has become another one, and how: none is traded until a person resumes."""
+        self._live = live
+        self._allow_withdrawals = allow_withdrawals
+        self._note = note
+        self._halt = halt
+        self._mode: Mode | None = None
+        self._isolated: dict[int, bool] = {}
+        self._rights: Rights | None = None
+        self._unlearnt = 0
+        """How often the rights of the key could not be learnt."""
+        self._noticed: int | None = None
+        """The last notice that was given of the key's end, in days."""
+
+    def take(self, fact: Fact, book: Book, now: int) -> None:
+        """Compare what is told with what was known; the book does not know of it yet."""
+        match fact:
+            case Mode():
+                self._compare_mode(fact)
+            case Leverage(instrument=index, isolated=bool(isolated)):
+                self._compare_margin(index, isolated)
+            case Owner(account=account):
+                self._compare_owner(account)
+            case Rights():
+                self._judge_rights(fact, now)
+            case Listed():
+                self._compare_contracts(fact, book)
+            case Unanswered(what="rights", reason=reason) if self._rights is None:
+                self._unlearnt += 1
+                if self._unlearnt == TRIES:
+                    self._note("warning", f"what the key may do could not be learnt: {reason}", None)
+            case _:
+                pass
+
+    def jumped(self, index: int, before: int, after: int) -> None:
+        """A position has moved without a trade: by a power of ten it is the contract that has changed."""
+        small, large = sorted((abs(before), abs(after)))
+        factor = large // small if small and large % small == 0 and (before > 0) == (after > 0) else 0
+        if factor >= 10 and str(factor).strip("0") == "1":
+            self._alter(index, f"its position went from {before} to {after} lots at once, as when it is redenominated")
+
+    def resume(self) -> None:
+        """A person has seen to it."""
+        self.altered.clear()
+
+    def _refuse(self, why: str) -> None:
+        if self._live:
+            self.unfit = self.unfit or why
+        self._halt(why)
+
+    def _compare_owner(self, account: str) -> None:
+        if self.owner is None:
+            self.owner = account
+        elif self.owner != account:
+            cure = "give back the key, or name another state directory for this account"
+            self._refuse(f"the key belongs to account {account}, and it was {self.owner} before: {cure}")
+
+    def _compare_mode(self, mode: Mode) -> None:
+        before, self._mode = self._mode, self._mode or mode
+        if not mode.can_trade:
+            self._halt("the venue lets the account trade no more: ask it why, then restart")
+        if before is None:
+            return
+        words = {True: ("hedge", "many"), False: ("one-way", "one")}
+        cure = "change it back; a restart takes it as it is"
+        if mode.hedge != before.hedge:
+            self._halt(f"position mode was changed to {words[mode.hedge][0]} while this was running: {cure}")
+        if mode.multi_asset != before.multi_asset:
+            kind = words[mode.multi_asset][1]
+            self._halt(f"the account was set to {kind} collateral asset(s) while this was running: {cure}")
+
+    def _compare_margin(self, index: int, isolated: bool) -> None:
+        if self._isolated.setdefault(index, isolated) != isolated:
+            kind = "isolated" if isolated else "cross"
+            cure = "change it back; a restart takes it as it is"
+            self._halt(f"the margin of {self.symbols[index]} was set to {kind} while this was running: {cure}")
+
+    def _judge_rights(self, rights: Rights, now: int) -> None:
+        before, self._rights = self._rights, rights
+        if rights.withdraw and not self._allow_withdrawals:
+            cure = "take that right from it, or set account.allow_withdrawals = true"
+            self._refuse(f"the key can withdraw: {cure}")
+        if not rights.trade:
+            self._refuse("the key may not trade futures: give it that right")
+        if before is None:
+            if not rights.bound:
+                self._note("warning", "the key works from any address: bind it to this machine's", None)
+            if rights.transfer:
+                self._note("warning", "the key can move money between accounts, which this agent never does", None)
+        if rights.expires_at is not None:
+            self._expire(rights.expires_at, now)
+
+    def _expire(self, at: int, now: int) -> None:
+        if at <= now:
+            self._refuse("the key's right to trade has ended: renew it")
+            return
+        due = [days for days in NOTICE_DAYS if at - now <= days * DAY_NS]
+        if due and (self._noticed is None or due[-1] < self._noticed):
+            self._noticed = due[-1]
+            left = (at - now) / DAY_NS
+            self._note("warning", f"the key's right to trade ends in {left:.1f} days: renew it", None)
+
+    def _compare_contracts(self, fact: Listed, book: Book) -> None:
+        listed = {one.index: one for one in fact.instruments}
+        for index, row in enumerate(book.rows):
+            before, after = row.instrument, listed.get(index)
+            if before is None:
+                continue
+            trading = after is not None and after.trading
+            if trading != before.trading:
+                text = "takes orders again" if trading else "takes no orders: what is held stays as it is until it does"
+                self._note("state" if trading else "warning", f"the venue {text}", row.symbol)
+            if after is not None and row.lots and (why := _another(before, after, row)):
+                self._alter(index, why)
+
+    def _alter(self, index: int, why: str) -> None:
+        if index not in self.altered:
+            self.altered[index] = f"{why}; see that its target still means what it should, then restart"
+            self._note("halt", f"nothing is traded here any more: {self.altered[index]}", self.symbols[index])
+
+
+def _another(before: Instrument, after: Instrument, row: Row) -> str | None:
+    """Why a listing is of another contract than before, seen from a position in it; None for other grids and limits."""
+    for what in ("base", "quote", "settle", "multiplier", "inverse"):
+        old, new = getattr(before, what), getattr(after, what)
+        if old != new:
+            return f"the contract has changed: its {what} is {new}, and was {old}"
+    held = [before.quantity(holding.lots) for holding in row.holdings.values()]
+    if any(quantity % after.step for quantity in held):
+        return f"the contract has changed: what is held is no multiple of its new step of {after.step}"
+    return None
