@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from adapters import answers, binance
 from adapters.simulator import Faults, FrameFault, Incident, RequestFault
-from agent.core import book, deadman, desk, engine, limits, orders, risk
+from agent.core import book, deadman, desk, limits, orders, risk, strangers
 from agent.core import events as fact
 from agent.core.audit import Audit
 from agent.core.book import Book
@@ -525,7 +525,7 @@ def set_no_dead_mans_switch() -> Iterator[type[Desk]]:
 @missed_by(scenes.a_restart_without_a_journal)
 def use_ids_of_an_earlier_run() -> Iterator[type[Desk]]:
     """Ids do not say which run they are of."""
-    with patch.object(engine, "order_id", lambda tag, epoch, number: orders.order_id(tag, 1, number)):
+    with patch.object(strangers, "order_id", lambda tag, epoch, number, nonce: orders.order_id(tag, 1, number)):
         yield Desk
 
 
