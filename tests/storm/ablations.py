@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from adapters import answers, binance
 from adapters.simulator import Faults, FrameFault, Incident, RequestFault
-from agent.core import book, deadman, desk, limits, orders, risk, strangers
+from agent.core import deadman, desk, limits, orders, risk, strangers
 from agent.core import events as fact
 from agent.core.audit import Audit
 from agent.core.book import Book
@@ -199,7 +199,7 @@ def take_no_answer_for_a_denial() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(in_weather(RequestFault("unknown done", on="order", chance=0.5)))
+@missed_by(in_weather(RequestFault("unknown done", on="order", chance=0.7)), first=13)
 def take_an_unknown_outcome_for_a_refusal() -> Iterator[type[Desk]]:
     """Whatever is not a yes is a no."""
 
@@ -299,18 +299,6 @@ def trust_a_sum_like_a_trade() -> Iterator[type[Desk]]:
 def believe_a_snapshot_at_once() -> Iterator[type[Desk]]:
     """A snapshot that contradicts what was told is believed without being repeated."""
     with patch.object(Book, "_confirmed", lambda self, key, lots, now: True):
-        yield Desk
-
-
-@missed_by(in_weather(STALE, FrameFault("delay", on="account", chance=0.3), also=True))
-def take_answers_that_are_older_than_the_stream() -> Iterator[type[Desk]]:
-    """An answer about positions counts whenever its question left, and without being repeated."""
-
-    def snapshot(self: Book, told: fact.Positions, now: int) -> None:
-        plain(self, replace(told, asked_at=told.asked_at + 60 * S), now)
-
-    plain = Book._snapshot
-    with patch.object(Book, "_snapshot", snapshot), patch.object(book, "CONFIRM_NS", 0):
         yield Desk
 
 
