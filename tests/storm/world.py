@@ -40,6 +40,7 @@ class World:
         *,
         speed: float = 1.0,
         rechecks: bool = True,
+        rights: bool = False,
     ) -> None:
         self.now = START
         self.account = account
@@ -49,7 +50,13 @@ class World:
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)
         credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
-        dialect = Binance(symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
+        dialect = Binance(
+            symbols=self.symbols,
+            credentials=credentials,
+            rest_url=REST,
+            stream_url=STREAM,
+            rights_url=REST if rights else None,
+        )
         self.engine = Engine(
             policy,
             epoch=1,
