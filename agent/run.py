@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from agent import notify
@@ -80,6 +81,12 @@ def _changes(decision: Decision) -> bool:
     return any(isinstance(request, Change) for request in decision.requests)
 
 
+class _Shown(Struct, frozen=True):
+    """What is read of the last status."""
+
+    epoch: int
+
+
 class Agent:
     """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
 
@@ -136,6 +143,7 @@ class Agent:
         try:
             text = render(portfolio)
             now = self.clock.now()
+            self._forgotten = self._forgets()
             paper = portfolio.mode == "paper"  # whose account begins anew with each run
             resume = [] if paper else self.journal.recent(now - 24 * 3600 * S, portfolio.mode)
             memory = self._remembered(now)
@@ -161,6 +169,20 @@ class Agent:
         except BaseException:
             self.journal.close()
             raise
+
+    def _forgets(self) -> str | None:
+        """What to say if the journal does not know the run that wrote the last status; None if it does."""
+        try:
+            shown = msgspec.json.decode((self.folder / "status.json").read_bytes(), type=_Shown)
+        except (OSError, msgspec.DecodeError):
+            return None
+        last = self.journal.last_run()
+        if last is not None and shown.epoch <= last.epoch:
+            return None
+        return (
+            f"the journal does not know run {shown.epoch}, the last one in this folder: it was lost, or is an old "
+            "copy; positions are the venue's, but what was traded within the last day is not known"
+        )
 
     def _follows(self, now: int) -> bool:
         """Whether the last requests on this account may not be those on record: no run in this mode was at work within
@@ -244,6 +266,8 @@ class Agent:
         waits = [asyncio.create_task(event.wait()) for event in (stop, self._broke)]
         try:
             self._look_for_kill_file()
+            if self._forgotten is not None:
+                self.tell("warn", self._forgotten)
             self._take(Tick())
             first: list[asyncio.Future[Any]] = [self.transport.failed, chores, *waits]
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)

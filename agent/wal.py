@@ -44,11 +44,11 @@ def broken(path: Path) -> str | None:
     for number, start in enumerate(range(_HEAD, len(log) - _FRAME - page + 1, _FRAME + page), 1):
         _, pages, *salted, one, two = struct.unpack_from(">6I", log, start)
         content = log[start : start + 8] + log[start + _FRAME : start + _FRAME + page]
-        sums = [_sums(content, order, one_of) for one_of in before]
-        whole = salted == salts and (one, two) in sums
+        sums = [_sums(content, order, one_of) for one_of in before] if salted == salts else []
+        whole = (one, two) in sums
         if whole and lost is not None and (over or ended):
             return f"frame {lost} of its log"
-        before = [(one, two)] if whole else [(one, two), sums[0]]
+        before = [(one, two)] if whole else [(one, two), *sums[:1]]
         lost = number if lost is None and not whole else lost
         over = over or (whole and lost is not None and pages > 0)
         ended = not whole and pages > 0

@@ -308,6 +308,11 @@ class Book:
             row.owed += fact.lots
             self._reckon(fact.instrument, now)
 
+    def passed_over(self, fact: Filled) -> bool:
+        """Whether a snapshot was asked for after this trade and believed before it was told: it may lack it."""
+        snapshot_at = self.rows[fact.instrument].snapshot_at
+        return snapshot_at is not None and fact.at < snapshot_at
+
     def _reckon(self, index: int, now: int) -> None:
         row, key = self.rows[index], (index, Side.NET)
         if row.snapshot_at is None:

@@ -300,7 +300,9 @@ class Engine:
                 self.blotter.affected(trade.instrument, trade.at)
                 self.audit.hurry(What.ACCOUNT, now)
             return
-        after = self.blotter.apply(fact, now, self.book.held(before.instrument, before.side))
+        late = isinstance(fact, Filled) and self.book.passed_over(fact)
+        held = self.book.held(before.instrument, before.side)
+        after = self.blotter.apply(fact, now, held, late=late)
         if after is None:
             return
         if after.filled_lots > before.filled_lots:

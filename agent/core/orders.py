@@ -163,7 +163,7 @@ class Watch(Struct):
     heard_at: int = 0
     """Our time of the last word about it."""
     told_lots: int = 0
-    """Unsigned lots of the trades of it that we were told one by one."""
+    """Unsigned lots of the trades of it that we were told one by one, in time."""
 
 
 class Blotter:
@@ -175,9 +175,11 @@ class Blotter:
         self.effects: dict[int, int] = {}
         """By instrument: the venue's time of the last effect of our orders, which a position must not be older than."""
         self.untold: dict[str, tuple[int, int]] = {}
-        """By order: instrument and time from which on a position surely holds a fill that was told only as a sum.
+        """By order: instrument and time from which on a position surely holds a fill that was told only as a sum, or
+        too late.
 
-        A trade can be compared with the move of the position, so it is seen whether that lacks it. A sum can't.
+        A trade can be compared with the move of the position, so it is seen whether that lacks it. A sum can't, nor a
+        trade that is told after a snapshot that was asked for later.
         """
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
@@ -207,11 +209,12 @@ class Blotter:
         self.changed.clear()
         return changed
 
-    def apply(self, fact: Fact, now: int, held_lots: int | None = None) -> Order | None:
+    def apply(self, fact: Fact, now: int, held_lots: int | None = None, *, late: bool = False) -> Order | None:
         """Take note of a fact about one of our orders: the order as it is now; None if not ours, or told before.
 
         ``held_lots`` is what its position row is known to hold now: a position that has moved since the order was sent
-        speaks against any denial.
+        speaks against any denial. ``late``: a snapshot of the position has come before this trade, and was asked for
+        after it (`untold`).
         """
         match fact:
             case Accepted() | Filled() | Ended() | Refused() | Lost() | Absent():
@@ -224,6 +227,8 @@ class Blotter:
         if isinstance(fact, Filled) and not self._new_trade(fact):
             return None
         after = self._after(order, fact, watch, now, held_lots)
+        if isinstance(fact, Filled) and not late:
+            watch.told_lots += abs(fact.lots)
         self._reckon(order, after, fact, watch)
         if after.state is not order.state:
             watch.asked_at = watch.cancelled_at = None
@@ -276,8 +281,6 @@ class Blotter:
         return replace(order, state=State.DONE, ended="never placed")
 
     def _reckon(self, before: Order, after: Order, fact: Fact, watch: Watch) -> None:
-        if isinstance(fact, Filled):
-            watch.told_lots += abs(fact.lots)
         if watch.told_lots >= after.filled_lots:
             self.untold.pop(after.id, None)
         elif after.filled_lots > before.filled_lots and isinstance(fact, Accepted | Filled | Ended):

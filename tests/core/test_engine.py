@@ -524,6 +524,25 @@ def test_a_stale_answer_about_positions_after_a_fill_does_not_send_the_order_aga
     assert on.engine.book.rows[0].lots == 474
 
 
+def test_a_trade_told_after_a_stale_answer_that_was_asked_for_later_is_not_taken_to_be_in_it() -> None:
+    on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
+    placed = first_order(on)
+    before = dict(on.held)
+    _, position, fill = on.trade(placed)
+    finish = on.finish(placed)
+    after, on.held = on.held, before
+    on.mute = {What.POSITIONS}
+    again = on.tell(*finish)  # the reply; asks for the positions, which come from a cache before the stream tells
+    on.now += 30 * MS
+    again += on.tell(on.positions())
+    again += on.tell(*on.accept(placed), position, fill, *finish)
+    on.mute = set()
+    again += on.wait(5)
+    on.held = after
+    assert again + on.wait(20) == []
+    assert on.engine.book.rows[0].lots == 474
+
+
 def test_with_the_stream_away_a_stale_answer_after_a_reply_does_not_send_the_order_again() -> None:
     on = stage({"BTCUSDT": 0.3}, made=policy(targets=SINGLE))
     placed = first_order(on)

@@ -51,7 +51,7 @@ FIGURES: Final = {
     "S4": Figure(
         "states in which a crash may leave the journal: unsynced writes lost or torn, bits flipped",
         "all states of 200 traces, 0 orders sent unwritten, every damage opened or noticed",
-        5,
+        6,
     ),
     "S5": Figure(
         "orders of unknown fate: wrongly resolved, and how long it took",

@@ -17,6 +17,7 @@ import msgspec
 
 from tests.fuzz import campaign as fuzz
 from tests.scoreboard.board import ROOT, Budget, Measured
+from tests.storage import flips, power
 from tests.storm.ablations import ABLATIONS
 from tests.storm.storm import storm
 from tests.storm.watchman import Violation
@@ -86,6 +87,46 @@ def repeats(budget: Budget) -> dict[str, Measured]:
     return {"S15": Measured(value, met, {"seeds": pairs, "equal": equal})}
 
 
+# S4: power cuts and flipped bits
+
+LIVES: Final = 200
+
+
+def storage(budget: Budget) -> dict[str, Measured]:
+    """Every power cut of two hundred journals' lives as far as it can be counted; and a bit of every byte of one."""
+    until = time.monotonic() + budget.minutes * 60
+    found = power.Found()
+    with ProcessPoolExecutor(budget.processes) as pool:
+        flipping, logs = pool.submit(flips.flip, each=1), pool.submit(flips.flip_log, 3_000)
+        cuts = [pool.submit(power.campaign, [seed]) for seed in range(LIVES)]
+        for done in as_completed(cuts):
+            found.add(done.result())
+            budget.progress(f"{found.traces} of {LIVES} traces, {found.states:,} states", found.traces / LIVES)
+            if time.monotonic() > until:
+                for left in cuts:
+                    left.cancel()
+                break
+        file, log = flipping.result(), logs.result()
+    bad = len(found.lost) + len(found.wrong) + len(found.damaged)
+    unnoticed = file.unnoticed + log.unnoticed
+    value = (
+        f"{found.traces} traces, {found.states:,} states: {len(found.lost)} orders sent unwritten, "
+        f"{len(found.wrong) + len(found.damaged)} not as they were; {file.flips + log.flips:,} flipped bits, "
+        f"{len(unnoticed)} neither noticed nor harmless"
+    )
+    detail = {
+        "seeds": [0, found.traces - 1],
+        "syncs before which every subset of writes was a state": found.exhaustive,
+        "syncs before which a sample was": found.sampled,
+        "broken": (found.lost + found.wrong + found.damaged)[:50],
+        "bits of the file": {"pages": file.pages, "noticed": file.noticed, "harmless": file.harmless},
+        "bits of the log": {"noticed": log.noticed, "taken for a cut in the last commit": log.last},
+        "unnoticed": unnoticed[:50],
+    }
+    met = not bad and not unnoticed and (found.traces >= LIVES or None)
+    return {"S4": Measured(value, met, detail)}
+
+
 # S11: broken inputs
 
 READERS: Final = ("adapters/binance*.py", "adapters/reading.py", "adapters/answers.py")
@@ -140,6 +181,7 @@ def covered() -> dict[str, float]:
 MEASURES: Final[dict[str, Measure]] = {
     "S15": repeats,
     "S2": ablations,
+    "S4": storage,
     "S11": fuzzing,
 }
 """What measures a row. A row that is not here is not measured yet, and says so."""

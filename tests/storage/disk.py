@@ -129,6 +129,13 @@ class File(apsw.VFSFile):
         self.disk.called("xTruncate", Truncate(self.file, newsize))
         super().xTruncate(newsize)
 
+    def xLock(self, level: int) -> None:
+        """Lock. A reader tries to lock for writing when it closes, and SQLite does not mind that it can't."""
+        try:
+            super().xLock(level)
+        except apsw.IOError as error:
+            raise apsw.BusyError(str(error)) from error
+
     def xSync(self, flags: int) -> None:
         """Sync."""
         self.disk.called("xSync", Sync(self.file))

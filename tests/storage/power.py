@@ -13,7 +13,6 @@ import random
 import shutil
 import sqlite3
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from hashlib import blake2b
@@ -70,6 +69,11 @@ class Found(Struct):
     """What is there was never there before."""
     damaged: list[str] = []
 
+    def add(self, other: Found) -> None:
+        """Take in what came of other lives."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 def home() -> str | None:
     """Where files are quickest to sync."""
@@ -92,6 +96,11 @@ def order(name: str, state: State = State.SENT) -> Order:
         expires_at=NOW + 3,
         state=state,
     )
+
+
+def encoded(*orders: Order) -> bytes:
+    """The record of a decision that changed these orders, as far as it matters here."""
+    return msgspec.json.encode({"orders": orders})
 
 
 class Life:
@@ -261,8 +270,23 @@ def apply(files: Files, op: Op, part: Iterable[int] | None = None) -> None:
             files.pop(name, None)
 
 
-def states(trace: Trace, found: Found) -> Iterator[tuple[Files, int]]:
-    """Every state to look at, with how many commits its user had been told of."""
+class Cut(Struct, frozen=True):
+    """A state, not made yet: what was on disk, what of the writes under way got there too, and what had been told."""
+
+    durable: Files
+    reached: tuple[tuple[Op, Sequence[int] | None], ...]
+    told: int
+
+    def files(self) -> Files:
+        """The files as they are found."""
+        files = dict(self.durable)
+        for op, part in self.reached:
+            apply(files, op, part)
+        return files
+
+
+def cuts(trace: Trace, found: Found) -> Iterator[Cut]:
+    """Every state to look at. A cut between two syncs leaves no state that one just before the second does not."""
     dice = random.Random(trace.seed)
     durable: Files = {NAME: b""}
     waiting: list[Op] = []
@@ -272,9 +296,8 @@ def states(trace: Trace, found: Found) -> Iterator[tuple[Files, int]]:
             case Mark(commits=commits):
                 told = commits
             case Sync(file=name):
-                if waiting:
-                    for files in _cuts(durable, waiting, dice, found):
-                        yield files, told
+                for reached in _subsets(waiting, dice, found) if waiting else ():
+                    yield Cut(dict(durable), reached, told)
                 settled = [one for one in waiting if isinstance(one, Delete) or one.file == name]  # type: ignore[union-attr]
                 waiting = [one for one in waiting if one not in settled]
                 for one in settled:
@@ -283,7 +306,9 @@ def states(trace: Trace, found: Found) -> Iterator[tuple[Files, int]]:
                 waiting.append(op)
 
 
-def _cuts(durable: Files, waiting: Sequence[Op], dice: random.Random, found: Found) -> Iterator[Files]:
+def _subsets(
+    waiting: Sequence[Op], dice: random.Random, found: Found
+) -> Iterator[tuple[tuple[Op, Sequence[int] | None], ...]]:
     count = len(waiting)
     if count <= ALL_BELOW:
         found.exhaustive += 1
@@ -295,23 +320,22 @@ def _cuts(durable: Files, waiting: Sequence[Op], dice: random.Random, found: Fou
         drawn = [tuple(dice.random() < 0.5 for _ in range(count)) for _ in range(SAMPLE)]
         chosen = [*prefixes, *losses, *drawn]
     for which in chosen:
-        files = dict(durable)
-        for op in itertools.compress(waiting, which):
-            apply(files, op)
-        yield files
+        yield tuple((op, None) for op in itertools.compress(waiting, which))
     long = [i for i, op in enumerate(waiting) if isinstance(op, Write) and len(op.data) > SECTOR]
     for torn in dice.choices(long, k=TORN) if long else ():
-        files = dict(durable)
-        for i, op in enumerate(waiting):
-            if i == torn and isinstance(op, Write):
-                sectors = range(-(-len(op.data) // SECTOR))
-                cut = dice.randrange(len(sectors))
-                apply(
-                    files, op, dice.choice((sectors[:cut], sectors[cut:], [s for s in sectors if dice.random() < 0.5]))
-                )
-            elif i < torn or dice.random() < 0.5:
-                apply(files, op)
-        yield files
+        others = [i < torn or dice.random() < 0.5 for i in range(count)]
+        yield tuple(
+            (op, _torn(op, dice) if i == torn else None) for i, op in enumerate(waiting) if i == torn or others[i]
+        )
+
+
+def _torn(op: Op, dice: random.Random) -> Sequence[int]:
+    """The sectors of a write that reach the disk: the first ones, the last ones, or some."""
+    assert isinstance(op, Write)
+    sectors = range(-(-len(op.data) // SECTOR))
+    cut = dice.randrange(len(sectors))
+    mixed = [sector for sector in sectors if dice.random() < 0.5]
+    return dice.choice((sectors[:cut], sectors[cut:], mixed))
 
 
 # The check
@@ -319,20 +343,19 @@ def _cuts(durable: Files, waiting: Sequence[Op], dice: random.Random, found: Fou
 
 def check(trace: Trace, found: Found, most: int | None = None) -> None:
     """Open every state of a trace, or a sample of ``most`` of them, and see what is there."""
-    seen: dict[tuple[bytes, int], Files] = {}
-    for files, told in states(trace, found):
-        name = blake2b(digest_size=16)
-        for file in sorted(files):
-            name.update(f"{file} {len(files[file])} ".encode() + files[file])
-        seen[name.digest(), told] = files
-    chosen = sorted(seen)
+    chosen = list(cuts(trace, found))
     if most is not None and len(chosen) > most:
         chosen = random.Random(trace.seed).sample(chosen, most)
+    seen: set[tuple[bytes, int]] = set()
     found.traces += 1
     with tempfile.TemporaryDirectory(dir=home()) as folder:
-        for key in chosen:
-            found.states += 1
-            _look(Path(folder) / "state", seen[key], key[1], trace, found)
+        for cut in chosen:
+            files = cut.files()
+            key = (blake2b(msgspec.msgpack.encode(files, order="sorted"), digest_size=16).digest(), cut.told)
+            if key not in seen:
+                seen.add(key)
+                found.states += 1
+                _look(Path(folder) / "state", files, cut.told, trace, found)
 
 
 def _look(folder: Path, files: Files, told: int, trace: Trace, found: Found) -> None:
@@ -361,14 +384,3 @@ def campaign(seeds: Iterable[int], most: int | None = None) -> Found:
     for seed in seeds:
         check(trace(seed), found, most)
     return found
-
-
-def summary(found: Found) -> Counter[str]:
-    """The counts."""
-    return Counter(
-        traces=found.traces,
-        states=found.states,
-        lost=len(found.lost),
-        wrong=len(found.wrong),
-        damaged=len(found.damaged),
-    )

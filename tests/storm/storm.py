@@ -60,10 +60,10 @@ class Outcome(Struct):
     """Of all decisions, byte for byte."""
 
 
-def swarm(seed: int) -> Faults:
+def swarm(seed: int, kinds: tuple[RequestFault | FrameFault, ...] = SWARM) -> Faults:
     """The faults of a storm."""
     dice = random.Random(seed)
-    drawn = [replace(fault, chance=fault.chance * dice.random()) for fault in SWARM if dice.random() < 0.5]
+    drawn = [replace(fault, chance=fault.chance * dice.random()) for fault in kinds if dice.random() < 0.5]
     return Faults(
         seed=seed,
         delay_ms=dice.choice((1.0, 20.0, 150.0)),
