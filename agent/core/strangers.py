@@ -253,16 +253,18 @@ class Strangers:
         if self._silent or (ours and origin.number <= self.made):
             return True
         if origin.epoch > self.epoch:
-            why = f"a newer instance trades on this account (order {order}): this one is superseded"
+            why = "a newer instance trades on this account: this one is superseded"
         elif origin.epoch == self.epoch:
-            why = f"a twin trades on this account, which began at the same time (order {order})"
+            why = "a twin trades on this account, which began at the same time"
         elif self._late and order not in self._leftovers:
-            why = f"an older instance still trades on this account (order {order})"
+            why = "an older instance still trades on this account"
         else:
             _keep(self._leftovers, order)
             return True
-        self.pause = self.pause or why
-        self._halt(why)
+        if self.pause != why:
+            self.pause = why
+            self._note("external", f"order {order} is of another instance", None)
+            self._halt(why)
         return False
 
     def _explain(self, fact: Filled) -> bool:

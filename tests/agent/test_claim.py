@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from agent import claim as claims
 from agent.claim import Claimed, claim
 
 KEY = "an-api-key-of-a-test"
-HOLD = "import sys; from agent.claim import claim; claim('binance', sys.argv[1]); print('held', flush=True); input()"
+HOLD = """
+import sys
+from agent.claim import claim
+end = claim("binance", sys.argv[1])
+print("held", flush=True)
+input()
+"""
 
 
 @pytest.fixture(params=[True, False], ids=["abstract socket", "locked file"])
@@ -19,7 +26,7 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
     if request.param and not claims.ABSTRACT:
         pytest.skip("this system has no abstract unix sockets")
     monkeypatch.setattr(claims, "ABSTRACT", request.param)
-    monkeypatch.setattr(claims.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
@@ -42,7 +49,7 @@ def test_nothing_tells_the_key(where: Path) -> None:
 
 def test_a_file_that_another_user_has_locked_away_is_a_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(claims, "ABSTRACT", False)
-    monkeypatch.setattr(claims.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     claim("binance", KEY)()
     (file,) = tmp_path.iterdir()
     file.unlink()

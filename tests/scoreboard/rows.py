@@ -20,6 +20,7 @@ from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.storage import flips, power
 from tests.storm.ablations import ABLATIONS
 from tests.storm.storm import storm
+from tests.storm.twins import Outcome, twins
 from tests.storm.watchman import Violation
 
 Measure = Callable[[Budget], dict[str, Measured]]
@@ -60,6 +61,33 @@ def ablations(budget: Budget) -> dict[str, Measured]:
     met = len(found) >= 30 and len(bites) == len(found) and median <= BITE_WITHIN
     value = f"{len(bites)} of {len(found)} noticed, half of them within {median:g} storms"
     return {"S2": Measured(value, met, {"storms to notice": dict(sorted(found.items()))})}
+
+
+# S13: two instances
+
+ENOUGH: Final = 10_000
+"""So many pairs of instances."""
+
+
+def instances(budget: Budget) -> dict[str, Measured]:
+    """Two instances on one account, again and again: how soon they notice, and what was accepted of both meanwhile."""
+    until = time.monotonic() + budget.minutes * 60
+    found: list[Outcome] = []
+    with ProcessPoolExecutor(budget.processes) as pool:
+        for first in range(0, ENOUGH, 20):
+            found += pool.map(twins, range(first, first + 20))
+            budget.progress(f"{len(found)} pairs", len(found) / ENOUGH)
+            if time.monotonic() > until:
+                break
+    met = [one for one in found if one.both]
+    longest = max([one.beside_s for one in met], default=0.0)
+    beside, increases = sum(one.beside for one in met), sum(one.increases for one in found)
+    value = (
+        f"{len(found):,} pairs, {len(met):,} traded beside each other, for {longest:.1f} s at most and by {beside:,} "
+        f"orders in all, for no exchange fences an older writer off; {increases} increases by one that had stopped"
+    )
+    detail = {"pairs": len(found), "met": len(met), "longest_s": longest, "orders": beside, "increases": increases}
+    return {"S13": Measured(value, len(found) >= ENOUGH and not increases and not beside, detail)}
 
 
 # S15: the storms themselves
@@ -179,6 +207,7 @@ def covered() -> dict[str, float]:
 
 
 MEASURES: Final[dict[str, Measure]] = {
+    "S13": instances,
     "S15": repeats,
     "S2": ablations,
     "S4": storage,

@@ -29,7 +29,10 @@ REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 
 
 class World:
-    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made."""
+    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made.
+
+    ``gateway`` is that of an exchange which others use as well; the agent's clock is ahead of it by ``skew_ns``.
+    """
 
     def __init__(
         self,
@@ -41,12 +44,20 @@ class World:
         speed: float = 1.0,
         rechecks: bool = True,
         rights: bool = False,
+        gateway: Gateway | None = None,
+        epoch: int = 1,
+        nonce: int = 0,
+        skew_ns: int = 0,
     ) -> None:
         self.now = START
         self.account = account
-        self.exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
-        self.venue = Venue(self.exchange, rechecks=rechecks)
-        self.gateway = Gateway(self.venue, faults)
+        self.skew_ns = skew_ns
+        if gateway is None:
+            venue = Venue(Exchange(market, [account], seed=faults.seed, speed=speed), rechecks=rechecks)
+            gateway = Gateway(venue, faults)
+        self.gateway = gateway
+        self.venue = gateway.venue
+        self.exchange = gateway.venue.exchange
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)
         credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
@@ -59,7 +70,8 @@ class World:
         )
         self.engine = Engine(
             policy,
-            epoch=1,
+            epoch=epoch,
+            nonce=nonce,
             tag="st",
             answers=dialect.answers,
             streams=dialect.sockets,
@@ -127,10 +139,10 @@ class World:
                 self._put(Silence(call=tag, sent=True, reason="timeout"), self.now)
 
     def _take(self, arrived: Input) -> None:
-        step = self.desk.take((arrived,), self.now)
+        step = self.desk.take((arrived,), self.now + self.skew_ns)
         for decision in step.decisions:
             self.decided(decision)
-        self._wake_at = step.wake_at
+        self._wake_at = step.wake_at - self.skew_ns
         for act in step.acts:
             self._do(act)
 
