@@ -25,7 +25,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
-from adapters.addresses import pinned
+from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, exact, excerpt, number, plain
@@ -211,6 +211,7 @@ class Binance:
         self.sockets: tuple[str, ...] = ("public", "market", "private") if credentials else ("public", "market")
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
+        together(self._rest, self._stream, DOMAINS)
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = _signer(credentials) if credentials else None

@@ -377,11 +377,16 @@ class Agent:
             log.log(level, "%s%s", f"{note.symbol}: " if note.symbol else "", note.text, extra={"kind": note.kind})
 
     def _set_timer(self, wake_at: int, now: int) -> None:
-        loop = asyncio.get_running_loop()
         if self._timer is not None:
+            if wake_at == self._wake_at:
+                return  # as most frames leave it: a timer for each would pile up in a burst
             self._timer.cancel()
-        self._timer = loop.call_later(max(0, wake_at - now) / S, self._hear, Tick())
+        self._timer = asyncio.get_running_loop().call_later(max(0, wake_at - now) / S, self._ring)
         self._wake_at = wake_at
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._hear(Tick())
 
     def _hear(self, arrived: Input) -> None:
         """Take what comes from where nobody waits for a failure."""

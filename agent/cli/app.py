@@ -52,7 +52,7 @@ from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
 from agent.run import VERSION, Agent, Unfit, Unlisted
-from agent.secrets import SecretError
+from agent.secrets import SecretError, seal_process
 from agent.tape import TapeError
 
 T = TypeVar("T")
@@ -280,6 +280,7 @@ def run(
     if live and portfolio.mode != "live":
         _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; set mode = "live" in it', CONFIG)
     configure(logging.INFO)
+    seal_process()
     dialect = dialect_of(portfolio)
     with contextlib.ExitStack() as ends:
         ends.callback(claim_of(portfolio))

@@ -39,6 +39,7 @@ from agent.core.prices import Doubt, agrees, is_price, judged, told_at
 CONFIRM_NS = 6_000_000_000
 """A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
 from caches that are seconds old, and an old answer given twice looks like a repetition."""
+DAY_NS = 86_400_000_000_000
 KEEP_TRADES = 10_000
 """How many trades are remembered, so that none counts twice."""
 
@@ -142,6 +143,10 @@ class Book:
         self.disputed: dict[tuple[int, Side], tuple[int | None, int]] = {}
         """Rows on which what we were told does not add up: the lots that a snapshot claims, None while no snapshot has
         come that could settle it; and since when."""
+        self._moved_at: int | None = None
+        """Our time of the answer that first told of a change of the wallet."""
+        self._wallet_at = 0
+        """Our time when the wallet was last told of."""
         self._trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
 
@@ -191,12 +196,8 @@ class Book:
                 self._trade(fact, now)
             case Positions():
                 self._snapshot(fact, now)
-            case Balance(asset=asset):
-                if self.margin is not None and asset == self.settle and fact.at == self.margin.asked_at:
-                    self._then = fact.wallet
-                known = self.wallets.get(asset)
-                if known is None or fact.at >= known.at:
-                    self.wallets[asset] = fact
+            case Balance():
+                self._balance(fact, now)
             case _:
                 self._apply_rules(fact, now)
 
@@ -217,7 +218,7 @@ class Book:
                 self.margin, self._then = fact, None
             case Clock():
                 self.clock = fact
-                self._rewind(now + fact.offset_ns + fact.error_ns)
+                self._rewind(self._latest(now))
             case Up(stream=stream):
                 self.streams.setdefault(stream, now)
             case Down(stream=stream):
@@ -255,6 +256,10 @@ class Book:
     def _believe(self, row: Row, mark: Mark, now: int) -> None:
         row.mark, row.mark_seen, row.doubt = mark, told_at(mark.at, now, self.clock), None
 
+    def _latest(self, now: int) -> int:
+        """The venue's time, at the latest that it can be: what it dates later is from before its clock was set back."""
+        return now + (self.clock.offset_ns + self.clock.error_ns if self.clock else DAY_NS)
+
     def _rewind(self, latest: int) -> None:
         """Nothing can be known as of later than the venue's own time, ``latest``: should its clock have been set back,
         what it says from now on is not older than what it said before."""
@@ -268,6 +273,27 @@ class Book:
         for asset, balance in self.wallets.items():
             if balance.at > latest:
                 self.wallets[asset] = replace(balance, at=latest)
+
+    def _balance(self, fact: Balance, now: int) -> None:
+        known = self.wallets.get(fact.asset)
+        if fact.asset == self.settle:
+            answer = self.margin is not None and fact.at == self.margin.asked_at
+            if answer:
+                self._then = fact.wallet
+            self._compare_wallet(fact, known, now, answer=answer)
+        if known is None or fact.at >= known.at:
+            self.wallets[fact.asset] = fact
+
+    def _compare_wallet(self, fact: Balance, known: Balance | None, now: int, *, answer: bool) -> None:
+        """Watch for money that moved without the private stream's saying so, within `CONFIRM_NS` before or after."""
+        up = self.streams.get(PRIVATE)
+        if not answer or up is None or known is None:
+            self._moved_at = None  # the stream speaks, or is not there to
+        elif self._moved_at is not None and now - self._moved_at >= CONFIRM_NS:
+            self.missed_at, self._moved_at = now, None
+        elif fact.wallet != known.wallet and fact.at >= known.at and self._moved_at is None and self._wallet_at >= up:
+            self._moved_at = now
+        self._wallet_at = now
 
     def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
         match fact:
@@ -356,7 +382,7 @@ class Book:
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
-            holding = Holding(lots=claim, known_at=at)
+            holding = Holding(lots=claim, known_at=min(at, self._latest(now)))
             if row_told is not None:
                 holding.entry, holding.isolated = row_told.entry, row_told.isolated
             row.holdings[side] = holding

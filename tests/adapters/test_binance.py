@@ -74,7 +74,9 @@ def test_without_a_key_it_answers_public_questions_only() -> None:
     ],
 )
 def test_it_talks_to_the_venue_and_to_this_machine(url: str) -> None:
-    call = call_for(build(listed=False, rest_url=url), Ask(What.TIME))
+    stream = "wss://fstream.binance.com" if "binance.com" in url else "ws://localhost"
+    stream = "wss://stream.binancefuture.com" if "future" in url else stream
+    call = call_for(build(listed=False, rest_url=url, stream_url=stream), Ask(What.TIME))
     assert call.url == url.rstrip("/") + "/fapi/v1/time"
 
 
@@ -108,7 +110,9 @@ def test_an_address_elsewhere_is_refused_with_the_cure(url: str) -> None:
 def test_streams_are_pinned_as_well() -> None:
     with pytest.raises(ValueError, match=r"stream_url: .*wss://"):
         build(listed=False, stream_url="wss://stream.example")
-    build(listed=False, stream_url="ws://127.0.0.1:9001")
+    build(listed=False, rest_url="http://127.0.0.1:9001", stream_url="ws://127.0.0.1:9001")
+    with pytest.raises(ValueError, match="two environments"):
+        build(listed=False, stream_url="ws://127.0.0.1:9001")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -379,6 +381,34 @@ def test_shut_frees_the_name_and_silences_the_old_session(
     run(main)
 
 
+def test_frames_that_wait_leave_everything_else_its_turn(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        told: list[Input] = []
+        enough = asyncio.Event()
+        turns: list[int] = []
+
+        def take(news: Input) -> None:
+            told.append(news)
+            if news == Frame("public", b"99"):
+                enough.set()
+
+        def turn() -> None:
+            turns.append(len(told))
+            if not enough.is_set():
+                asyncio.get_running_loop().call_soon(turn)
+
+        async with raw(mute) as port:
+            transport = Transport(take)
+            transport.do(open_(f"ws://127.0.0.1:{port}"))
+            turn()
+            await enough.wait()
+            await transport.close()
+        most = max(later - earlier for earlier, later in pairwise(turns))
+        assert 1 <= most <= module.TURN + 1  # and the word that it is open
+
+    run(main)
+
+
 def test_shut_while_opening(run: Callable[[Main], None]) -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connected.set()
@@ -647,6 +677,30 @@ def test_a_redirect_is_an_answer(run: Callable[[Main], None], struck: Struck) ->
     run(main)
     struck("C20", len(visited))
     struck("C21", len(visited))
+
+
+@pytest.mark.fault("C21")
+def test_a_reply_that_repeats_key_and_signature_is_told_without_them(
+    run: Callable[[Main], None], struck: Struck
+) -> None:
+    signature = "bXkgc2lnbmF0dXJl/2lz+A=="
+
+    async def handler(request: web.Request) -> web.Response:
+        sent = f"{request.raw_path} {request.headers['X-Key']} {request.query['signature']}"
+        return web.Response(status=404, text=f"<p>{sent}</p>", headers={"Location": f"http://other{request.raw_path}"})
+
+    async def main() -> None:
+        async with http(handler) as base, wired() as (transport, inbox):
+            asked = call(f"{base}/order?symbol=X&signature={quote(signature, safe='')}")
+            transport.do(structs.replace(asked, headers=(("X-Key", "a-key-of-64-characters"),)))
+            answer = await inbox.next()
+            assert isinstance(answer, Answer)
+            path = "/order?symbol=X&signature=(concealed)"
+            assert answer.reply.body.decode() == f"<p>{path} (concealed) (concealed)</p>"
+            assert answer.reply.headers["location"] == f"http://other{path}"
+
+    run(main)
+    struck("C21")
 
 
 @pytest.mark.parametrize(

@@ -143,12 +143,12 @@ class Campaign:
             self._judge(name, trial, whole)
         assert whole.ticks is not None, f"{name}: a life that nobody kills must come to rest"
         async with Trial(scene, self._room()) as trial:
-            await trial.live(nursery, (whole.order_ticks + whole.ticks) // 2)
+            await trial.live(nursery, (whole.before_orders + whole.ticks) // 2)
             trial.heal()
             after = await trial.live(nursery, None)
         assert after.ticks is not None, f"{name}: a life that recovers must come to rest"
         self.report.scenes[name] = Tally(
-            steps=whole.ticks, steps_before_orders=whole.order_ticks, recovery_steps=after.ticks
+            steps=whole.ticks, steps_before_orders=whole.before_orders, recovery_steps=after.ticks
         )
 
     async def _strike(self, point: Point, nursery: Nursery) -> None:

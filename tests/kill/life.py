@@ -22,11 +22,12 @@ from msgspec import Struct
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
 from agent.cli.build import dialect_of
 from agent.config import Account, Portfolio
+from agent.core.desk import Step
 from agent.core.drift import Bands
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Credentials, Secret
+from agent.core.venue import Credentials, Place, Secret
 from agent.run import Agent
 from tests.kill.quick import QuickLoop, clock
 
@@ -62,8 +63,8 @@ class Life(Struct, frozen=True):
 
     status: int
     ticks: int | None = None
-    order_ticks: int = 0
-    """The step at which its first order was decided on."""
+    before_orders: int = 0
+    """Steps that it had made when its first order was decided on."""
     died: str | None = None
     """The step at which it killed itself, in words."""
     rest: Rest | None = None
@@ -74,7 +75,7 @@ class Word(Struct, frozen=True, omit_defaults=True):
 
     died: str | None = None
     ticks: int | None = None
-    order_ticks: int = 0
+    before_orders: int = 0
     rest: Rest | None = None
 
 
@@ -83,6 +84,8 @@ class Steps:
 
     def __init__(self, kill_at: int | None, say: Callable[[Word], None]) -> None:
         self.count = 0
+        self.before_orders = 0
+        """How many there had been when the first order was decided on."""
         self._kill_at = kill_at
         self._say = say
 
@@ -92,6 +95,12 @@ class Steps:
         if self.count == self._kill_at:
             self._say(Word(died=where))
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def seen(self, _now: int, step: Step) -> None:
+        """Look at what the agent has just decided."""
+        requests = (request for decision in step.decisions for request in decision.requests)
+        if not self.before_orders and any(isinstance(request, Place) for request in requests):
+            self.before_orders = self.count
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count the resumptions of this loop's tasks, the commits of SQLite and the writes of aiohttp."""
@@ -192,13 +201,10 @@ async def live(agent: Agent, steps: Steps, say: Callable[[Word], None]) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     running = asyncio.create_task(agent.run(stop))
-    first_order = 0
     while not stop.is_set() and not running.done():
         await asyncio.wait({running}, timeout=0.25)
-        if not first_order and agent.engine.strangers.made:
-            first_order = steps.count
         if at_rest(agent) and not running.done():
-            say(Word(ticks=steps.count, order_ticks=first_order, rest=believed(agent)))
+            say(Word(ticks=steps.count, before_orders=steps.before_orders, rest=believed(agent)))
             stop.set()
     await running
 
@@ -221,7 +227,9 @@ def be_born(birth: Birth, out: int) -> None:
     async def whole() -> None:
         chosen = portfolio(birth)
         dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
-        agent = Agent(chosen, dialect, Path(birth.folder), tag="ki", clock=clock(birth.speed, birth.zero))
+        agent = Agent(
+            chosen, dialect, Path(birth.folder), tag="ki", watch=steps.seen, clock=clock(birth.speed, birth.zero)
+        )
         await live(agent, steps, say)
 
     try:

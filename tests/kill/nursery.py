@@ -60,7 +60,7 @@ def bear(birth: Birth) -> Life:
     for word in told:
         if word.died is not None:
             return replace(life, died=word.died)
-        life = replace(life, ticks=word.ticks, order_ticks=word.order_ticks, rest=word.rest)
+        life = replace(life, ticks=word.ticks, before_orders=word.before_orders, rest=word.rest)
     return life
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from tests.canary.canary import fly
 from tests.fuzz import campaign as fuzz
 from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.storage import flips, power
@@ -206,11 +210,80 @@ def covered() -> dict[str, float]:
     return {name: round(found["summary"]["percent_covered"], 1) for name, found in files.items()}
 
 
+# S14: secrets
+
+MOST_EXPOSED: Final = 1.5
+
+
+def canaries(budget: Budget) -> dict[str, Measured]:
+    """Canaries through real processes, and how the product is shipped: the unit's exposure, and what is locked."""
+    budget.progress("canaries", 0.1)
+    with tempfile.TemporaryDirectory() as folder:
+        survey = asyncio.run(fly(Path(folder)))
+    budget.progress("unit and locks", 0.9)
+    exposed, vulnerable = exposure(), audit()
+    locked, requirements = locks()
+    channels = {name: len(channel.hits) for name, channel in survey.channels.items()}
+    value = (
+        f"{len(survey.hits)} found in {len(channels)} channels, {survey.thefts} strangers reached; unit exposure "
+        f"{'not measured' if exposed is None else exposed}; {locked} of {requirements} requirements locked by hash; "
+        f"known vulnerabilities {'not asked for' if vulnerable is None else vulnerable}"
+    )
+    good = not survey.hits and len(channels) >= 12 and not survey.thefts and locked == requirements
+    good = good and (exposed is None or exposed <= MOST_EXPOSED) and not vulnerable
+    met = None if good and (exposed is None or vulnerable is None) else good
+    detail = {
+        "found, by channel": channels,
+        "bytes searched, by channel": {name: channel.searched for name, channel in survey.channels.items()},
+        "found": survey.hits[:50],
+        "done to requests": dict(survey.mischief),
+    }
+    return {"S14": Measured(value, met, detail)}
+
+
+def exposure() -> float | None:
+    """What systemd thinks of the unit, from 0 (safe) to 10; None where there is no systemd-analyze."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        return None
+    command = [program, "security", "--offline=true", "--no-pager", "deploy/trimtab.service"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    level = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    return float(level[1]) if level else None
+
+
+def audit() -> int | None:
+    """How many vulnerabilities are known of what is installed with the product; None where pip-audit can't be asked."""
+    program = shutil.which("pip-audit")
+    if program is None:
+        return None
+    command = [program, "--require-hashes", "-r", "requirements.txt", "--format", "json", "--progress-spinner", "off"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    try:
+        found = msgspec.json.decode(done.stdout)["dependencies"]
+    except (msgspec.DecodeError, KeyError):
+        return None
+    return sum(len(one.get("vulns", ())) for one in found)
+
+
+def locks() -> tuple[int, int]:
+    """How many of the requirements are pinned to a version and a hash, and how many there are."""
+    locked = wanted = 0
+    for path in sorted(ROOT.glob("requirements*.txt")):
+        text = path.read_text().replace("\\\n", " ")
+        for line in text.splitlines():
+            if line.strip() and not line.lstrip().startswith("#"):
+                wanted += 1
+                locked += "==" in line and "--hash=sha256:" in line
+    return locked, wanted
+
+
 MEASURES: Final[dict[str, Measure]] = {
     "S13": instances,
     "S15": repeats,
     "S2": ablations,
     "S4": storage,
     "S11": fuzzing,
+    "S14": canaries,
 }
 """What measures a row. A row that is not here is not measured yet, and says so."""

@@ -35,7 +35,7 @@ def main() -> int:
 
 def _show(sample: Sample) -> None:
     sys.stderr.write(
-        f"\r{sample.at_s / 60:6.1f} min  {sample.frames:>9,} inputs  {sample.orders:>6,} orders  "
+        f"\r{sample.at_s / 60:6.1f} min  {sample.inputs:>9,} inputs  {sample.orders:>6,} orders  "
         f"{sample.reconnects:>4} reconnections  {sample.objects:>8,} objects "
     )
     sys.stderr.flush()

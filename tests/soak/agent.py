@@ -19,9 +19,11 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from adapters.binance import NAMES_MAX, Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
 from agent.cli.build import dialect_of
 from agent.config import Account, Portfolio
+from agent.core.desk import Step
 from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.engine import Engine
@@ -29,8 +31,9 @@ from agent.core.orders import KEEP_TRADES
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Credentials, Secret
+from agent.core.venue import Credentials, Dialect, Open, Place, Secret
 from agent.run import Agent
+from tests.soak.tables import tables
 
 LEVERAGE = 2.0
 PATIENT_DAYS = 365.0
@@ -53,7 +56,7 @@ class Sample(Struct, frozen=True):
     at_s: float
     seq: int
     """Decisions made so far."""
-    frames: int
+    inputs: int
     """Inputs taken so far."""
     orders: int
     fills: int
@@ -81,7 +84,7 @@ def portfolio(options: Options) -> Portfolio:
         targets=Targets(weights=dict(weights), leverage=LEVERAGE),
         bands=Bands(tolerance=0.002, destination="target"),
         economy=Economy(payback_days=PATIENT_DAYS),
-        triggers=Triggers(confirm_s=0.5, cool_down_s=2.0),
+        triggers=Triggers(confirm_s=0.5, cool_down_s=10.0),
         limits=Limits(turnover_per_day=10_000.0, orders_per_minute=600),
         execution=Execution(style="maker", patience_s=2.0),
     )
@@ -89,55 +92,43 @@ def portfolio(options: Options) -> Portfolio:
 
 def counts(agent: Agent) -> dict[str, int]:
     """What there is in every queue and table."""
-    engine, desk, wire = agent.engine, agent.desk, agent.transport
-    blotter = engine.blotter
-    links = [session.connection for session in wire._sessions.values() if session.connection is not None]
+    sessions = agent.transport._sessions.values()
+    links = [session.connection for session in sessions if session.connection is not None]
     return {
-        "blotter.orders": len(blotter.orders),
-        "blotter.watches": len(blotter.watches),
-        "blotter.trades": len(blotter.trades),
-        "blotter.untold": len(blotter.untold),
-        "blotter.effects": len(blotter.effects),
-        "book.trades": len(engine.book._trades),
-        "desk.calls": len(desk.calls),
-        "lanes.waiting": sum(len(lane) for lane in desk.lanes.waiting.values()),
-        "audit.polls": len(engine.audit.polls),
-        "tally.increases": len(engine.tally._increases),
-        "tally.sent": len(engine.tally._sent),
-        "engine.cancels": len(engine._cancels),
-        "strangers.counted": len(engine.strangers._counted),
-        "strangers.lately": len(engine.strangers._lately),
-        "transport.sessions": len(wire._sessions),
-        "transport.streams": len(wire._streams),
-        "transport.calls": len(wire._calls),
-        "transport.says": sum(session.says.qsize() for session in wire._sessions.values()),
-        "websocket.frames": sum(len(link.recv_messages.frames) for link in links),
+        **tables(agent.desk, agent.transport),
+        "Lanes.all": sum(len(lane) for lane in agent.desk.lanes.waiting.values()),
+        "session.says": sum(session.says.qsize() for session in sessions),
+        "connection.frames": sum(len(link.recv_messages.frames) for link in links),
     }
 
 
-def fill(engine: Engine) -> None:
-    """Fill the tables of the last trades: within days of trading they are full, and then grow no more."""
+def fill(engine: Engine, dialect: Dialect) -> None:
+    """Fill the tables of the last trades and orders: within days of trading they are full, and grow no more."""
+    assert isinstance(dialect, Binance)
+    for number in range(NAMES_MAX):
+        dialect._names[f"{9_000_000_000 + number}"] = f"{number:017}"
     for number in range(KEEP_TRADES):
         engine.blotter.trades[0, f"{9_000_000_000 + number}"] = None
         engine.book._trades[0, f"{9_000_000_000 + number}"] = None
 
 
 class Sampler:
-    """Looks at a running agent."""
+    """Looks at a running agent, told of each of its steps."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
-        self.frames = 0
-        self.opened = 0
+    def __init__(self) -> None:
+        self.agent: Agent
+        self.inputs = 0
+        self.orders = 0
+        self.opens = 0
         self._started = monotonic()
-        take = agent._take
+        self._started = monotonic()
 
-        def taken(arrived: object) -> None:
-            self.frames += 1
-            self.opened += type(arrived).__name__ == "Opened"
-            take(arrived)  # type: ignore[arg-type]
-
-        agent._take = taken  # type: ignore[method-assign]
+    def watch(self, _now: int, step: Step) -> None:
+        """One more step."""
+        self.inputs += 1
+        self.opens += sum(isinstance(act, Open) for act in step.acts)
+        for decision in step.decisions:
+            self.orders += sum(isinstance(request, Place) for request in decision.requests)
 
     def sample(self) -> Sample:
         """How much there is now."""
@@ -147,10 +138,10 @@ class Sampler:
         return Sample(
             at_s=round(monotonic() - self._started, 3),
             seq=engine.seq,
-            frames=self.frames,
-            orders=engine.strangers.made,
+            inputs=self.inputs,
+            orders=self.orders,
             fills=engine.tally.fills,
-            reconnects=max(0, self.opened - len(engine.streams)),
+            reconnects=max(0, self.opens - len(engine.streams)),
             tasks=len(asyncio.all_tasks()),
             timers=kinds["TimerHandle"] + kinds["Handle"] + kinds["UVTimer"],
             objects=kinds.total(),
@@ -166,9 +157,9 @@ async def run(options: Options) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     chosen = portfolio(options)
     dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
-    agent = Agent(chosen, dialect, Path(options.folder), tag="so")
-    fill(agent.engine)
-    sampler = Sampler(agent)
+    sampler = Sampler()
+    agent = sampler.agent = Agent(chosen, dialect, Path(options.folder), tag="so", watch=sampler.watch)
+    fill(agent.engine, dialect)
     running = asyncio.create_task(agent.run(stop))
     while not running.done():
         await asyncio.wait({running}, timeout=options.every_s)

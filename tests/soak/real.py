@@ -20,7 +20,7 @@ from tests.soak import agent, exchange
 from tests.soak.slope import Slope, slope
 
 ROOT = Path(__file__).parents[2]
-SYMBOLS = tuple(INSTRUMENTS)[:10]
+SYMBOLS = tuple(INSTRUMENTS)[:5]
 PACE = 10.0
 SPEED = 600.0
 """Ten hours of prices a minute, and a settlement of funding every 48 s: something to correct all the time."""
@@ -189,8 +189,8 @@ def report(
         every_s=EVERY_S,
         pace=PACE,
         symbols=len(SYMBOLS),
-        inputs=last.frames,
-        inputs_a_second=round((last.frames - first.frames) / span, 1),
+        inputs=last.inputs,
+        inputs_a_second=round((last.inputs - first.inputs) / span, 1),
         decisions=last.seq,
         orders=last.orders,
         fills=last.fills,
@@ -202,7 +202,7 @@ def report(
         fds=over([one.fds for one in memories]),
         tasks=over([sample.tasks for sample in samples]),
         timers=over([sample.timers for sample in samples]),
-        counts={name: over([sample.counts[name] for sample in samples]) for name in first.counts},
+        counts={name: over([sample.counts.get(name, 0) for sample in samples]) for name in last.counts},
         wal_mb=over([round(sample.wal_bytes / MB) for sample in samples]),
         journal_mb_a_day=round((last.journal_bytes - first.journal_bytes) / MB / span * 86_400, 1),
         exchange=served,

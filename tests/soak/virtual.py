@@ -15,16 +15,18 @@ from msgspec import Struct
 
 from adapters.simulator import Account, SeededMarket
 from agent.core import book, orders
-from agent.core.decisions import Policy
+from agent.core.decisions import Decision, Policy
 from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.orders import S
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from agent.core.venue import Place
 from tests.soak import real
 from tests.soak.agent import PATIENT_DAYS
 from tests.soak.slope import Slope, slope
+from tests.soak.tables import tables
 from tests.storm.world import START, World
 
 ROOT = Path(__file__).parents[2]
@@ -85,28 +87,6 @@ def world(seed: int = 1) -> World:
     return World(policy, market, Account(balance=100_000), real.MILD, speed=10.0)
 
 
-def counts(one: World) -> dict[str, int]:
-    """What there is in every queue and table of the core."""
-    engine, desk = one.engine, one.desk
-    blotter = engine.blotter
-    return {
-        "blotter.orders": len(blotter.orders),
-        "blotter.watches": len(blotter.watches),
-        "blotter.trades": len(blotter.trades),
-        "blotter.untold": len(blotter.untold),
-        "blotter.effects": len(blotter.effects),
-        "book.trades": len(engine.book._trades),
-        "desk.calls": len(desk.calls),
-        "lanes.waiting": sum(len(lane) for lane in desk.lanes.waiting.values()),
-        "audit.polls": len(engine.audit.polls),
-        "tally.increases": len(engine.tally._increases),
-        "tally.sent": len(engine.tally._sent),
-        "engine.cancels": len(engine._cancels),
-        "strangers.counted": len(engine.strangers._counted),
-        "strangers.lately": len(engine.strangers._lately),
-    }
-
-
 def held() -> tuple[int, dict[str, int]]:
     """Bytes that lines of the agent and its dialects hold: all, and by line."""
     gc.collect()
@@ -123,8 +103,14 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
     """Let so many hours pass, of which the first ``warm_up`` only fill tables."""
     one = world()
     remembered = orders.KEEP_TRADES
-    inputs = 0
+    inputs = placed = 0
     take = one.desk.take
+
+    def decided(decision: Decision) -> None:
+        nonlocal placed
+        placed += sum(isinstance(request, Place) for request in decision.requests)
+
+    one.decided = decided
 
     def taken(arrived: object, now: int) -> object:
         nonlocal inputs
@@ -134,7 +120,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
     one.desk.take = taken  # type: ignore[method-assign,assignment]
     times: list[float] = []
     sizes: list[float] = []
-    tables: list[dict[str, int]] = []
+    rows: list[dict[str, int]] = []
     before: dict[str, int] = {}
     orders.KEEP_TRADES = book.KEEP_TRADES = TRADES
     tracemalloc.start()
@@ -147,7 +133,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
                 before = before or lines
                 times.append(float(sample * SAMPLE_S))
                 sizes.append(size / KB)
-                tables.append(counts(one))
+                rows.append(tables(one.desk))
     finally:
         tracemalloc.stop()
         orders.KEEP_TRADES = book.KEEP_TRADES = remembered
@@ -162,12 +148,12 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
         warm_up_hours=warm_up,
         sample_s=SAMPLE_S,
         inputs=inputs,
-        orders=one.engine.strangers.made,
+        orders=placed,
         fills=one.engine.tally.fills,
         held_kb=over([round(size) for size in sizes]),
         held_slope=slope(times, sizes),
         last_half_slope=slope(times[half:], sizes[half:]),
-        counts={name: over([table[name] for table in tables]) for name in tables[0]},
+        counts={name: over([row.get(name, 0) for row in rows]) for name in rows[-1]},
         grown=[Line(where=where, grown_kb=round(size, 1)) for size, where in grown[:12] if size >= 1],
         faults=dict(one.gateway.counts),
     )
