@@ -124,6 +124,7 @@ class Engine:
         self.strangers = Strangers(
             policy.sharing,
             self.symbols,
+            self.book,
             tag=tag,
             epoch=epoch,
             nonce=nonce,
@@ -269,7 +270,7 @@ class Engine:
                 self.audit.require((What.LEVERAGE,), now, 0)
             case Unanswered(what=what) if what.startswith("leverage "):
                 self.audit.require((What.LEVERAGE,), now, 0)
-            case Unanswered() if self.audit.away:
+            case Unanswered() if self.audit.away and not self.halted:
                 self._note("warning", "the venue answers nothing; once it does, it is asked for everything")
                 self.audit.require(TRUTH, now, self._venue_now(now))
             case Throttled(reason=reason, banned=banned):
@@ -516,7 +517,7 @@ class Engine:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
         if self._doubted and self._quiet():
             self._doubted = False
-            for index, before, after in self.strangers.reckon(self.book):
+            for index, before, after in self.strangers.reckon():
                 self.terms.jumped(index, before, after)
 
     def _quiet(self) -> bool:

@@ -41,6 +41,7 @@ class Scene:
         **changes: Any,
     ) -> None:
         requests: tuple[RequestFault, ...] = changes.pop("requests", ())
+        rights: bool = changes.pop("asks_rights", False)
         options: dict[str, Any] = {
             "mode": "live",
             "targets": Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=2.0),
@@ -51,7 +52,7 @@ class Scene:
         self.notes: list[Note] = []
         self.orders: list[Place] = []
         faults = Faults(events=events, requests=requests)
-        self.world = World(Policy(**(options | changes)), StillMarket(PRICES), held, faults)
+        self.world = World(Policy(**(options | changes)), StillMarket(PRICES), held, faults, rights=rights)
         self.world.decided = self._decided
         self.engine = self.world.engine
 
@@ -162,7 +163,7 @@ def test_a_trade_by_hand_of_which_nothing_is_heard_shows_in_the_position(struck:
         scene.world.names = {number: one for number, one in scene.world.names.items() if one != name}
     scene.until(60)
     struck("D3", scene.struck("trade"))
-    assert scene.said("external") == ["the position moved by +6000 lots that no trade explains"]
+    assert scene.said("external") == ["the position moved by +6.000, which no trade explains"]
 
 
 @pytest.mark.fault("D10")

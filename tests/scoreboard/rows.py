@@ -24,6 +24,7 @@ from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.storage import flips, power
 from tests.storm.ablations import ABLATIONS, seeds_to_find
 from tests.storm.flood import Flooded, flood
+from tests.storm.twins import Outcome, twins
 
 Measure = Callable[[Budget], dict[str, Measured]]
 """Measures one row, and those that the same run gives as well."""
@@ -85,6 +86,33 @@ def budgets(budget: Budget) -> dict[str, Measured]:
         "most of the order count": orders,
     }
     return {"S9": Measured(value, bans == 0 and max(weight, orders) <= 0.8 and wait_ms <= 250, detail)}
+
+
+# S13: two instances
+
+ENOUGH: Final = 10_000
+"""So many pairs of instances."""
+
+
+def instances(budget: Budget) -> dict[str, Measured]:
+    """Two instances on one account, again and again: how soon they notice, and what was accepted of both meanwhile."""
+    until = time.monotonic() + budget.minutes * 60
+    found: list[Outcome] = []
+    with ProcessPoolExecutor(budget.processes) as pool:
+        for first in range(0, ENOUGH, 20):
+            found += pool.map(twins, range(first, first + 20))
+            budget.progress(f"{len(found)} pairs", len(found) / ENOUGH)
+            if time.monotonic() > until:
+                break
+    met = [one for one in found if one.both]
+    longest = max([one.beside_s for one in met], default=0.0)
+    beside, increases = sum(one.beside for one in met), sum(one.increases for one in found)
+    value = (
+        f"{len(found):,} pairs, {len(met):,} traded beside each other, for {longest:.1f} s at most and by {beside:,} "
+        f"orders in all, for no exchange fences an older writer off; {increases} increases by one that had stopped"
+    )
+    detail = {"pairs": len(found), "met": len(met), "longest_s": longest, "orders": beside, "increases": increases}
+    return {"S13": Measured(value, len(found) >= ENOUGH and not increases and not beside, detail)}
 
 
 # S15: the storms themselves
@@ -272,6 +300,7 @@ def locks() -> tuple[int, int]:
 
 
 MEASURES: Final[dict[str, Measure]] = {
+    "S13": instances,
     "S15": repeats,
     "S2": ablations,
     "S9": budgets,

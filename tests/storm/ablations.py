@@ -199,7 +199,7 @@ def take_no_answer_for_a_denial() -> Iterator[type[Desk]]:
         yield Desk
 
 
-@missed_by(in_weather(RequestFault("unknown done", on="order", chance=0.7)), first=13)
+@missed_by(in_weather(RequestFault("unknown done", on="order", chance=0.7)))
 def take_an_unknown_outcome_for_a_refusal() -> Iterator[type[Desk]]:
     """Whatever is not a yes is a no."""
 

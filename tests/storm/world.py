@@ -29,7 +29,10 @@ REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 
 
 class World:
-    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made."""
+    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made.
+
+    ``gateway`` is that of an exchange which others use as well; the agent's clock is ahead of it by ``skew_ns``.
+    """
 
     def __init__(
         self,
@@ -40,12 +43,21 @@ class World:
         *,
         speed: float = 1.0,
         rechecks: bool = True,
+        rights: bool = False,
+        gateway: Gateway | None = None,
+        epoch: int = 1,
+        nonce: int = 0,
+        skew_ns: int = 0,
     ) -> None:
         self.now = START
         self.account = account
-        self.exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
-        self.venue = Venue(self.exchange, rechecks=rechecks)
-        self.gateway = Gateway(self.venue, faults)
+        self.skew_ns = skew_ns
+        if gateway is None:
+            venue = Venue(Exchange(market, [account], seed=faults.seed, speed=speed), rechecks=rechecks)
+            gateway = Gateway(venue, faults)
+        self.gateway = gateway
+        self.venue = gateway.venue
+        self.exchange = gateway.venue.exchange
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)
         self.decided: Callable[[Decision], None] = lambda decision: None
@@ -61,10 +73,12 @@ class World:
         """Calls on their way, by ticket: their tag, and when the client gives up."""
         self._inputs: list[tuple[int, int, Input]] = []
         self._number = 0
-        self.boot(epoch=1)
+        self._salt = f"storm{faults.seed}"
+        self._rights = rights
+        self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
 
-    def boot(self, epoch: int, resume: Iterable[Order] = (), desk: type[Desk] | None = None) -> None:
+    def boot(self, epoch: int, resume: Iterable[Order] = (), desk: type[Desk] | None = None, *, nonce: int = 0) -> None:
         """A process begins, with the orders that it finds in its journal; the one before it is dead."""
         for session in self.sessions.values():
             self.gateway.disconnect(session)
@@ -72,10 +86,17 @@ class World:
         self.calls.clear()
         self._inputs.clear()
         credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
-        dialect = Binance(symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
+        dialect = Binance(
+            symbols=self.symbols,
+            credentials=credentials,
+            rest_url=REST,
+            stream_url=STREAM,
+            rights_url=REST if self._rights else None,
+        )
         self.engine = Engine(
             self.policy,
             epoch=epoch,
+            nonce=nonce,
             tag="st",
             answers=dialect.answers,
             streams=dialect.sockets,
@@ -83,7 +104,7 @@ class World:
             arms=dialect.arms,
             resume=resume,
         )
-        self.desk = (desk or Desk)(dialect, self.engine, salt=f"storm{self.gateway.faults.seed}")
+        self.desk = (desk or Desk)(dialect, self.engine, salt=self._salt)
         self._wake_at = self.now
 
     def run(self, until: int, check: Callable[[], None] | None = None) -> None:
@@ -137,11 +158,11 @@ class World:
 
     def _take(self, arrived: Input) -> None:
         self.heard(arrived)
-        step = self.desk.take((arrived,), self.now)
+        step = self.desk.take((arrived,), self.now + self.skew_ns)
         for decision in step.decisions:
             self.journal.update((order.id, order) for order in decision.orders)
             self.decided(decision)
-        self._wake_at = step.wake_at
+        self._wake_at = step.wake_at - self.skew_ns
         for act in step.acts:
             self._do(act)
 
