@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from agent.core.events import Denied, Fact, Lost, Unanswered
 from agent.core.venue import SIGNED, Ask, Bucket, Lane, Place, Request, Weight
 
-SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.7, Lane.CREATE: 0.6, Lane.REFRESH: 0.5}
+SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.65, Lane.CREATE: 0.6, Lane.REFRESH: 0.5}
 """The part of each budget up to which a lane may go on, so that what matters more always has room left.
 
-Whatever is asked of the agent, it uses no more than seven tenths of a budget; the next two are for cancels and
-reductions alone, and the last is never touched.
+Whatever is asked of the agent, questions and increases use no more than two thirds of a budget; the next quarter is for
+cancels and reductions alone, and the last tenth is never touched.
 """
 RECOVERY_NS = 60_000_000_000
 """For so long after a throttle, and ten times as long after a ban, all but cancels and reductions keep to half of their
