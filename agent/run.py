@@ -373,7 +373,7 @@ class Agent:
 
     def _log(self, decision: Decision) -> None:
         for note in decision.notes:
-            level = logging.WARNING if note.kind in ("warning", "halt", "refusal") else logging.INFO
+            level = logging.WARNING if note.kind in ("warning", "halt", "refusal", "external") else logging.INFO
             log.log(level, "%s%s", f"{note.symbol}: " if note.symbol else "", note.text, extra={"kind": note.kind})
 
     def _set_timer(self, wake_at: int, now: int) -> None:

@@ -96,7 +96,10 @@ class Watchman:
         """Over every decision, as it would go to the journal."""
 
     def decided(self, decision: Decision) -> None:
-        """Take note of what the agent means to do."""
+        """Take note of what the agent means to do. Nobody else is on the account, and it must not think so either."""
+        for note in decision.notes:
+            if note.kind == "external":
+                raise Violation(f"it takes its own doings for somebody else's: {note.text}")
         self.digest.update(msgspec.json.encode(decision))
         for order in decision.orders:
             self._note(order, decision.at)
