@@ -18,7 +18,7 @@ from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
 from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
-from agent.core.drift import Drift
+from agent.core.drift import LEAST, Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
     PRIVATE,
@@ -759,7 +759,7 @@ class Engine:
         """Why nothing may increase; None if it may."""
         if self.stopping or self.paused:
             return "stopping" if self.stopping else "paused"
-        if self.book.equity is not None and self.book.equity <= 0:
+        if self.drift is not None and self.drift.equity <= LEAST:
             return "nothing is left of the account's equity"
         return self.halted or self.killed or self.strangers.pause
 
@@ -836,7 +836,9 @@ class Engine:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
             where = "inside the band"
-            if self.reasons.outside:
+            if aside := self.aside(now):
+                where = aside
+            elif self.reasons.outside:
                 where = "paused" if self.paused else "waiting for confirmation or cool-down"
                 where = self.declined or where
             aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from adapters.simulator.faults import Incident, RequestFault
+from adapters.simulator.faults import FrameFault, Incident, RequestFault
 from agent.core.decisions import Policy
 from agent.core.events import Listed, Quote, Side
 from agent.core.orders import State
@@ -137,6 +137,28 @@ def test_a_contract_of_which_nothing_is_held_may_become_another() -> None:
     on.instruments[0] = replace(on.instruments[0], base="1000BTC")
     on.tell(Listed(tuple(on.instruments)))
     assert on.engine.terms.altered == {}
+
+
+@pytest.mark.fault("E6")
+@pytest.mark.parametrize(
+    ("kind", "on"),
+    [
+        (kind, on)
+        for kind in ("new field", "new value", "lost field", "unknown")
+        for on in ("order", "account", "mark")
+        if (kind, on) != ("new value", "mark")  # a price has no words
+    ],
+)
+def test_what_nobody_knew_does_no_harm_to_what_is_known(kind: str, on: str, struck: Struck) -> None:
+    strange = FrameFault(kind, on=on, from_s=5, until_s=60, chance=0.5 if on == "mark" else 1.0)
+    scene = Scene(by_hand(20), frames=(strange,)).until(59)
+    struck("E6", scene.world.gateway.counts[f"frames: {kind}"])
+    scene.until(180)
+    assert abs(scene.held("ETHUSDT") - 25) < 1
+    row = scene.engine.book.rows[1]
+    assert row.instrument is not None
+    assert row.instrument.quantity(row.lots) == scene.held("ETHUSDT")
+    assert scene.engine.halted is None
 
 
 @pytest.mark.fault("E7")

@@ -151,6 +151,7 @@ def test_who_succeeds_another_lets_its_last_requests_expire_before_anything_but_
     on = Stage(POLICY, {"BTCUSDT": 0.1}, epoch=9, nonce=NONCE, unrecorded=True).ready()
     waited = SETTLE_NS // S + 3
     assert on.wait(waited - 2) == []
+    assert on.said("hold")[0].startswith("requests of an earlier run may still be accepted: largest drift ")
     struck("I2")
     struck("I4")
     assert on.wait(10)
