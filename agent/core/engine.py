@@ -456,7 +456,7 @@ class Engine:
         for order, why in self.blotter.hopeless(now):
             self._halt(
                 f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
-                f"cancel it if it is open, then say so: resolve {order.id}"
+                f"cancel it if it is open, and start again with --resolve {order.id}"
             )
         requests += self.dead_man.due(self.blotter, now)
         requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]

@@ -174,6 +174,8 @@ def positions_known(leg: Leg, s: Situation) -> str | None:
     age = (s.now - s.book.positions_at) / S
     if age > s.quiet_s:
         return f"the last complete answer about positions is {age:.0f} s old; at most {s.quiet_s:g} s are allowed"
+    if s.book.hidden:
+        return f"the account sets {s.book.hidden:,.2f} of margin aside for positions that no answer shows"
     return None
 
 

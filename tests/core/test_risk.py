@@ -19,6 +19,7 @@ from agent.core.events import (
     Leverage,
     Listed,
     Lost,
+    Margin,
     Mark,
     Mode,
     Position,
@@ -207,6 +208,18 @@ def test_a_position_in_dispute_refuses() -> None:
     book.apply(Positions(rows=(row, *others), strangers=(), asked_at=START), START)
     assert "does not add up yet" in refused(REDUCTION, situation(book)).reason
     assert judge(INCREASE, situation(book)) is None
+
+
+def test_margin_that_no_position_explains_refuses_increases_and_no_reduction() -> None:
+    book = book_of(MISSION)
+    carried = sum(book._needed().values())  # type: ignore[union-attr]
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, carried, 10_000.0, START), START)
+    assert judge(INCREASE, situation(book)) is None
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, 2 * carried, 10_000.0, START), START)
+    refusal = refused(INCREASE, situation(book))
+    assert refusal.gate == "positions known"
+    assert "of margin aside for positions that no answer shows" in refusal.reason
+    assert judge(REDUCTION, situation(book)) is None
 
 
 def test_a_trade_that_the_position_does_not_show_refuses() -> None:

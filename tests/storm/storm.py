@@ -24,7 +24,7 @@ from tests.storm.world import START, World
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 STORM_NS = 60 * S
-CALM_NS = 60 * S
+CALM_NS = 55 * S
 """How long the agent has to come to rest once the faults have stopped."""
 SWARM: tuple[RequestFault | FrameFault, ...] = (
     RequestFault("lose", chance=0.10),
@@ -37,6 +37,7 @@ SWARM: tuple[RequestFault | FrameFault, ...] = (
     RequestFault("hold", on="changes", chance=0.6),
     RequestFault("bad gateway", on="reads", chance=0.15),
     RequestFault("stale", on="reads", chance=0.20),
+    RequestFault("empty", on="positions", chance=0.20),
     FrameFault("drop", chance=0.05),
     FrameFault("repeat", chance=0.10),
     FrameFault("reorder", chance=0.10),
