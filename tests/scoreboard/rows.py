@@ -22,9 +22,9 @@ from tests.canary.canary import fly
 from tests.fuzz import campaign as fuzz
 from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.storage import flips, power
-from tests.storm.ablations import ABLATIONS
-from tests.storm.storm import storm
-from tests.storm.watchman import Violation
+from tests.storm.ablations import ABLATIONS, seeds_to_find
+from tests.storm.flood import Flooded, flood
+from tests.storm.twins import Outcome, twins
 
 Measure = Callable[[Budget], dict[str, Measured]]
 """Measures one row, and those that the same run gives as well."""
@@ -39,15 +39,7 @@ GIVE_UP_AFTER: Final = 2_000
 
 def bite(name: str, until: float) -> int | None:
     """How many storms it takes to notice that a safeguard is missing; None when none has, within the time."""
-    with ABLATIONS[name]() as desk:
-        for seed in range(GIVE_UP_AFTER):
-            try:
-                storm(seed, desk)
-            except Violation:
-                return seed + 1
-            if time.monotonic() > until:
-                break
-    return None
+    return seeds_to_find(name, GIVE_UP_AFTER, until=until)
 
 
 def ablations(budget: Budget) -> dict[str, Measured]:
@@ -64,6 +56,63 @@ def ablations(budget: Budget) -> dict[str, Measured]:
     met = len(found) >= 30 and len(bites) == len(found) and median <= BITE_WITHIN
     value = f"{len(bites)} of {len(found)} noticed, half of them within {median:g} storms"
     return {"S2": Measured(value, met, {"storms to notice": dict(sorted(found.items()))})}
+
+
+# S9: request budgets
+
+
+def budgets(budget: Budget) -> dict[str, Measured]:
+    """Floods of five minutes each, as many as the time allows."""
+    until = time.monotonic() + budget.minutes * 60
+    floods: list[Flooded] = []
+    with ProcessPoolExecutor(budget.processes) as pool:
+        waiting = [pool.submit(flood, seed) for seed in range(2 * budget.processes)]
+        for done in as_completed(waiting):
+            floods.append(done.result())
+            budget.progress(f"{len(floods)} of {len(waiting)} floods", len(floods) / len(waiting))
+            if time.monotonic() > until:
+                for left in waiting:
+                    left.cancel()
+                break
+    bans, cancels = sum(one.bans for one in floods), sum(one.cancels for one in floods)
+    weight, orders = max(one.weight for one in floods), max(one.orders for one in floods)
+    wait_ms = max(one.cancel_wait_ms for one in floods)
+    value = f"{bans} bans, {max(weight, orders):.0%} used, {cancels} cancels wait {wait_ms:.0f} ms"
+    detail = {
+        "floods": len(floods),
+        "requests wanted": sum(one.requests for one in floods),
+        "requests sent": sum(one.left for one in floods),
+        "most of the request weight": weight,
+        "most of the order count": orders,
+    }
+    return {"S9": Measured(value, bans == 0 and max(weight, orders) <= 0.8 and wait_ms <= 250, detail)}
+
+
+# S13: two instances
+
+ENOUGH: Final = 10_000
+"""So many pairs of instances."""
+
+
+def instances(budget: Budget) -> dict[str, Measured]:
+    """Two instances on one account, again and again: how soon they notice, and what was accepted of both meanwhile."""
+    until = time.monotonic() + budget.minutes * 60
+    found: list[Outcome] = []
+    with ProcessPoolExecutor(budget.processes) as pool:
+        for first in range(0, ENOUGH, 20):
+            found += pool.map(twins, range(first, first + 20))
+            budget.progress(f"{len(found)} pairs", len(found) / ENOUGH)
+            if time.monotonic() > until:
+                break
+    met = [one for one in found if one.both]
+    longest = max([one.beside_s for one in met], default=0.0)
+    beside, increases = sum(one.beside for one in met), sum(one.increases for one in found)
+    value = (
+        f"{len(found):,} pairs, {len(met):,} traded beside each other, for {longest:.1f} s at most and by {beside:,} "
+        f"orders in all, for no exchange fences an older writer off; {increases} increases by one that had stopped"
+    )
+    detail = {"pairs": len(found), "met": len(met), "longest_s": longest, "orders": beside, "increases": increases}
+    return {"S13": Measured(value, len(found) >= ENOUGH and not increases and not beside, detail)}
 
 
 # S15: the storms themselves
@@ -251,8 +300,10 @@ def locks() -> tuple[int, int]:
 
 
 MEASURES: Final[dict[str, Measure]] = {
+    "S13": instances,
     "S15": repeats,
     "S2": ablations,
+    "S9": budgets,
     "S4": storage,
     "S11": fuzzing,
     "S14": canaries,
