@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Server,
 from adapters.simulator.faults import Incident
 from agent.core.decisions import Policy
 from agent.core.events import Accepted, Command, Ended, Filled, OpenOrder
-from agent.core.orders import SETTLE_NS, S, order_id, origin_of
+from agent.core.orders import SETTLE_NS, Origin, S, order_id, origin_of
 from agent.core.planner import Execution
 from agent.core.strangers import Sharing
 from agent.core.targets import Targets
@@ -185,7 +186,7 @@ def test_a_dead_mans_switch_that_fires_while_another_takes_over_is_planned_from(
 # Real processes
 
 
-def file(server: Server, folder: Path, name: str) -> Path:
+def file(server: Server, folder: Path, name: str, *lines: str) -> Path:
     path = folder / f"{name}.toml"
     path.write_text(f"""\
 mode = "live"
@@ -195,6 +196,7 @@ key = "env:TRIMTAB_TEST_KEY"
 secret = "env:TRIMTAB_TEST_SECRET"
 rest_url = "{server.rest_url}"
 stream_url = "{server.ws_url}"
+{chr(10).join(lines)}
 [targets]
 weights = {{ BTCUSDT = 0.5, ETHUSDT = 0.5 }}
 [triggers]
@@ -204,9 +206,9 @@ cool_down_s = 0.1
     return path
 
 
-async def start(path: Path, *words: str) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-c", "from agent.cli import main; main()", "run", str(path), "--live", *words]
-    env = {**os.environ, "TRIMTAB_TEST_KEY": DEMO_KEY, "TRIMTAB_TEST_SECRET": DEMO_SECRET}
+async def start(path: Path, key: str = DEMO_KEY, secret: str = DEMO_SECRET) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-c", "from agent.cli import main; main()", "run", str(path), "--live"]
+    env = {**os.environ, "TRIMTAB_TEST_KEY": key, "TRIMTAB_TEST_SECRET": secret}
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stderr=asyncio.subprocess.PIPE)
 
 
@@ -263,6 +265,77 @@ async def test_two_agents_that_no_lock_keeps_apart_notice_each_other(tmp_path: P
             assert len({origin.nonce for origin in origins if origin is not None}) <= 1
             for agent in both:
                 assert agent.engine.halted in (None, "a twin trades on this account, which began at the same time")
+
+
+@pytest.mark.fault("I2")
+async def test_one_that_was_suspended_while_another_took_over_does_not_write_beside_it(
+    tmp_path: Path, struck: Struck
+) -> None:
+    """Real processes with a key each for one account, as on two machines; the first is stopped, and goes on later."""
+    other = "another-key-of-the-same-account-0000000000000000000000000000000000"
+    even = Account(balance=100_000, positions={"BTCUSDT": "0.5", "ETHUSDT": "12.5"}, keys={other: DEMO_SECRET})
+    exchange = Exchange(StillMarket(PRICES), [even])
+
+    def state(name: str) -> str:
+        path = tmp_path / name / "status.json"
+        return msgspec.json.decode(path.read_bytes(), type=View).state if path.exists() else ""
+
+    ticks = count(1)
+
+    def jump(price: int) -> None:
+        exchange.set_mark("BTCUSDT", price)
+        exchange.set_mark("ETHUSDT", 4_000 + next(ticks) % 2)  # a quote proves that a stream is up
+        server.settle()
+
+    async def holding(name: str) -> None:
+        async with asyncio.timeout(90):
+            while state(name) != "holding":
+                jump(100_000)
+                await asyncio.sleep(0.5)
+
+    def ours(since: int = 0) -> list[Origin]:
+        placed = list(exchange.ledger.orders.values())[since:]
+        return [origin for order in placed if (origin := origin_of(order.client_id)) is not None]
+
+    async with await serve(exchange) as server:
+        first = await start(file(server, tmp_path, "first"))
+        second: asyncio.subprocess.Process | None = None
+        try:
+            await holding("first")
+            first.send_signal(signal.SIGSTOP)
+            second = await start(file(server, tmp_path, "second"), other)
+            await holding("second")
+            jump(140_000)
+            await until(lambda: len(ours()) > 0, seconds=90)
+            first.send_signal(signal.SIGCONT)
+            struck("I2")
+            await asyncio.sleep(3)
+            jump(100_000)
+            await until(lambda: "halted" in state("first") + state("second"), seconds=60)
+            await asyncio.sleep(3)
+            since = len(exchange.ledger.orders)
+            jump(150_000)
+            await asyncio.sleep(5)
+            assert len({origin.nonce for origin in ours(since)}) <= 1
+        finally:
+            for process in (first, second):
+                if process is not None:
+                    process.send_signal(signal.SIGCONT)
+                    process.send_signal(signal.SIGTERM)
+                    await asyncio.wait_for(process.communicate(), 60)
+
+
+@pytest.mark.fault("H5")
+async def test_a_key_that_can_withdraw_ends_the_run_with_78(tmp_path: Path, struck: Struck) -> None:
+    rich = Account(balance=100_000, positions={"BTCUSDT": "0.8"}, rights={"enableWithdrawals": True})
+    exchange = Exchange(StillMarket(PRICES), [rich])
+    async with await serve(exchange) as server:
+        process = await start(file(server, tmp_path, "one", f'rights_url = "{server.rest_url}"'))
+        _, told = await asyncio.wait_for(process.communicate(), 90)
+        struck("H5")
+        assert process.returncode == 78
+        assert b"account: the key can withdraw: take that right from it" in told
+    assert not exchange.ledger.orders
 
 
 # One that crashes again and again
