@@ -25,6 +25,7 @@ from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.soak import real as real_soak
 from tests.soak import virtual
 from tests.soak.agent import Sample
+from tests.soak.lag import lag
 from tests.soak.slope import Slope
 from tests.storage import flips, power
 from tests.storm.ablations import ABLATIONS, seeds_to_find
@@ -231,6 +232,23 @@ def instances(budget: Budget) -> dict[str, Measured]:
     )
     detail = {"pairs": len(found), "met": len(met), "longest_s": longest, "orders": beside, "increases": increases}
     return {"S13": Measured(value, len(found) >= ENOUGH and not increases and not beside, detail)}
+
+
+# S12: the decision loop's lateness
+
+
+def lateness(budget: Budget) -> dict[str, Measured]:
+    """Each loop for half of the time; what else the machine does counts as well."""
+    found = []
+    for number, loop in enumerate(("uvloop", "asyncio")):
+        budget.progress(loop, number / 2)
+        found.append(lag(loop, budget.minutes * 30))
+    value = "; ".join(
+        f"{one.loop}: 99.9 % within {one.p999:g} ms, at most {one.most:g} ms, {one.inputs_a_second:g} frames a second"
+        for one in found
+    )
+    met = all(one.p999 <= 20 and one.most <= 250 for one in found)
+    return {"S12": Measured(value, met, {one.loop: msgspec.to_builtins(one) for one in found})}
 
 
 # S15: the storms themselves
@@ -455,6 +473,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "S9": budgets,
     "S10": soak,
     "S11": fuzzing,
+    "S12": lateness,
     "S13": instances,
     "S14": canaries,
     "S15": repeats,
