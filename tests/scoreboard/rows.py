@@ -502,4 +502,4 @@ MEASURES: Final[dict[str, Measure]] = {
     "S14": canaries,
     "S15": repeats,
 }
-"""What measures a row. A row that is not here is not measured yet, and says so."""
+"""What measures a row."""
