@@ -213,6 +213,7 @@ class Watchman:
         engine = self._engine()
         drift = engine.drift
         assert drift is not None
+        leapt = self._leapt(engine)
         for index, symbol in enumerate(self.symbols):
             row, target = engine.book.rows[index], drift.targets[index]
             aim = drift.aims[index]
@@ -221,7 +222,7 @@ class Watchman:
             assert aim is not None
             planned = Decimal(target * drift.equity / row.mark.price)
             low, high = self.low.get(symbol, planned), self.high.get(symbol, planned)
-            slack = OLD_PRICES * abs(planned)
+            slack = (OLD_PRICES + leapt) * abs(planned)
             if not low - slack <= planned <= high + slack:
                 raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{low:.4f}, {high:.4f}]")
             goal = self._goal(engine, index, aim)
@@ -229,6 +230,12 @@ class Watchman:
             kept = goal if end is None or abs(end - goal) > A_SECOND * abs(goal) else end
             seen = (low, high, planned, Decimal(aim * drift.equity / row.mark.price), goal, kept)
             self.low[symbol], self.high[symbol] = min(seen), max(seen)
+
+    def _leapt(self, engine: Engine) -> Decimal:
+        """How far the prices have moved since the agent heard of them: in a storm a second is ten minutes."""
+        mark = self.exchange.matcher.mark
+        known = [(symbol, row.mark) for symbol, row in zip(self.symbols, engine.book.rows, strict=True)]
+        return max(abs(Decimal(told.price) / mark(symbol) - 1) for symbol, told in known if told is not None)
 
     def _goal(self, engine: Engine, index: int, aim: float) -> Decimal:
         """Where a plan leads if that is inside the tolerance, in quantity; the aim otherwise."""
