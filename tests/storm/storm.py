@@ -37,7 +37,6 @@ SWARM: tuple[RequestFault | FrameFault, ...] = (
     RequestFault("hold", on="changes", chance=0.6),
     RequestFault("bad gateway", on="reads", chance=0.15),
     RequestFault("stale", on="reads", chance=0.20),
-    RequestFault("empty", on="positions", chance=0.20),
     FrameFault("drop", chance=0.05),
     FrameFault("repeat", chance=0.10),
     FrameFault("reorder", chance=0.10),
