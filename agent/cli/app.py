@@ -272,6 +272,10 @@ def run(
     file: File,
     live: Annotated[bool, typer.Option("--live", help='Needed besides mode = "live" in the file.')] = False,
     record: Annotated[bool, typer.Option("--record", help="Keep a tape for `trimtab replay`.")] = False,
+    resolve: Annotated[
+        list[str] | None,
+        typer.Option("--resolve", metavar="ORDER", help="An order that, as you have looked up, trades no more."),
+    ] = None,
 ) -> None:
     """Run the agent until it is told to stop: observe, paper or live, as the file says."""
     portfolio = load(file)
@@ -286,7 +290,7 @@ def run(
         ends.callback(claim_of(portfolio))
         folder = Path(portfolio.state).expanduser()
         agent = Agent(portfolio, dialect, folder, tag=tag_of(portfolio), record=record, succeeds=True)
-        _run(agent.run)
+        _run(lambda stop: agent.run(stop, resolve or ()))
 
 
 @app.command()

@@ -33,13 +33,16 @@ from agent.core.events import (
     Up,
     Volume,
 )
-from agent.core.instruments import Instrument, Tier
+from agent.core.instruments import Instrument, Tier, maintenance
 from agent.core.prices import Doubt, agrees, is_price, judged, told_at
 
 CONFIRM_NS = 6_000_000_000
 """A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
 from caches that are seconds old, and an old answer given twice looks like a repetition."""
 DAY_NS = 86_400_000_000_000
+HIDDEN = 0.2
+"""The part of the account's maintenance margin that positions need not explain: prices move between two answers, and
+some venues reserve the fee of closing as well."""
 KEEP_TRADES = 10_000
 """How many trades are remembered, so that none counts twice."""
 
@@ -128,6 +131,8 @@ class Book:
         self.settle: str | None = None
         self.mode: Mode | None = None
         self.margin: Margin | None = None
+        self.margin_seen = 0
+        """Our time when it came."""
         self.wallets: dict[str, Balance] = {}
         self._then: float | None = None
         """The wallet of the settlement asset in the answer that `margin` came with."""
@@ -147,6 +152,10 @@ class Book:
         """Our time of the answer that first told of a change of the wallet."""
         self._wallet_at = 0
         """Our time when the wallet was last told of."""
+        self.hidden = 0.0
+        """Maintenance margin that the venue reserves and that no position we were told of explains."""
+        self._position_at = 0
+        """The venue's time of the last move of a position that was told."""
         self._trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
 
@@ -212,10 +221,12 @@ class Book:
                     self.settle = instrument.settle
             case Tiers() | Fees() | Interval() | Leverage() | Volume():
                 self._apply_terms(self.rows[fact.instrument], fact)
+                self._look_behind()
             case Mode():
                 self.mode = fact
             case Margin():
-                self.margin, self._then = fact, None
+                self.margin, self.margin_seen, self._then = fact, now, None
+                self._look_behind()
             case Clock():
                 self.clock = fact
                 self._rewind(self._latest(now))
@@ -316,6 +327,7 @@ class Book:
         if fact.at >= holding.known_at:
             row.owed -= fact.lots - holding.lots
             row.unheard = row.unheard or fact.lots != holding.lots
+            self._position_at = max(self._position_at, fact.at)
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
             holding.isolated = fact.isolated
             self.disputed.pop((fact.instrument, fact.side), None)
@@ -330,6 +342,7 @@ class Book:
         while len(self._trades) > KEEP_TRADES:
             del self._trades[next(iter(self._trades))]
         row = self.rows[fact.instrument]
+        self._position_at = max(self._position_at, fact.at)
         if row.snapshot_at is not None and fact.at >= row.snapshot_at:
             row.owed += fact.lots
             self._reckon(fact.instrument, now)
@@ -363,6 +376,7 @@ class Book:
             self._compare(index, told.get(index, {}), fact.asked_at, now)
         self.strangers = fact.strangers
         self.positions_at = now
+        self._look_behind()
 
     def _compare(self, index: int, told: dict[Side, Position], asked_at: int, now: int) -> None:
         row = self.rows[index]
@@ -374,7 +388,8 @@ class Book:
             holding, row_told = row.holdings.get(side), told.get(side)
             if holding is not None:
                 differs = doubtful or (holding.lots != claim and not explained)
-                if holding.known_at > asked_at or (differs and not self._confirmed((index, side), claim, now)):
+                certain = not differs or self._confirmed((index, side), claim, now, left_out=row_told is None)
+                if holding.known_at > asked_at or not certain:
                     agreed = False
                     continue
                 if differs and holding.lots != claim:
@@ -396,12 +411,54 @@ class Book:
         if up is not None and row.agreed_at is not None and row.agreed_at >= up:
             self.missed_at = now
 
-    def _confirmed(self, key: tuple[int, Side], lots: int, now: int) -> bool:
+    def _confirmed(self, key: tuple[int, Side], lots: int, now: int, *, left_out: bool) -> bool:
+        """Whether a claim against what is known has stood long enough.
+
+        A position that is merely left out is not denied: its margin must be gone from the account's total as well, for
+        an answer that lacks rows may come again and again.
+        """
         claimed, since = self.disputed.get(key, (None, now))
         if claimed != lots:
             self.disputed[key] = (lots, now)
             return False
-        return now - since >= CONFIRM_NS
+        return now - since >= CONFIRM_NS and not (left_out and self._is_carried(*key, since))
+
+    def _is_carried(self, index: int, side: Side, since: int) -> bool:
+        """Whether the venue may still reserve margin for a position: its total has room for more than half of its own.
+
+        A total from before the doubt proves nothing.
+        """
+        needed = self._needed()
+        if self.margin is None or needed is None:
+            return False
+        mine = needed.pop((index, side), 0.0)
+        return self.margin_seen <= since or self.margin.maintenance > sum(needed.values()) + mine / 2
+
+    def _look_behind(self) -> None:
+        """Compare the account's margin with that of the positions we were told of, unless they have moved since."""
+        if self.strangers:
+            self.hidden = 0.0
+        needed = self._needed()
+        if self.margin is None or needed is None or self._position_at > self.margin.asked_at:
+            return
+        unexplained = self.margin.maintenance - sum(needed.values())
+        self.hidden = unexplained if unexplained > HIDDEN * self.margin.maintenance else 0.0
+
+    def _needed(self) -> dict[tuple[int, Side], float] | None:
+        """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
+        margin as well: then the venue's total is no witness."""
+        needed: dict[tuple[int, Side], float] = {}
+        for index, row in enumerate(self.rows):
+            for side, holding in row.holdings.items():
+                if not holding.lots:
+                    continue
+                if row.instrument is None or row.mark is None:
+                    return None
+                share = maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))
+                if share is None:
+                    return None
+                needed[index, side] = share
+        return None if self.strangers else needed
 
     def known_at(self, index: int) -> int:
         """The venue's time up to which the position of an instrument is known; 0 when it never was."""

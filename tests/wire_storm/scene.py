@@ -225,6 +225,7 @@ class Scene:
         self.bands = Bands(destination=dice.choice(("optimal", "edge", "target")))
         self.execution = Execution(style=dice.choice(("taker", "maker")), patience_s=3.0)
         self.lives: list[Life] = []
+        self.gateway.advance(START_NS)  # from now on the account has its positions
         self.watchman = Watchman(self.exchange, self.account, self.targets, self._engine)
         self.server.check = self._check
         self.gateway.written, self.gateway.alarm = self._written, self._raise

@@ -18,7 +18,7 @@ from tests.storm.watchman import Violation
 from tests.wire_storm.campaign import STRIKES, Report, campaign, percentile
 from tests.wire_storm.scene import storm
 
-SEEDS = 400
+SEEDS = 300
 AGAIN = 20
 
 STATES = (
