@@ -33,6 +33,20 @@ def pinned(name: str, url: str, schemes: tuple[str, str], domains: Sequence[str]
     return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
+def together(rest_url: str, stream_url: str, domains: Sequence[str]) -> None:
+    """Whether requests and streams are of one environment; prices of one must not move the account of another.
+
+    Both were `pinned`. Raises ValueError with the cure.
+    """
+    sites = [
+        next((d for d in domains if f"{urlsplit(url).hostname}".endswith(d)), "here") for url in (rest_url, stream_url)
+    ]
+    if sites[0] != sites[1]:
+        raise ValueError(
+            f"stream_url: {stream_url} and rest_url {rest_url} belong to two environments: give both or neither"
+        )
+
+
 def _loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback

@@ -25,7 +25,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
-from adapters.addresses import pinned
+from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, exact, excerpt, number, plain
@@ -211,6 +211,7 @@ class Binance:
         self.sockets: tuple[str, ...] = ("public", "market", "private") if credentials else ("public", "market")
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
+        together(self._rest, self._stream, DOMAINS)
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = _signer(credentials) if credentials else None
@@ -637,14 +638,14 @@ class Binance:
         return []
 
     def _silent_until(self, banned: bool, text: str, reply: Reply, now: int) -> int:
+        """The later of what it says in two places; where it says nothing, what its manual says."""
+        said = []
         if match := re.search(r"banned until ([0-9]{13})\b", text):
-            until = int(match[1]) * MS - self._offset.ns
-        elif re.fullmatch("[0-9]{1,6}", wait := reply.headers.get("retry-after", "")):
-            until = now + int(wait) * SECOND
-        elif banned:
-            until = now + BAN_NS
-        else:
-            until = ((now + self._offset.ns) // MINUTE + 1) * MINUTE - self._offset.ns
+            said.append(int(match[1]) * MS - self._offset.ns)
+        if re.fullmatch("[0-9]{1,6}", wait := reply.headers.get("retry-after", "")):
+            said.append(now + int(wait) * SECOND)
+        minute = ((now + self._offset.ns) // MINUTE + 1) * MINUTE - self._offset.ns
+        until = max(said, default=now + BAN_NS if banned else minute)
         return min(max(until, now), now + BAN_MAX_NS)
 
     def _asked_at(self, call: Call) -> int:

@@ -279,7 +279,7 @@ class Journal(Records):
 
         What moves out of the log is synced here as well, never while an order waits.
         """
-        if self._failed is None and not self._db.in_transaction:
+        if self._failed is None and not self._db.in_transaction and self._pages < LOG_PAGES:
             return
         with self._writing():
             self._db.execute("COMMIT")

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -252,16 +252,19 @@ class Agent:
         """Give the engine a command."""
         self._take(Told(name=name, argument=argument))
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known."""
+    async def run(self, stop: asyncio.Event, resolved: Sequence[str] = ()) -> None:
+        """Run until ``stop`` is set, then wait, within bounds, until the fate of every order is known.
+
+        ``resolved``: orders of earlier runs of which a person has found out that they will not trade any more.
+        """
         self.transport = Transport(self._take)
         try:
             async with self.feed.open():
-                await self._run(stop)
+                await self._run(stop, resolved)
         finally:
             await self._close()
 
-    async def _run(self, stop: asyncio.Event) -> None:
+    async def _run(self, stop: asyncio.Event, resolved: Sequence[str]) -> None:
         chores = asyncio.create_task(self._chores(), name="chores")
         events = {"stop": stop, "journal": self._broke}
         waits = [asyncio.create_task(event.wait(), name=f"wait for {name}") for name, event in events.items()]
@@ -269,6 +272,8 @@ class Agent:
             self._look_for_kill_file()
             if self._forgotten is not None:
                 self.tell("warn", self._forgotten)
+            for name in resolved:
+                self.tell("resolve", name)
             self._take(Tick())
             ends: list[asyncio.Future[Any]] = [self.transport.failed, self.transport.exhausted, chores, *waits]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -376,7 +381,7 @@ class Agent:
 
     def _log(self, decision: Decision) -> None:
         for note in decision.notes:
-            level = logging.WARNING if note.kind in ("warning", "halt", "refusal") else logging.INFO
+            level = logging.WARNING if note.kind in ("warning", "halt", "refusal", "external") else logging.INFO
             log.log(level, "%s%s", f"{note.symbol}: " if note.symbol else "", note.text, extra={"kind": note.kind})
 
     def _set_timer(self, wake_at: int, now: int) -> None:

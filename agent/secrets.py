@@ -6,11 +6,14 @@ message of this file holds what was found there.
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import os
 import re
+import resource
 import stat
+import sys
 from pathlib import Path
 
 from agent.core.venue import Secret
@@ -18,6 +21,8 @@ from agent.core.venue import Secret
 log = logging.getLogger(__name__)
 
 FORMS = "env:NAME, file:PATH, credential:NAME or keyring:SERVICE/USER"
+PR_SET_DUMPABLE = 4
+"""Of Linux: see prctl(2). A process that is not dumpable can't be traced, and its memory in /proc is closed."""
 LARGEST = 65_536
 """Bytes: no key is longer."""
 
@@ -37,6 +42,16 @@ class SecretError(Exception):
         self.reference = reference
         self.wrong = wrong
         self.cure = cure
+
+
+def seal_process() -> None:
+    """Keep what this process knows out of core dumps, and out of reach of other programs of the same user.
+
+    To be called before the first secret is read. On other systems than Linux only core dumps are switched off.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        log.warning("other programs of this user can look into this process: %s", os.strerror(ctypes.get_errno()))
 
 
 def is_reference(text: str) -> bool:

@@ -183,8 +183,9 @@ def _content(file: BinaryIO) -> bytes | None:
     if len(length) < _LENGTH.size:
         return None
     (size,) = _LENGTH.unpack(length)
-    content = file.read(size)
-    return content if len(content) == size else None
+    if size > os.fstat(file.fileno()).st_size - file.tell():
+        return None  # cut off, or a length that was flipped: no memory is spent on what is not there
+    return file.read(size)
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[T], content: bytes, path: Path, offset: int) -> T:

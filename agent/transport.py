@@ -11,12 +11,14 @@ import asyncio
 import contextlib
 import errno
 import logging
+import re
 import socket
 import ssl
 import zlib
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -53,6 +55,10 @@ LARGEST_BODY: Final = 8 * 2**20
 """Bytes of a reply, before and after decompression."""
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
 """The process, or the machine, has no more descriptors."""
+SIGNATURE: Final = re.compile(r"[?&]signature=([^&]+)")
+CONCEALED: Final = "(concealed)"
+SHORTEST_SECRET: Final = 8
+"""Characters: what is shorter is no key, and may stand anywhere by chance."""
 QUEUE: Final = 1024
 """Frames that may wait to be taken before the connection is no longer read."""
 TURN: Final = 16
@@ -224,7 +230,7 @@ class Transport:
             ) as response:
                 headers = _headers(response)
                 body = await _body(response)
-                reply = Reply(status=response.status, headers=headers, body=_plain(body, headers))
+                reply = _concealed(call, Reply(status=response.status, headers=headers, body=_plain(body, headers)))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             self._weigh(error)
             return Silence(call=call.tag, sent=wire.touched, reason=_reason(error))
@@ -458,6 +464,19 @@ def _plain(body: bytes, headers: dict[str, str]) -> bytes:
             return plain
         case _:
             raise _Garbled
+
+
+def _concealed(call: Call, reply: Reply) -> Reply:
+    """The reply without the key and the signature of its request: a proxy's page, or the address of a redirect, may
+    repeat them, and replies are quoted in the log and kept on tapes."""
+    signature = SIGNATURE.search(call.url)
+    words = [value for _, value in call.headers]
+    words += [signature[1], unquote(signature[1])] if signature else []
+    body, headers = reply.body, reply.headers
+    for word in (word for word in words if len(word) >= SHORTEST_SECRET):
+        body = body.replace(word.encode(), CONCEALED.encode())
+        headers = {name: value.replace(word, CONCEALED) for name, value in headers.items()}
+    return Reply(reply.status, headers, body)
 
 
 def _path(url: str) -> str:

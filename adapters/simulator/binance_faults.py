@@ -184,7 +184,10 @@ def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
     spoilt = spoil(frame, do)
     if spoilt is not None:
         return spoilt
-    whole: Any = msgspec.json.decode(frame)
+    try:
+        whole: Any = msgspec.json.decode(frame)
+    except msgspec.DecodeError:  # another fault was here before
+        return None
     event = whole.get("data", whole) if isinstance(whole, dict) else None
     if not isinstance(event, dict) or "e" not in event:
         return None
@@ -221,7 +224,8 @@ def _alter(event: dict[str, Any], do: str, by: float, symbol: str) -> bool:
 
 def _misprice(event: dict[str, Any], do: str, by: float) -> bool:
     kind = event["e"]
-    if kind not in _PRICES:
+    names = _PRICES.get(kind, ())
+    if not names or any(name not in event for name in names):
         return False
     if do == "crossed":
         if kind == "bookTicker":
@@ -229,7 +233,7 @@ def _misprice(event: dict[str, Any], do: str, by: float) -> bool:
         else:
             event["p"] = f"{float(event['i']) * 1.5:.8f}"
         return True
-    for name in _PRICES[kind]:
+    for name in names:
         price = float(event[name])
         event[name] = _ABSURD.get(do) or f"{-price if do == 'negative' else price * by:.8f}"
     return True

@@ -74,7 +74,7 @@ REQUESTS: Final[dict[str, Kind]] = {
     "error inside 200": Kind(
         "carried out, and answered with an error `code` under status 200", takes={"code": None}, phase="back"
     ),
-    "garble": Kind("carried out; some bytes of the reply are others", phase="back"),
+    "garble": Kind("carried out; some bytes of the reply are others; it is no JSON any more", phase="back"),
     "new field": Kind("carried out; all that the reply lists has a field more", phase="back"),
     "lost field": Kind("carried out; all that the reply lists lacks a field", phase="back"),
     "refuse done": Kind("carried out, and answered with an error `code`", needs=("code",), phase="back"),
@@ -92,7 +92,7 @@ REQUESTS_ABOUT: Final = (
 """What a request is about: placing, cancelling, several orders at once, one order, open orders, … as in the README."""
 
 FORGERIES: Final[dict[str, Kind]] = {
-    "garble": Kind("some of its bytes are others"),
+    "garble": Kind("some of its bytes are others; it is no JSON any more"),
     "truncate": Kind("only its first half comes"),
     "bad text": Kind("its text is not UTF-8"),
     "nest": Kind("a hundred thousand brackets instead"),

@@ -452,7 +452,7 @@ class Gateway:
                 return structs.replace(reply, drip_ms=fault.value("ms")) if self._sockets else None
             case "bomb":
                 return Reply(200, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, _bomb())
-            case _ if reply.status != 200:
+            case _ if reply.status != 200 or reply.headers.get("Content-Type") != "application/json":
                 return reply
             case "error inside 200":
                 return structs.replace(self._failure(fault.do, now, request.client, now, fault.code), status=200)

@@ -47,14 +47,18 @@ _NESTED = 100_000
 
 
 def spoil(frame: bytes, do: str) -> bytes | None:
-    """A frame of JSON text garbled in a way that needs no understanding of it; None for other kinds of forgery."""
+    """A frame of JSON text garbled in a way that needs no understanding of it; None for other kinds of forgery.
+
+    What comes out is not JSON any more but for the padded one: bytes that are others and make sense nevertheless are
+    what TLS is there against.
+    """
     middle = len(frame) // 2
     match do:
         case "garble":
             dice = random.Random(zlib.crc32(frame))
             spoilt = bytearray(frame)
             for _ in range(1 + len(frame) // 40):
-                spoilt[dice.randrange(len(frame))] = dice.randrange(32, 127)
+                spoilt[dice.randrange(len(frame))] = dice.randrange(9)  # what JSON nowhere allows
             return bytes(spoilt)
         case "truncate":
             return frame[:middle]

@@ -52,7 +52,7 @@ from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
 from agent.run import VERSION, Agent, Unfit, Unlisted
-from agent.secrets import SecretError
+from agent.secrets import SecretError, seal_process
 from agent.tape import TapeError
 
 T = TypeVar("T")
@@ -272,6 +272,10 @@ def run(
     file: File,
     live: Annotated[bool, typer.Option("--live", help='Needed besides mode = "live" in the file.')] = False,
     record: Annotated[bool, typer.Option("--record", help="Keep a tape for `trimtab replay`.")] = False,
+    resolve: Annotated[
+        list[str] | None,
+        typer.Option("--resolve", metavar="ORDER", help="An order that, as you have looked up, trades no more."),
+    ] = None,
 ) -> None:
     """Run the agent until it is told to stop: observe, paper or live, as the file says."""
     portfolio = load(file)
@@ -280,12 +284,13 @@ def run(
     if live and portfolio.mode != "live":
         _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; set mode = "live" in it', CONFIG)
     configure(logging.INFO)
+    seal_process()
     dialect = dialect_of(portfolio)
     with contextlib.ExitStack() as ends:
         ends.callback(claim_of(portfolio))
         folder = Path(portfolio.state).expanduser()
         agent = Agent(portfolio, dialect, folder, tag=tag_of(portfolio), record=record, succeeds=True)
-        _run(agent.run)
+        _run(lambda stop: agent.run(stop, resolve or ()))
 
 
 @app.command()

@@ -25,6 +25,7 @@ KINDS = {
     "order": "cyan",
     "fill": "green",
     "done": "bold green",
+    "external": "bold magenta",
     "refusal": "magenta",
     "warning": "red",
     "halt": "bold red",

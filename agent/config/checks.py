@@ -286,6 +286,7 @@ CHECKS: Final[dict[str, Check]] = {
     "limits.orders_per_minute": Number(1, 6000, whole=True),
     "limits.data_age_s": Number(0, 60, above=True),
     "limits.price_gap": Number(0, 1, above=True, below=True, share=True),
+    "limits.spread": Number(0, 1, above=True, below=True, share=True),
     "limits.kill_file": _place,
     "costs.maker": Number(-0.01, 0.05, share=True),
     "costs.taker": Number(-0.01, 0.05, share=True),

@@ -33,12 +33,16 @@ from agent.core.events import (
     Up,
     Volume,
 )
-from agent.core.instruments import Instrument, Tier
+from agent.core.instruments import Instrument, Tier, maintenance
 from agent.core.prices import Doubt, agrees, is_price, judged, told_at
 
 CONFIRM_NS = 6_000_000_000
 """A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
 from caches that are seconds old, and an old answer given twice looks like a repetition."""
+DAY_NS = 86_400_000_000_000
+HIDDEN = 0.2
+"""The part of the account's maintenance margin that positions need not explain: prices move between two answers, and
+some venues reserve the fee of closing as well."""
 KEEP_TRADES = 10_000
 """How many trades are remembered, so that none counts twice."""
 
@@ -127,6 +131,8 @@ class Book:
         self.settle: str | None = None
         self.mode: Mode | None = None
         self.margin: Margin | None = None
+        self.margin_seen = 0
+        """Our time when it came."""
         self.wallets: dict[str, Balance] = {}
         self._then: float | None = None
         """The wallet of the settlement asset in the answer that `margin` came with."""
@@ -142,6 +148,14 @@ class Book:
         self.disputed: dict[tuple[int, Side], tuple[int | None, int]] = {}
         """Rows on which what we were told does not add up: the lots that a snapshot claims, None while no snapshot has
         come that could settle it; and since when."""
+        self._moved_at: int | None = None
+        """Our time of the answer that first told of a change of the wallet."""
+        self._wallet_at = 0
+        """Our time when the wallet was last told of."""
+        self.hidden = 0.0
+        """Maintenance margin that the venue reserves and that no position we were told of explains."""
+        self._position_at = 0
+        """The venue's time of the last move of a position that was told."""
         self._trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
 
@@ -191,12 +205,8 @@ class Book:
                 self._trade(fact, now)
             case Positions():
                 self._snapshot(fact, now)
-            case Balance(asset=asset):
-                if self.margin is not None and asset == self.settle and fact.at == self.margin.asked_at:
-                    self._then = fact.wallet
-                known = self.wallets.get(asset)
-                if known is None or fact.at >= known.at:
-                    self.wallets[asset] = fact
+            case Balance():
+                self._balance(fact, now)
             case _:
                 self._apply_rules(fact, now)
 
@@ -211,13 +221,15 @@ class Book:
                     self.settle = instrument.settle
             case Tiers() | Fees() | Interval() | Leverage() | Volume():
                 self._apply_terms(self.rows[fact.instrument], fact)
+                self._look_behind()
             case Mode():
                 self.mode = fact
             case Margin():
-                self.margin, self._then = fact, None
+                self.margin, self.margin_seen, self._then = fact, now, None
+                self._look_behind()
             case Clock():
                 self.clock = fact
-                self._rewind(now + fact.offset_ns + fact.error_ns)
+                self._rewind(self._latest(now))
             case Up(stream=stream):
                 self.streams.setdefault(stream, now)
             case Down(stream=stream):
@@ -255,6 +267,10 @@ class Book:
     def _believe(self, row: Row, mark: Mark, now: int) -> None:
         row.mark, row.mark_seen, row.doubt = mark, told_at(mark.at, now, self.clock), None
 
+    def _latest(self, now: int) -> int:
+        """The venue's time, at the latest that it can be: what it dates later is from before its clock was set back."""
+        return now + (self.clock.offset_ns + self.clock.error_ns if self.clock else DAY_NS)
+
     def _rewind(self, latest: int) -> None:
         """Nothing can be known as of later than the venue's own time, ``latest``: should its clock have been set back,
         what it says from now on is not older than what it said before."""
@@ -268,6 +284,27 @@ class Book:
         for asset, balance in self.wallets.items():
             if balance.at > latest:
                 self.wallets[asset] = replace(balance, at=latest)
+
+    def _balance(self, fact: Balance, now: int) -> None:
+        known = self.wallets.get(fact.asset)
+        if fact.asset == self.settle:
+            answer = self.margin is not None and fact.at == self.margin.asked_at
+            if answer:
+                self._then = fact.wallet
+            self._compare_wallet(fact, known, now, answer=answer)
+        if known is None or fact.at >= known.at:
+            self.wallets[fact.asset] = fact
+
+    def _compare_wallet(self, fact: Balance, known: Balance | None, now: int, *, answer: bool) -> None:
+        """Watch for money that moved without the private stream's saying so, within `CONFIRM_NS` before or after."""
+        up = self.streams.get(PRIVATE)
+        if not answer or up is None or known is None:
+            self._moved_at = None  # the stream speaks, or is not there to
+        elif self._moved_at is not None and now - self._moved_at >= CONFIRM_NS:
+            self.missed_at, self._moved_at = now, None
+        elif fact.wallet != known.wallet and fact.at >= known.at and self._moved_at is None and self._wallet_at >= up:
+            self._moved_at = now
+        self._wallet_at = now
 
     def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
         match fact:
@@ -290,6 +327,7 @@ class Book:
         if fact.at >= holding.known_at:
             row.owed -= fact.lots - holding.lots
             row.unheard = row.unheard or fact.lots != holding.lots
+            self._position_at = max(self._position_at, fact.at)
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
             holding.isolated = fact.isolated
             self.disputed.pop((fact.instrument, fact.side), None)
@@ -304,6 +342,7 @@ class Book:
         while len(self._trades) > KEEP_TRADES:
             del self._trades[next(iter(self._trades))]
         row = self.rows[fact.instrument]
+        self._position_at = max(self._position_at, fact.at)
         if row.snapshot_at is not None and fact.at >= row.snapshot_at:
             row.owed += fact.lots
             self._reckon(fact.instrument, now)
@@ -337,6 +376,7 @@ class Book:
             self._compare(index, told.get(index, {}), fact.asked_at, now)
         self.strangers = fact.strangers
         self.positions_at = now
+        self._look_behind()
 
     def _compare(self, index: int, told: dict[Side, Position], asked_at: int, now: int) -> None:
         row = self.rows[index]
@@ -348,7 +388,8 @@ class Book:
             holding, row_told = row.holdings.get(side), told.get(side)
             if holding is not None:
                 differs = doubtful or (holding.lots != claim and not explained)
-                if holding.known_at > asked_at or (differs and not self._confirmed((index, side), claim, now)):
+                certain = not differs or self._confirmed((index, side), claim, now, left_out=row_told is None)
+                if holding.known_at > asked_at or not certain:
                     agreed = False
                     continue
                 if differs and holding.lots != claim:
@@ -356,7 +397,7 @@ class Book:
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
-            holding = Holding(lots=claim, known_at=at)
+            holding = Holding(lots=claim, known_at=min(at, self._latest(now)))
             if row_told is not None:
                 holding.entry, holding.isolated = row_told.entry, row_told.isolated
             row.holdings[side] = holding
@@ -370,12 +411,54 @@ class Book:
         if up is not None and row.agreed_at is not None and row.agreed_at >= up:
             self.missed_at = now
 
-    def _confirmed(self, key: tuple[int, Side], lots: int, now: int) -> bool:
+    def _confirmed(self, key: tuple[int, Side], lots: int, now: int, *, left_out: bool) -> bool:
+        """Whether a claim against what is known has stood long enough.
+
+        A position that is merely left out is not denied: its margin must be gone from the account's total as well, for
+        an answer that lacks rows may come again and again.
+        """
         claimed, since = self.disputed.get(key, (None, now))
         if claimed != lots:
             self.disputed[key] = (lots, now)
             return False
-        return now - since >= CONFIRM_NS
+        return now - since >= CONFIRM_NS and not (left_out and self._is_carried(*key, since))
+
+    def _is_carried(self, index: int, side: Side, since: int) -> bool:
+        """Whether the venue may still reserve margin for a position: its total has room for more than half of its own.
+
+        A total from before the doubt proves nothing.
+        """
+        needed = self._needed()
+        if self.margin is None or needed is None:
+            return False
+        mine = needed.pop((index, side), 0.0)
+        return self.margin_seen <= since or self.margin.maintenance > sum(needed.values()) + mine / 2
+
+    def _look_behind(self) -> None:
+        """Compare the account's margin with that of the positions we were told of, unless they have moved since."""
+        if self.strangers:
+            self.hidden = 0.0
+        needed = self._needed()
+        if self.margin is None or needed is None or self._position_at > self.margin.asked_at:
+            return
+        unexplained = self.margin.maintenance - sum(needed.values())
+        self.hidden = unexplained if unexplained > HIDDEN * self.margin.maintenance else 0.0
+
+    def _needed(self) -> dict[tuple[int, Side], float] | None:
+        """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
+        margin as well: then the venue's total is no witness."""
+        needed: dict[tuple[int, Side], float] = {}
+        for index, row in enumerate(self.rows):
+            for side, holding in row.holdings.items():
+                if not holding.lots:
+                    continue
+                if row.instrument is None or row.mark is None:
+                    return None
+                share = maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))
+                if share is None:
+                    return None
+                needed[index, side] = share
+        return None if self.strangers else needed
 
     def known_at(self, index: int) -> int:
         """The venue's time up to which the position of an instrument is known; 0 when it never was."""

@@ -12,8 +12,21 @@ from msgspec import Struct
 
 from agent.core.decisions import Decision
 from agent.core.engine import Engine
-from agent.core.events import Allowed, Command, Denied, Fact, Fault, Listed, Refused, Throttled, Unset, Used, Wake
-from agent.core.limits import MOST, Lanes, backoff
+from agent.core.events import (
+    Allowed,
+    Command,
+    Denied,
+    Fact,
+    Fault,
+    Listed,
+    Refused,
+    Throttled,
+    Unanswered,
+    Unset,
+    Used,
+    Wake,
+)
+from agent.core.limits import MOST, Lanes, Lockout, backoff
 from agent.core.orders import MS, S
 from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Request, Say, SetLeverage, Shut
 
@@ -112,6 +125,7 @@ class Desk:
         self.dialect = dialect
         self.engine = engine
         self.lanes = Lanes(dialect.buckets)
+        self.lockout = Lockout()
         self.calls: dict[int, Call] = {}
         self.lines = {socket: Line() for socket in dialect.sockets}
         self._salt = salt
@@ -173,7 +187,11 @@ class Desk:
                 return [*facts, Denied(reason=f"{socket}: {reason}")] if fatal else facts
             case Answer(call=tag, reply=reply):
                 call = self.calls.pop(tag, None)
-                return self.dialect.on_reply(call, reply, now) if call else ()
+                if call is None:
+                    return ()
+                told = self.dialect.on_reply(call, reply, now)
+                self.lockout.heard(call.request, told, now)
+                return told
             case Silence(call=tag, sent=sent, reason=reason):
                 call = self.calls.pop(tag, None)
                 return self.dialect.on_silence(call, sent, reason, now) if call else ()
@@ -202,18 +220,11 @@ class Desk:
     def _queue(self, request: Request) -> Sequence[Fact]:
         """Have a request wait for its budget. Where too many wait, it is refused: unsent, and known to be so.
 
-        A question or a cancel that is left out is wanted again soon, by what wanted it.
+        A question that is left out is wanted again soon, by what wanted it.
         """
         if self.lanes.put(request, self.dialect.weigh(request)):
             return ()
-        reason = f"unsent: {MOST} requests wait already"
-        match request:
-            case Place(order=order):
-                return (Refused(order=order.id, code="unsent", reason=reason, fault=Fault.BUSY),)
-            case SetLeverage(instrument=index, leverage=leverage):
-                return (Unset(index, leverage, reason),)
-            case _:
-                return ()
+        return () if isinstance(request, Ask) else _unsent(request, f"unsent: {MOST} requests wait already")
 
     def _send(self, now: int, acts: list[Act]) -> list[Fact]:
         """Give to the wire what the budgets allow; answers that come without a wire are returned."""
@@ -226,6 +237,9 @@ class Desk:
                 continue
             if isinstance(request, SetLeverage) and (reason := self._withheld()):
                 facts.append(Unset(request.instrument, request.leverage, f"unsent: {reason}"))
+                continue
+            if self.lockout.holds(request, now):
+                facts += _unsent(request, "the venue refuses the key")
                 continue
             performed = self.dialect.perform(request, now)
             if isinstance(performed, Call):
@@ -310,3 +324,16 @@ class Desk:
             elif line.open and line.quiet_ns is not None:
                 times.append(line.heard_at + line.quiet_ns)
         return max(now + MS, min(times))
+
+
+def _unsent(request: Request, reason: str) -> Sequence[Fact]:
+    """What is known of a request that did not leave. A cancel is wanted again soon, by what wanted it."""
+    match request:
+        case Place(order=order):
+            return (Refused(order=order.id, code="unsent", reason=reason, fault=Fault.BUSY),)
+        case SetLeverage(instrument=index, leverage=leverage):
+            return (Unset(index, leverage, reason),)
+        case Ask(what=what):
+            return (Unanswered(what, reason),)
+        case _:
+            return ()

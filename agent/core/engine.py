@@ -18,7 +18,7 @@ from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
 from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
-from agent.core.drift import Drift
+from agent.core.drift import LEAST, Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
     PRIVATE,
@@ -124,6 +124,7 @@ class Engine:
         self.strangers = Strangers(
             policy.sharing,
             self.symbols,
+            self.book,
             tag=tag,
             epoch=epoch,
             nonce=nonce,
@@ -269,7 +270,7 @@ class Engine:
                 self.audit.require((What.LEVERAGE,), now, 0)
             case Unanswered(what=what) if what.startswith("leverage "):
                 self.audit.require((What.LEVERAGE,), now, 0)
-            case Unanswered() if self.audit.away:
+            case Unanswered() if self.audit.away and not self.halted:
                 self._note("warning", "the venue answers nothing; once it does, it is asked for everything")
                 self.audit.require(TRUTH, now, self._venue_now(now))
             case Throttled(reason=reason, banned=banned):
@@ -455,7 +456,7 @@ class Engine:
         for order, why in self.blotter.hopeless(now):
             self._halt(
                 f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
-                f"cancel it if it is open, then say so: resolve {order.id}"
+                f"cancel it if it is open, and start again with --resolve {order.id}"
             )
         requests += self.dead_man.due(self.blotter, now)
         requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
@@ -516,7 +517,7 @@ class Engine:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
         if self._doubted and self._quiet():
             self._doubted = False
-            for index, before, after in self.strangers.reckon(self.book):
+            for index, before, after in self.strangers.reckon():
                 self.terms.jumped(index, before, after)
 
     def _quiet(self) -> bool:
@@ -758,7 +759,7 @@ class Engine:
         """Why nothing may increase; None if it may."""
         if self.stopping or self.paused:
             return "stopping" if self.stopping else "paused"
-        if self.book.equity is not None and self.book.equity <= 0:
+        if self.drift is not None and self.drift.equity <= LEAST:
             return "nothing is left of the account's equity"
         return self.halted or self.killed or self.strangers.pause
 
@@ -835,7 +836,9 @@ class Engine:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
             where = "inside the band"
-            if self.reasons.outside:
+            if aside := self.aside(now):
+                where = aside
+            elif self.reasons.outside:
                 where = "paused" if self.paused else "waiting for confirmation or cool-down"
                 where = self.declined or where
             aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""

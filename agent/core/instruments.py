@@ -31,6 +31,11 @@ class Tier(Struct, frozen=True, gc=False):
     leverage: int
 
 
+def maintenance(tiers: tuple[Tier, ...], notional: float) -> float | None:
+    """Maintenance margin of an absolute ``notional``, the largest line of the table; None without a table."""
+    return max([tier.rate * notional - tier.deduction for tier in tiers], default=None)
+
+
 class Instrument(Struct, frozen=True):
     """A perpetual contract of one venue, known to the core by its small ``index``."""
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from agent.core.venue import Bucket, Lane, Place, Request, Weight
+from agent.core.events import Denied, Fact, Lost, Unanswered
+from agent.core.venue import SIGNED, Ask, Bucket, Lane, Place, Request, Weight
 
-SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.7, Lane.CREATE: 0.6, Lane.REFRESH: 0.5}
+SHARE = {Lane.RESCUE: 0.9, Lane.RESOLVE: 0.65, Lane.CREATE: 0.6, Lane.REFRESH: 0.5}
 """The part of each budget up to which a lane may go on, so that what matters more always has room left.
 
-Whatever is asked of the agent, it uses no more than seven tenths of a budget; the next two are for cancels and
-reductions alone, and the last is never touched.
+Whatever is asked of the agent, questions and increases use no more than two thirds of a budget; the next quarter is for
+cancels and reductions alone, and the last tenth is never touched.
 """
 RECOVERY_NS = 60_000_000_000
 """For so long after a throttle, and ten times as long after a ban, all but cancels and reductions keep to half of their
 share."""
+PROBE_NS = 60_000_000_000
+"""How often it is tried whether a key that was refused is taken again."""
 MOST = 1_000
 """So many requests may wait in a lane. One more is not taken: whoever wanted it is told, or asks again by himself."""
 
@@ -141,3 +145,35 @@ class Lanes:
             elif not any(name in held for name in names):
                 times.append(now)
         return min(times, default=None)
+
+
+class Lockout:
+    """While the venue refuses our key: one request with it a minute, to see whether it is taken again.
+
+    Whoever asks on and on with a key that is not taken is banned, by its address.
+    """
+
+    def __init__(self) -> None:
+        self.until: int | None = None
+        """Nothing with the key leaves before then; None while it is taken."""
+
+    def heard(self, request: Request, facts: Sequence[Fact], now: int) -> None:
+        """The answer to a request has come."""
+        if any(isinstance(fact, Denied) for fact in facts):
+            self.until = now + PROBE_NS
+        elif needs_key(request) and not any(isinstance(fact, Unanswered | Lost) for fact in facts):
+            self.until = None
+
+    def holds(self, request: Request, now: int) -> bool:
+        """Whether a request must not leave now. One that may, while the key is refused, is the probe of this minute."""
+        if self.until is None or not needs_key(request):
+            return False
+        if now < self.until:
+            return True
+        self.until = now + PROBE_NS
+        return False
+
+
+def needs_key(request: Request) -> bool:
+    """Whether a request is one that may need a key."""
+    return not isinstance(request, Ask) or request.what in SIGNED

@@ -20,18 +20,13 @@ from msgspec.structs import replace
 from agent.core.book import Book, Holding, Row
 from agent.core.covariance import Matrix
 from agent.core.events import Side
-from agent.core.instruments import Tier
+from agent.core.instruments import Tier, maintenance
 from agent.core.programme import Bound, Curve
 
 EXIT = 1.2
 """What was in danger is brought this much further away than where danger begins, so that it does not return at once."""
 FURTHEST_RISE = 1e6
 """A rise by so many times its price does not happen; a fall ends at a price of nought."""
-
-
-def maintenance(tiers: tuple[Tier, ...], notional: float) -> float | None:
-    """Maintenance margin of an absolute ``notional``, the largest line of the table; None without a table."""
-    return max([tier.rate * notional - tier.deduction for tier in tiers], default=None)
 
 
 def tier_of(tiers: tuple[Tier, ...], notional: float) -> Tier | None:

@@ -40,8 +40,7 @@ from agent.core.events import (
     Unanswered,
     Unset,
 )
-from agent.core.instruments import Instrument, Tier
-from agent.core.margin import maintenance
+from agent.core.instruments import Instrument, Tier, maintenance
 from agent.core.orders import Order, Style
 from agent.core.venue import (
     Arm,

@@ -73,6 +73,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Oldest mark price an order may be sized from."""
     price_gap: float = 0.1
     """Largest distance between mark and index, as a fraction of the index."""
+    spread: float = 0.01
+    """Widest distance of bid and ask at which an order is sent, as a fraction of the price between; safety pays any."""
     kill_file: str | None = None
     """While this file exists, nothing is sent but cancels and reductions."""
 

@@ -44,7 +44,7 @@ class Pulse:
         self.silent: dict[int, int] = {}
         """Symbols whose marks are too old, by index, and since when, by our clock."""
         self._before: dict[int, int] = {}
-        """Symbols that were silent a short while ago, and when that was noticed."""
+        """Symbols that were silent, and when they were last heard of again."""
         self._rests: dict[str, Rest] = {}
         self._heeded: int | None = None
         """The last discovery of something untold that was acted on."""
@@ -68,7 +68,8 @@ class Pulse:
         row = book.rows[index]
         if now - max(up, row.mark_seen or 0) <= self.limit_ns:
             if index in self.silent:
-                self._before[index] = self.silent.pop(index)
+                del self.silent[index]
+                self._before[index] = now
             return []
         since = self.silent.get(index)
         if since is None:

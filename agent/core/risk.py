@@ -95,6 +95,19 @@ def fresh_price(leg: Leg, s: Situation) -> str | None:
     return None
 
 
+def narrow_spread(leg: Leg, s: Situation) -> str | None:
+    """Nothing but safety pays a spread that is far from usual. A quote that is old is not used."""
+    row = s.book.rows[leg.instrument]
+    if row.quote is None or row.quote_seen is None or (s.urgent and leg.reduce):
+        return None
+    if s.now - row.quote_seen > s.limits.data_age_s * S:
+        return None
+    spread = 2 * (row.quote.ask - row.quote.bid) / (row.quote.ask + row.quote.bid)
+    if spread > s.limits.spread:
+        return f"the spread is {spread:.1%} of the price; at most {s.limits.spread:.1%} is paid"
+    return None
+
+
 def settled(leg: Leg, s: Situation) -> str | None:
     """The position must be newer than our last effect on it, and undisputed."""
     known_at = s.book.known_at(leg.instrument)
@@ -161,6 +174,8 @@ def positions_known(leg: Leg, s: Situation) -> str | None:
     age = (s.now - s.book.positions_at) / S
     if age > s.quiet_s:
         return f"the last complete answer about positions is {age:.0f} s old; at most {s.quiet_s:g} s are allowed"
+    if s.book.hidden:
+        return f"the account sets {s.book.hidden:,.2f} of margin aside for positions that no answer shows"
     return None
 
 
@@ -309,7 +324,7 @@ def order_rate(leg: Leg, s: Situation) -> str | None:
 
 
 Gate = Callable[[Leg, Situation], str | None]
-ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, not_refused, alone, settled)
+ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, narrow_spread, not_refused, alone, settled)
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
     not_halted, reductions_first, all_prices_fresh, positions_known, clock_known, no_strangers, leverage_limit,

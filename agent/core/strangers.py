@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Literal, TypeVar
 
 from msgspec import Struct
@@ -54,6 +55,7 @@ class Strangers:
         self,
         sharing: Sharing,
         symbols: list[str],
+        book: Book,
         *,
         tag: str,
         epoch: int,
@@ -65,6 +67,7 @@ class Strangers:
     ) -> None:
         self.sharing = sharing
         self.symbols = symbols
+        self.book = book
         self.tag = f"{tag:0>2.2}"
         self.epoch = epoch
         self.nonce = nonce
@@ -92,10 +95,10 @@ class Strangers:
         """Trades of others that were counted."""
         self._lately: deque[tuple[int, str]] = deque()
         """Orders of others that traded, and when they were first seen to."""
-        self._base: list[tuple[int, int]] = []
-        """By instrument: the net lots when everything last added up, and the venue's time of them."""
-        self._explained = [0] * len(symbols)
-        """By instrument: the lots of all trades told since."""
+        self._base: list[tuple[Decimal, int]] = []
+        """By instrument: the net quantity when everything last added up, and the venue's time of it."""
+        self._explained = [Decimal(0)] * len(symbols)
+        """By instrument: the quantity of all trades told since."""
 
     # Our own ids
 
@@ -175,27 +178,28 @@ class Strangers:
         return left
 
     def traded(self, index: int, lots: int) -> None:
-        """Signed lots of one of our own orders have traded."""
-        self._explained[index] += lots
+        """Signed lots of an order have traded."""
+        self._explained[index] += lots * self._step(index)
 
-    def reckon(self, book: Book) -> list[tuple[int, int, int]]:
-        """Once nothing is under way or in doubt: what has moved by more than trades explain, as instrument, net lots
-        before and after.
+    def reckon(self) -> list[tuple[int, Decimal, Decimal]]:
+        """Once nothing is under way or in doubt: what has moved by more than trades explain, as instrument, and net
+        quantity before and after.
 
         Each position must have moved by the trades that were told, ours and others'. The rest is somebody else's doing
         of which we heard nothing.
         """
-        now = [(row.lots, book.known_at(index)) for index, row in enumerate(book.rows)]
+        now = [(row.lots * self._step(i), self.book.known_at(i)) for i, row in enumerate(self.book.rows)]
         moved = []
-        if self._base:
-            for index, ((before, _), (after, _)) in enumerate(zip(self._base, now, strict=True)):
-                more = after - before - self._explained[index]
-                if more:
-                    moved.append((index, before, after))
-                    text = f"the position moved by {more:+d} lots that no trade explains"
-                    self._note("external", text, self.symbols[index])
-        self._base, self._explained = now, [0] * len(now)
+        for index, ((before, _), (after, _)) in enumerate(zip(self._base, now, strict=False)):
+            if more := after - before - self._explained[index]:
+                moved.append((index, before, after))
+                self._note("external", f"the position moved by {more:+f}, which no trade explains", self.symbols[index])
+        self._base, self._explained = now, [Decimal(0)] * len(now)
         return moved
+
+    def _step(self, index: int) -> Decimal:
+        instrument = self.book.rows[index].instrument
+        return instrument.step if instrument is not None else Decimal(0)
 
     def rewind(self, latest: int) -> None:
         """No position is known as of later than the venue's own time, should its clock have been set back."""
@@ -249,16 +253,18 @@ class Strangers:
         if self._silent or (ours and origin.number <= self.made):
             return True
         if origin.epoch > self.epoch:
-            why = f"a newer instance trades on this account (order {order}): this one is superseded"
+            why = "a newer instance trades on this account: this one is superseded"
         elif origin.epoch == self.epoch:
-            why = f"a twin trades on this account, which began at the same time (order {order})"
+            why = "a twin trades on this account, which began at the same time"
         elif self._late and order not in self._leftovers:
-            why = f"an older instance still trades on this account (order {order})"
+            why = "an older instance still trades on this account"
         else:
             _keep(self._leftovers, order)
             return True
-        self.pause = self.pause or why
-        self._halt(why)
+        if self.pause != why:
+            self.pause = why
+            self._note("external", f"order {order} is of another instance", None)
+            self._halt(why)
         return False
 
     def _explain(self, fact: Filled) -> bool:
@@ -268,7 +274,7 @@ class Strangers:
             return False
         _keep(self._counted, key)
         if not self._base or fact.at > self._base[fact.instrument][1]:
-            self._explained[fact.instrument] += fact.lots
+            self.traded(fact.instrument, fact.lots)
         return True
 
     def _traded(self, fact: Filled, now: int) -> None:

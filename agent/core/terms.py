@@ -6,16 +6,19 @@ stops increasing, says what has changed and how to mend it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from agent.core.book import Book, Row
-from agent.core.events import Fact, Leverage, Listed, Mode, Owner, Rights, Unanswered
-from agent.core.instruments import Instrument
+from agent.core.events import Fact, Leverage, Listed, Mode, Owner, Rights, Tiers, Unanswered
+from agent.core.instruments import Instrument, Tier
 from agent.core.orders import S
 
 DAY_NS = 24 * 3600 * S
 NOTICE_DAYS = (14, 7, 1)
 """So long before the end of a key's right to trade it is spoken of."""
+REDENOMINATED = 10
+"""A quantity that jumps by such a power of ten was not traded: its unit has changed."""
 TRIES = 3
 """So many times the rights of a key are waited for."""
 
@@ -68,6 +71,8 @@ class Terms:
                 self._judge_rights(fact, now)
             case Listed():
                 self._compare_contracts(fact, book)
+            case Tiers(instrument=index, tiers=tiers):
+                self._compare_tiers(book.rows[index], tiers)
             case Unanswered(what="rights", reason=reason) if self._rights is None:
                 self._unlearnt += 1
                 if self._unlearnt == TRIES:
@@ -75,12 +80,12 @@ class Terms:
             case _:
                 pass
 
-    def jumped(self, index: int, before: int, after: int) -> None:
-        """A position has moved without a trade: by a power of ten it is the contract that has changed."""
+    def jumped(self, index: int, before: Decimal, after: Decimal) -> None:
+        """A quantity has moved without a trade: by a power of ten it is the contract that has changed."""
         small, large = sorted((abs(before), abs(after)))
-        factor = large // small if small and large % small == 0 and (before > 0) == (after > 0) else 0
-        if factor >= 10 and str(factor).strip("0") == "1":
-            self._alter(index, f"its position went from {before} to {after} lots at once, as when it is redenominated")
+        factor = large / small if small and (before > 0) == (after > 0) else Decimal(0)
+        if factor >= REDENOMINATED and factor == Decimal(10) ** factor.adjusted():
+            self._alter(index, f"its position went from {before:f} to {after:f} at once, as when it is redenominated")
 
     def resume(self) -> None:
         """A person has seen to it."""
@@ -143,6 +148,12 @@ class Terms:
             left = (at - now) / DAY_NS
             self._note("warning", f"the key's right to trade ends in {left:.1f} days: renew it", None)
 
+    def _compare_tiers(self, row: Row, tiers: Sequence[Tier]) -> None:
+        most, before = _most(tiers, row.leverage), _most(row.tiers, row.leverage)
+        if row.tiers and most < before:
+            text = f"the venue has lowered its margin tiers: at the leverage setting of {row.leverage}x no more than"
+            self._note("warning", f"{text} {most:,.0f} may be held, and it was {before:,.0f}", row.symbol)
+
     def _compare_contracts(self, fact: Listed, book: Book) -> None:
         listed = {one.index: one for one in fact.instruments}
         for index, row in enumerate(book.rows):
@@ -160,6 +171,11 @@ class Terms:
         if index not in self.altered:
             self.altered[index] = f"{why}; see that its target still means what it should, then restart"
             self._note("halt", f"nothing is traded here any more: {self.altered[index]}", self.symbols[index])
+
+
+def _most(tiers: Sequence[Tier], leverage: int | None) -> float:
+    """The largest value that a margin table allows at a leverage setting."""
+    return max((tier.cap for tier in tiers if leverage is not None and tier.leverage >= leverage), default=0.0)
 
 
 def _another(before: Instrument, after: Instrument, row: Row) -> str | None:

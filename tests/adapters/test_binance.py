@@ -28,6 +28,7 @@ from agent.core.venue import (
     What,
 )
 from tests.adapters.binance_kit import MS, NOW, S, build, call_for, credentials, frame, order, params, tell, told
+from tests.faults.striking import Struck
 
 HOUR = 3_600 * S
 TICKER = {"e": "bookTicker", "u": 1, "s": "BTCUSDT", "b": "1", "B": "2", "a": "3", "A": "4", "T": 5, "E": 6}
@@ -74,7 +75,9 @@ def test_without_a_key_it_answers_public_questions_only() -> None:
     ],
 )
 def test_it_talks_to_the_venue_and_to_this_machine(url: str) -> None:
-    call = call_for(build(listed=False, rest_url=url), Ask(What.TIME))
+    stream = "wss://fstream.binance.com" if "binance.com" in url else "ws://localhost"
+    stream = "wss://stream.binancefuture.com" if "future" in url else stream
+    call = call_for(build(listed=False, rest_url=url, stream_url=stream), Ask(What.TIME))
     assert call.url == url.rstrip("/") + "/fapi/v1/time"
 
 
@@ -100,15 +103,21 @@ def test_it_talks_to_the_venue_and_to_this_machine(url: str) -> None:
         "",
     ],
 )
-def test_an_address_elsewhere_is_refused_with_the_cure(url: str) -> None:
+@pytest.mark.fault("H9")
+def test_an_address_elsewhere_is_refused_with_the_cure(url: str, struck: Struck) -> None:
+    struck("H9")
     with pytest.raises(ValueError, match=r"rest_url: .*https://"):
         build(listed=False, rest_url=url)
 
 
-def test_streams_are_pinned_as_well() -> None:
+@pytest.mark.fault("H9")
+def test_streams_are_pinned_as_well(struck: Struck) -> None:
+    struck("H9", 2)
     with pytest.raises(ValueError, match=r"stream_url: .*wss://"):
         build(listed=False, stream_url="wss://stream.example")
-    build(listed=False, stream_url="ws://127.0.0.1:9001")
+    build(listed=False, rest_url="http://127.0.0.1:9001", stream_url="ws://127.0.0.1:9001")
+    with pytest.raises(ValueError, match="two environments"):
+        build(listed=False, stream_url="ws://127.0.0.1:9001")
 
 
 @pytest.mark.parametrize(

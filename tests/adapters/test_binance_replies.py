@@ -67,6 +67,7 @@ from tests.adapters.binance_kit import (
     tell,
     told,
 )
+from tests.faults.striking import Struck
 
 ORDER = order()
 ROW = {
@@ -326,7 +327,8 @@ def test_a_setting_that_never_left_was_not_changed() -> None:
 # Batches
 
 
-def test_each_order_of_a_batch_has_its_own_outcome() -> None:
+@pytest.mark.fault("C15")
+def test_each_order_of_a_batch_has_its_own_outcome(struck: Struck) -> None:
     orders = tuple(order(id=name) for name in "abcde")
     facts = tell(
         build(),
@@ -344,14 +346,18 @@ def test_each_order_of_a_batch_has_its_own_outcome() -> None:
         Refused("b", "-2022", "ReduceOnly Order is rejected.", Fault.REDUCE),
         Lost("c", "-1007 Timeout"),
     ]
-    assert [(type(fact), fact.order) for fact in facts[4:] if isinstance(fact, Lost)] == [(Lost, "d"), (Lost, "e")]
+    missing = [(type(fact), fact.order) for fact in facts[4:] if isinstance(fact, Lost)]
+    assert missing == [(Lost, "d"), (Lost, "e")]
+    struck("C15", len(missing))
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"[null, 1]", b"[[], {}]", [ROW], [{}, {"code": "x"}]])
-def test_what_a_batch_answer_leaves_out_is_lost(body: Any) -> None:
+@pytest.mark.fault("C15")
+def test_what_a_batch_answer_leaves_out_is_lost(body: Any, struck: Struck) -> None:
     orders = (order(id="a"), order(id="b"))
     facts = tell(build(), Batch(orders), body)
     assert [(type(fact).__name__, getattr(fact, "order", "")) for fact in facts] == [("Lost", "a"), ("Lost", "b")]
+    struck("C15", len(facts))
 
 
 def test_a_longer_answer_than_the_batch_is_cut() -> None:
@@ -359,11 +365,13 @@ def test_a_longer_answer_than_the_batch_is_cut() -> None:
     assert facts == [Accepted(ORDER.id, "77", 0, 5 * MS)]
 
 
-def test_a_batch_that_fails_as_a_whole() -> None:
+@pytest.mark.fault("C15")
+def test_a_batch_that_fails_as_a_whole(struck: Struck) -> None:
     batch = Batch((order(id="a"), order(id="b")))
     facts = failed(batch, 429, {"code": -1003, "msg": "slow down"})
     assert [type(fact) for fact in facts] == [Throttled, Refused, Refused]
     assert [type(fact) for fact in failed(batch, 504, b"")] == [Lost, Lost]
+    struck("C15", 2)
 
 
 # Limits, clock, key
@@ -402,7 +410,8 @@ def test_the_minute_is_the_venues() -> None:
         (429, "x", "17", 17, False),
         (418, "x", "", 120, True),
         (418, "x", "300", 300, True),
-        (418, f"Way too many requests; IP(203.0.113.7) banned until {NOW // MS + 5_000}. Please", "300", 5, True),
+        (418, f"Way too many requests; IP(203.0.113.7) banned until {NOW // MS + 5_000}. Please", "3", 5, True),
+        (418, f"banned until {NOW // MS + 5_000}. Please", "6", 6, True),
         (429, f"IP banned until {NOW // MS + 5_000}", "", 5, True),
         (418, f"banned until {NOW // MS - 5_000}.", "", 0, True),
         (418, "banned until 9999999999999", "", 72 * 3600, True),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.secrets import LARGEST, SecretError, is_reference, resolve
+from tests.faults.striking import Struck
 
 CANARY = "canary-5f1e"
 
@@ -62,13 +63,17 @@ def test_modes_for_the_owner_alone_are_fine(tmp_path: Path, mode: int) -> None:
     assert resolve(f"file:{kept(tmp_path / 'key', mode=mode)}").reveal() == CANARY
 
 
-@pytest.mark.parametrize("bit", [0o040, 0o020, 0o010, 0o004, 0o002, 0o001])
-def test_any_bit_for_others_is_refused(tmp_path: Path, bit: int) -> None:
-    path = kept(tmp_path / "key", mode=0o600 | bit)
-    assert refused(f"file:{path}").cure == f"chmod 600 {path}"
+@pytest.mark.fault("H3")
+def test_any_bit_for_others_is_refused(tmp_path: Path, struck: Struck) -> None:
+    for others in range(1, 0o100):
+        path = kept(tmp_path / "key", mode=0o600 | others)
+        assert refused(f"file:{path}").cure == f"chmod 600 {path}"
+        struck("H3")
 
 
-def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+@pytest.mark.fault("H3")
+def test_a_symbolic_link_is_refused(tmp_path: Path, struck: Struck) -> None:
+    struck("H3", 2)
     kept(tmp_path / "key")
     (tmp_path / "link").symlink_to(tmp_path / "key")
     assert "symbolic link" in refused(f"file:{tmp_path / 'link'}").wrong

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -98,6 +99,22 @@ def test_damage_in_the_middle_is_not_read_over(tmp_path: Path) -> None:
     _, found = read(path)
     with pytest.raises(TapeError, match="damaged at byte"):
         list(found)
+
+
+def test_a_length_beyond_the_end_ends_the_tape_there_and_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "tape"
+    record(path, [Heard(1, Tick())])
+    start = path.stat().st_size
+    record(path.with_name("longer"), [Heard(1, Tick()), Heard(2, Tick())])
+    content = bytearray(path.with_name("longer").read_bytes())
+    content[start] ^= 0x80
+    path.write_bytes(content)
+    tracemalloc.start()
+    found = list(read(path)[1])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [Heard(1, Tick()), Torn(start, len(content) - start)]
+    assert most < 10_000_000
 
 
 def test_a_reply_with_a_secret_is_recorded_without_it(tmp_path: Path) -> None:

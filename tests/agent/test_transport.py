@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -676,6 +677,30 @@ def test_a_redirect_is_an_answer(run: Callable[[Main], None], struck: Struck) ->
     run(main)
     struck("C20", len(visited))
     struck("C21", len(visited))
+
+
+@pytest.mark.fault("C21")
+def test_a_reply_that_repeats_key_and_signature_is_told_without_them(
+    run: Callable[[Main], None], struck: Struck
+) -> None:
+    signature = "bXkgc2lnbmF0dXJl/2lz+A=="
+
+    async def handler(request: web.Request) -> web.Response:
+        sent = f"{request.raw_path} {request.headers['X-Key']} {request.query['signature']}"
+        return web.Response(status=404, text=f"<p>{sent}</p>", headers={"Location": f"http://other{request.raw_path}"})
+
+    async def main() -> None:
+        async with http(handler) as base, wired() as (transport, inbox):
+            asked = call(f"{base}/order?symbol=X&signature={quote(signature, safe='')}")
+            transport.do(structs.replace(asked, headers=(("X-Key", "a-key-of-64-characters"),)))
+            answer = await inbox.next()
+            assert isinstance(answer, Answer)
+            path = "/order?symbol=X&signature=(concealed)"
+            assert answer.reply.body.decode() == f"<p>{path} (concealed) (concealed)</p>"
+            assert answer.reply.headers["location"] == f"http://other{path}"
+
+    run(main)
+    struck("C21")
 
 
 @pytest.mark.parametrize(

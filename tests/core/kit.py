@@ -208,6 +208,9 @@ class Stage:
         quotes: bool = True,
         experienced: bool = False,
         offset_ns: int = 0,
+        epoch: int = 1,
+        nonce: int = 0,
+        unrecorded: bool = False,
     ) -> None:
         self.symbols = policy.targets.symbols
         self.instruments = [instrument(i, symbol) for i, symbol in enumerate(self.symbols)]
@@ -242,8 +245,10 @@ class Stage:
         self._refreshed = 0
         self.engine = Engine(
             policy,
-            epoch=1,
+            epoch=epoch,
             tag="t",
+            nonce=nonce,
+            unrecorded=unrecorded,
             answers=frozenset(ANSWERS),
             streams=("market", "private"),
             schedule=schedule,

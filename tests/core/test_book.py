@@ -26,9 +26,11 @@ from agent.core.events import (
     Positions,
     Quote,
     Side,
+    Tiers,
     Up,
     Volume,
 )
+from agent.core.instruments import Tier
 from tests.core import kit
 from tests.core.kit import S, book_of, instrument, reprice
 
@@ -301,6 +303,134 @@ def test_a_snapshot_that_agrees_ends_a_dispute() -> None:
     book.apply(snapshot(position(100, T), asked_at=T + 2 * S), T + 2 * S)
     assert not book.disputed
     assert book.known_at(0) == T + 2 * S
+
+
+def with_margin(book: Book, maintenance: float, at: int) -> None:
+    """The venue's totals, of which the maintenance margin alone matters here."""
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, maintenance, 10_000.0, at), at)
+
+
+def without_rows(book: Book, *, times: int, maintenance: float | None) -> None:
+    """Answers that leave every position out, one every six seconds, and the account's margin between them."""
+    for number in range(1, times + 1):
+        at = T + number * CONFIRM_NS
+        if maintenance is not None:
+            with_margin(book, maintenance, at - 1)
+        book.apply(snapshot(asked_at=at), at)
+
+
+def test_a_position_left_out_again_and_again_is_still_there_while_the_account_carries_its_margin() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    without_rows(book, times=5, maintenance=60.0)
+    assert book.rows[0].lots == 100
+    assert book.disputed
+    with_margin(book, 0.0, T + 6 * CONFIRM_NS)
+    book.apply(snapshot(asked_at=T + 6 * CONFIRM_NS), T + 6 * CONFIRM_NS)
+    assert book.rows[0].lots == 0
+    assert not book.disputed
+
+
+def test_a_position_left_out_is_gone_when_the_account_carries_that_of_the_others_alone() -> None:
+    book = book_of({"BTCUSDT": 0.1, "ETHUSDT": 1.0}, prices={"BTCUSDT": 60_000.0, "ETHUSDT": 3_000.0})
+    for index in (0, 1):
+        book.apply(Tiers(instrument=index, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    eth = Position(instrument=1, side=Side.NET, lots=book.rows[1].lots, entry=3_000.0, at=T)
+    for number, maintenance in ((1, 30.0), (2, 30.0)):
+        at = T + number * CONFIRM_NS
+        with_margin(book, maintenance, at)
+        book.apply(snapshot(eth, asked_at=at), at)
+    assert [row.lots for row in book.rows] == [0, eth.lots]
+
+
+def test_a_position_denied_in_so_many_words_needs_no_margin_to_be_gone() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    with_margin(book, 60.0, T)
+    for number in (1, 2):
+        at = T + number * CONFIRM_NS
+        book.apply(snapshot(position(0, T), asked_at=at), at)
+    assert book.rows[0].lots == 0
+
+
+def test_a_total_from_before_the_doubt_does_not_settle_it() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    with_margin(book, 0.0, T)
+    without_rows(book, times=3, maintenance=None)
+    assert book.rows[0].lots == 100
+
+
+@pytest.mark.parametrize("missing", ["margin", "tiers", "mark", "strangers"])
+def test_without_a_second_witness_answers_that_repeat_each_other_stand_alone(missing: str) -> None:
+    book = known(100)
+    table = () if missing == "tiers" else (Tier(0.0, 1e9, 0.01, 0.0, 50),)
+    book.apply(Tiers(instrument=0, tiers=table), T)
+    if missing == "mark":
+        book.rows[0].mark = None
+    if missing == "strangers":
+        book.strangers = ("DOGEUSDT",)
+    for number in (1, 2):
+        at = T + number * CONFIRM_NS
+        if missing != "margin":
+            with_margin(book, 60.0, at - 1)
+        strangers = ("DOGEUSDT",) if missing == "strangers" else ()
+        book.apply(snapshot(asked_at=at, strangers=strangers), at)
+    assert book.rows[0].lots == 0
+
+
+def test_a_first_answer_without_rows_is_no_flat_account_while_the_venue_reserves_margin() -> None:
+    book = known(0)
+    assert book.hidden == 0
+    with_margin(book, 60.0, T + S)
+    assert book.hidden == 60.0
+    with_margin(book, 0.0, T + 2 * S)
+    assert book.hidden == 0
+
+
+def test_a_little_margin_need_not_be_explained_and_more_must() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    with_margin(book, 74.0, T + S)
+    assert book.hidden == 0
+    with_margin(book, 76.0, T + S)
+    assert book.hidden == pytest.approx(16.0)
+
+
+def test_a_total_from_before_a_position_moved_hides_nothing() -> None:
+    book = known(100)
+    with_margin(book, 24.0, T + S)
+    book.apply(position(0, T + 2 * S), T + 2 * S)
+    book.apply(snapshot(asked_at=T + 2 * S), T + 2 * S)
+    assert book.hidden == 0
+    with_margin(book, 60.0, T + 3 * S)
+    assert book.hidden == 60.0
+
+
+def test_what_was_hidden_stays_so_while_other_positions_move_until_the_account_is_asked_anew() -> None:
+    book = known(0)
+    with_margin(book, 60.0, T + S)
+    book.apply(position(50, T + 2 * S), T + 2 * S)
+    book.apply(snapshot(position(50, T + 2 * S), asked_at=T + 3 * S), T + 3 * S)
+    assert book.hidden == 60.0
+    with_margin(book, 0.0, T + 4 * S)
+    assert book.hidden == 0
+
+
+def test_with_strangers_nothing_is_said_to_be_hidden() -> None:
+    book = known(0)
+    with_margin(book, 60.0, T + S)
+    book.apply(snapshot(asked_at=T + 2 * S, strangers=("DOGEUSDT",)), T + 2 * S)
+    assert book.hidden == 0
+
+
+def test_margin_that_was_told_before_its_table_is_looked_at_when_the_table_comes() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=()), T)
+    with_margin(book, 600.0, T + S)
+    assert book.hidden == 0
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T + S)
+    assert book.hidden == pytest.approx(540.0)
 
 
 def test_an_update_of_the_stream_ends_a_dispute() -> None:

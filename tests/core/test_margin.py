@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from agent.core.book import Book
 from agent.core.events import Position, Side
-from agent.core.instruments import Tier
+from agent.core.instruments import Tier, maintenance
 from agent.core.margin import (
     EXIT,
     Exposure,
@@ -24,7 +24,6 @@ from agent.core.margin import (
     exposure,
     exposures,
     joint,
-    maintenance,
     most_lots,
     most_value,
     relief,

@@ -19,6 +19,7 @@ from agent.core.events import (
     Leverage,
     Listed,
     Lost,
+    Margin,
     Mark,
     Mode,
     Position,
@@ -83,7 +84,7 @@ def test_where_nothing_stands_against_it_a_leg_passes() -> None:
 def test_every_gate_has_a_test_here() -> None:
     names = {gate.__name__ for gate in ALWAYS + INCREASES}
     assert names == {
-        "tradable", "fresh_price", "not_refused", "alone", "settled", "not_halted", "reductions_first",
+        "tradable", "fresh_price", "narrow_spread", "not_refused", "alone", "settled", "not_halted", "reductions_first",
         "all_prices_fresh", "positions_known", "clock_known", "no_strangers", "leverage_limit", "asset_limit",
         "tier_limit", "margin_limit", "liquidation_limit", "turnover_limit", "order_rate",
     }  # fmt: skip
@@ -109,6 +110,30 @@ def test_a_quote_far_from_the_mark_is_not_traded_on(bid: float, ask: float) -> N
     assert "mark and quote are" in refused(REDUCTION, s).reason
     book.rows[0].quote_seen = START - S
     assert judge(REDUCTION, s) is None, "a quote so old is not used"
+
+
+@pytest.mark.parametrize("what", [INCREASE, REDUCTION])
+def test_nothing_but_safety_pays_a_wide_spread(what: Leg) -> None:
+    book = book_of(MISSION)
+    price = book.rows[what.instrument].mark
+    assert price is not None
+    book.apply(Quote(what.instrument, price.price * 0.99, 1.0, price.price * 1.01, 1.0, START), START)
+    assert refused(what, situation(book)).reason == "the spread is 2.0% of the price; at most 1.0% is paid"
+    assert judge(REDUCTION, situation(book, urgent=True)) is None
+    assert judge(REDUCTION, situation(book, limits=Limits(spread=0.03))) is None
+    assert judge(REDUCTION, situation(book, now=START + 6 * S)) is not None, "the mark is too old"
+
+
+@pytest.mark.parametrize("what", [INCREASE, REDUCTION])
+def test_what_has_become_another_contract_is_not_traded(what: Leg) -> None:
+    found = refused(what, situation(altered={what.instrument: "the contract has changed"}))
+    assert (found.gate, found.reason) == ("tradable", "the contract has changed")
+
+
+def test_while_others_orders_rest_nothing_increases() -> None:
+    found = refused(INCREASE, situation(crowd="orders that are not ours rest on the account"))
+    assert (found.gate, found.passing) == ("no strangers", False)
+    assert judge(REDUCTION, situation(crowd="orders that are not ours rest on the account")) is None
 
 
 @pytest.mark.parametrize("what", [INCREASE, REDUCTION])
@@ -183,6 +208,18 @@ def test_a_position_in_dispute_refuses() -> None:
     book.apply(Positions(rows=(row, *others), strangers=(), asked_at=START), START)
     assert "does not add up yet" in refused(REDUCTION, situation(book)).reason
     assert judge(INCREASE, situation(book)) is None
+
+
+def test_margin_that_no_position_explains_refuses_increases_and_no_reduction() -> None:
+    book = book_of(MISSION)
+    carried = sum(book._needed().values())  # type: ignore[union-attr]
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, carried, 10_000.0, START), START)
+    assert judge(INCREASE, situation(book)) is None
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, 2 * carried, 10_000.0, START), START)
+    refusal = refused(INCREASE, situation(book))
+    assert refusal.gate == "positions known"
+    assert "of margin aside for positions that no answer shows" in refusal.reason
+    assert judge(REDUCTION, situation(book)) is None
 
 
 def test_a_trade_that_the_position_does_not_show_refuses() -> None:

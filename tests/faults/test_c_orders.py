@@ -230,7 +230,7 @@ def test_an_order_that_no_question_can_settle_stops_the_agent_until_a_person_say
         on.wait(2)
         on.tell(*on.deny(placed))
     assert on.engine.halted is not None
-    assert f"say so: resolve {placed.id}" in on.engine.halted
+    assert f"start again with --resolve {placed.id}" in on.engine.halted
     on.tell(Command("resolve", "nothing"))
     assert "no order nothing is of unknown fate" in on.said("warning")
     on.tell(Command("resolve", placed.id))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from adapters.simulator import DEMO_KEY, Account, StillMarket
-from adapters.simulator.faults import Faults, Incident, RequestFault
+from adapters.simulator.faults import Faults, FrameFault, Incident, RequestFault
 from agent.core.decisions import Note, Policy
 from agent.core.drift import Bands
 from agent.core.events import Balance
@@ -41,6 +41,8 @@ class Scene:
         **changes: Any,
     ) -> None:
         requests: tuple[RequestFault, ...] = changes.pop("requests", ())
+        frames: tuple[FrameFault, ...] = changes.pop("frames", ())
+        rights: bool = changes.pop("asks_rights", False)
         options: dict[str, Any] = {
             "mode": "live",
             "targets": Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=2.0),
@@ -50,8 +52,8 @@ class Scene:
         held = account or Account(balance=100_000, positions=positions or EVEN)
         self.notes: list[Note] = []
         self.orders: list[Place] = []
-        faults = Faults(events=events, requests=requests)
-        self.world = World(Policy(**(options | changes)), StillMarket(PRICES), held, faults)
+        faults = Faults(events=events, requests=requests, frames=frames)
+        self.world = World(Policy(**(options | changes)), StillMarket(PRICES), held, faults, rights=rights)
         self.world.decided = self._decided
         self.engine = self.world.engine
 
@@ -138,6 +140,7 @@ def test_two_trades_by_hand_within_ten_minutes_pause_all_but_safety(struck: Stru
     assert scene.engine.posture == "paused: others have traded 2 times within 10 minutes"
     assert len([text for text in scene.said("halt") if text.startswith("paused:")]) == 1
     assert len(scene.said("external")) == 2
+    assert scene.said("hold")[-1].startswith("others have traded 2 times within 10 minutes: largest drift ")
     # safety is not paused
     scene.world.gateway.happen(Incident("jump", symbol="BTCUSDT", factor=Decimal("0.2")), scene.world.now)
     scene.until(330)
@@ -162,7 +165,7 @@ def test_a_trade_by_hand_of_which_nothing_is_heard_shows_in_the_position(struck:
         scene.world.names = {number: one for number, one in scene.world.names.items() if one != name}
     scene.until(60)
     struck("D3", scene.struck("trade"))
-    assert scene.said("external") == ["the position moved by +6000 lots that no trade explains"]
+    assert scene.said("external") == ["the position moved by +6.000, which no trade explains"]
 
 
 @pytest.mark.fault("D10")
@@ -239,12 +242,16 @@ def test_a_frozen_account_halts(mode: str, struck: Struck) -> None:
 @pytest.mark.fault("D7")
 def test_equity_is_what_the_venue_says_its_collateral_is_worth(struck: Struck) -> None:
     account = Account(balance=100_000, positions=EVEN, collateral={"BTC": 50_000})
-    scene = Scene(Incident("haircut", at_s=20, asset="BTC", rate=Decimal("0.5")), account=account).until(60)
+    scene = Scene(Incident("haircut", at_s=20, asset="BTC", rate=Decimal("0.5")), account=account).until(19)
+    assert scene.engine.book.equity == pytest.approx(150_000, rel=0.001)
+    scene.until(60)
     struck("D7", scene.struck("haircut"))
     margin = scene.engine.book.margin
     assert margin is not None
+    assert scene.engine.book.equity == pytest.approx(margin.equity)
+    assert margin.equity == pytest.approx(125_000, rel=0.001)
     assert scene.engine.drift is not None
-    assert scene.engine.drift.equity == pytest.approx(scene.engine.book.equity)
+    assert scene.engine.drift.leverage == pytest.approx(2.0, rel=0.05)
 
 
 # Little or nothing is left

@@ -82,6 +82,11 @@ BY_HAND = {
         b'"quoteQty":"200","commission":"0.08","commissionAsset":"USDT","time":1790000000000,"positionSide":"BOTH",'
         b'"buyer":true,"maker":false}]',
     ),
+    "rights": (
+        b'{"ipRestrict":true,"createTime":1787702400000,"enableReading":true,"enableWithdrawals":false,'
+        b'"enableInternalTransfer":false,"enableFutures":true,"permitsUniversalTransfer":false,"enableMargin":false,'
+        b'"tradingAuthorityExpirationTime":1797702400000,"enableSpotAndMarginTrading":false}',
+    ),
     "Batch": (
         b'[{"symbol":"BTCUSDT","clientOrderId":"tt0a000100000001x","orderId":7,"status":"NEW","executedQty":"0",'
         b'"updateTime":1790000000000},{"code":-2022,"msg":"ReduceOnly Order is rejected."}]',

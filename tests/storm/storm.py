@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import Struct
@@ -23,7 +24,7 @@ from tests.storm.world import START, World
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 STORM_NS = 60 * S
-CALM_NS = 60 * S
+CALM_NS = 55 * S
 """How long the agent has to come to rest once the faults have stopped."""
 SWARM: tuple[RequestFault | FrameFault, ...] = (
     RequestFault("lose", chance=0.10),
@@ -97,20 +98,22 @@ def prepare(seed: int, faults: Faults) -> World:
     return world
 
 
-def storm(seed: int, desk: type[Desk] = Desk) -> Outcome:
-    """Run a storm; raises `Violation` with the seed in its message."""
-    faults = swarm(seed)
-    world = prepare(seed, faults)
+def storm(
+    seed: int, desk: type[Desk] = Desk, weather: Callable[[int], Faults] = swarm, lasts_ns: int = STORM_NS
+) -> Outcome:
+    """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults."""
+    world = prepare(seed, weather(seed))
     if desk is not Desk:
         world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
     watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
-    world.decided = watchman.decided
+    world.decided, world.left = watchman.decided, watchman.left
+    world.heard = lambda arrived: watchman.heard(arrived, world.now)
     try:
-        world.run(START + STORM_NS, watchman.check)
+        world.run(START + lasts_ns, watchman.check)
         world.heal()
         world.exchange.freeze()
-        world.run(START + STORM_NS + CALM_NS, watchman.check)
-        watchman.audit(watchman.intended)
+        world.run(START + lasts_ns + CALM_NS, watchman.check)
+        watchman.audit(world.journal)
     except Violation as violation:
         raise Violation(f"seed {seed}: {violation}") from violation
     drift = world.engine.drift

@@ -12,9 +12,9 @@ import pytest
 
 from adapters.simulator import RequestFault
 from agent.core.desk import Desk
-from tests.storm.ablations import ABLATIONS
-from tests.storm.storm import SWARM, campaign, storm
-from tests.storm.watchman import Violation
+from tests.storm.ablations import ABLATIONS, Scene, seeds_to_find
+from tests.storm.flood import flood
+from tests.storm.storm import SWARM, campaign
 
 SEEDS = 200
 BITE_WITHIN = 50
@@ -53,13 +53,17 @@ def test_a_storm_decides_the_same_in_two_processes_whatever_the_hash_seed() -> N
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_the_storm_notices_a_missing_safeguard(name: str) -> None:
-    with ABLATIONS[name]() as desk:
-        assert any(violates(seed, desk) for seed in range(BITE_WITHIN))
+    assert seeds_to_find(name, BITE_WITHIN, ABLATIONS[name].first) is not None
 
 
-def violates(seed: int, desk: type[Desk]) -> bool:
-    try:
-        storm(seed, desk)
-    except Violation:
-        return True
-    return False
+@pytest.mark.parametrize("scene", dict.fromkeys(ablation.scene for ablation in ABLATIONS.values()))
+def test_with_every_safeguard_in_place_nothing_is_noticed(scene: Scene) -> None:
+    scene(0, Desk)
+
+
+def test_a_flood_starves_no_cancel_and_bans_nobody() -> None:
+    flooded = flood(seed=1, seconds=45)
+    assert flooded.requests > 5 * flooded.left / 2
+    assert (flooded.bans, flooded.cancel_wait_ms) == (0, 0.0)
+    assert flooded.cancels > 100
+    assert flooded.weight < 0.8

@@ -11,18 +11,34 @@ from decimal import Decimal
 from hashlib import blake2b
 
 import msgspec
+from msgspec import Struct
 
 from adapters.simulator import DEMO_KEY, Account, Exchange
 from agent.core.decisions import Decision
+from agent.core.desk import Answer, Frame, Input
 from agent.core.engine import Engine
+from agent.core.events import Side
 from agent.core.orders import Order, S, State
 from agent.core.targets import Targets
-from agent.core.venue import Place
+from agent.core.venue import Ask, Call, Place, Reply, What
 
 OLD_PRICES = Decimal("0.06")
 """How far a planned target may be from any that the exchange's own prices ever gave."""
 A_SECOND = Decimal("0.03")
 """How far an order may lead from its plan's goal: lots are kept for a second while the prices of a storm run on."""
+
+
+NEWS_NS = 20 * S
+"""Within this time the agent has heard of a trade that is not its own."""
+
+
+class _Row(Struct):
+    e: str = ""
+    s: str = ""
+
+
+class _Topic(Struct):
+    data: _Row | list[_Row] = msgspec.field(default_factory=_Row)
 
 
 class Violation(Exception):
@@ -32,6 +48,9 @@ class Violation(Exception):
 class Watchman:
     """``decided`` is to be told of each decision, once the engine stands as it left it; ``check`` is to be called
     after everything that happens; ``audit`` at the end, at rest."""
+
+    weight_limit = 2_400
+    """Request weight that the exchange allows in a minute."""
 
     def __init__(self, exchange: Exchange, account: Account, targets: Targets, engine: Callable[[], Engine]) -> None:
         self.exchange = exchange
@@ -50,20 +69,133 @@ class Watchman:
         self.resolved: dict[str, tuple[str, float]] = {}
         """Orders whose fate was unknown: what became of them, and how many seconds that took to learn."""
         self.never_placed: dict[str, None] = {}
+        self.open: dict[str, Order] = {}
+        """Orders that, by the journal, may still trade."""
+        self.reducing: dict[str, None] = {}
+        """Orders that were meant to reduce."""
+        self.marks_at: dict[str, int] = {}
+        """By symbol: when its mark price last reached the agent."""
+        self.halted: str | None = None
+        """Why nothing may increase any more, in the agent's own words."""
+        self.positions_at = 0
+        """When an answer about all positions last reached it."""
+        self.silent_until = 0
+        """The venue has asked for silence until then."""
+        self.heaviest = 0.0
+        """The largest part of the request weight that was ever used, as the exchange counts it."""
+        self._calls: dict[int, Call] = {}
+        self._now = 0
+        """When it last heard something; 0 where nobody tells what reaches the agent, and no age can be known."""
+        self._fills = 0
+        """How many fills of the exchange have been looked at."""
+        self._held = {symbol: self.held(symbol) for symbol in self.symbols}
+        """Positions by the fills that have been looked at."""
+        self._moved_at: dict[str, int] = {}
+        """By symbol: when somebody else has last traded it, which the agent can't know at once."""
         self.digest = blake2b(digest_size=16)
         """Over every decision, as it would go to the journal."""
 
     def decided(self, decision: Decision) -> None:
-        """Take note of what the agent means to do."""
+        """Take note of what the agent means to do. Nobody else is on the account, and it must not think so either."""
+        for note in decision.notes:
+            if note.kind == "external":
+                raise Violation(f"it takes its own doings for somebody else's: {note.text}")
         self.digest.update(msgspec.json.encode(decision))
         for order in decision.orders:
             self._note(order, decision.at)
+        for note in decision.notes:
+            if note.kind == "halt":
+                self.halted = note.text
+            if any(name in note.text for name in self.intended) and note.text.startswith("a trade that is not ours"):
+                raise Violation(f"an order of its own is disowned: {note.text}")
         placed = [request.order for request in decision.requests if isinstance(request, Place)]
+        for order in placed:
+            self._question(order, decision.at)
         if placed:
             self.intended.update((order.id, None) for order in placed)
             self._widen()
 
+    def forget(self) -> None:
+        """The journal is lost: what was sent before is now a stranger's."""
+        self.intended.clear()
+        self.open.clear()
+
+    def left(self, call: Call) -> None:
+        """Take note of a request: none leaves in a silence that the venue has asked for."""
+        self._calls[call.tag] = call
+        if isinstance(call.request, Place) and call.request.order.id not in self.open:
+            raise Violation(f"{call.request.order.id} left without being written down")
+        if call.at < self.silent_until:
+            wait = (self.silent_until - call.at) / S
+            raise Violation(f"{call.request} left {wait:.3f} s before the end of the silence that was asked for")
+
+    def heard(self, arrived: Input, now: int) -> None:
+        """Take note of what reaches the agent: how fresh its inputs are, and what the venue says of its budget."""
+        self._now = now
+        match arrived:
+            case Frame(socket="market", data=data):
+                topic = msgspec.json.decode(data, type=_Topic)
+                rows = [topic.data] if isinstance(topic.data, _Row) else topic.data
+                self.marks_at.update((row.s, now) for row in rows if row.e == "markPriceUpdate")
+            case Answer(call=tag, reply=reply) if (call := self._calls.pop(tag, None)) is not None:
+                self._reply(call, reply, now)
+            case _:
+                pass
+
+    def _reply(self, call: Call, reply: Reply, now: int) -> None:
+        used = int(reply.headers.get("x-mbx-used-weight-1m", 0))
+        self.heaviest = max(self.heaviest, used / self.weight_limit)
+        if self.heaviest > 1:
+            raise Violation(f"{used} of {self.weight_limit} of the request weight were used")
+        if reply.status in (418, 429) and (wait := reply.headers.get("retry-after")) is not None:
+            self.silent_until = max(self.silent_until, now + int(wait) * S)
+        if reply.status == 200 and call.request == Ask(What.PRICES):
+            self.marks_at.update((symbol, now) for symbol in self.symbols)
+        if reply.status == 200 and call.request == Ask(What.POSITIONS):
+            self.positions_at = now
+
+    def _question(self, order: Order, now: int) -> None:
+        """Whether an order may be sent, by what has reached the agent, by the journal, and by the exchange's books."""
+        policy, symbol = self._engine().policy, order.symbol
+        if self._now and now - self.marks_at.get(symbol, 0) > policy.limits.data_age_s * S:
+            raise Violation(f"{order.id} was sized from a price of {symbol} that is too old")
+        if not order.reduce:
+            if self.halted is not None:
+                raise Violation(f"{order.id} increases after the agent has {self.halted}")
+            if self._now and now - self.positions_at > policy.timing.quiet_s * S:
+                raise Violation(f"{order.id} increases, and positions were last told long ago")
+            for other in self.open.values():
+                if other.id != order.id and (other.reduce or other.state is State.UNKNOWN):
+                    raise Violation(f"{order.id} increases while {other.id} is {other.state}")
+        for other in self.open.values():
+            if other.id != order.id and other.symbol == symbol:
+                raise Violation(f"{order.id} was sent while {other.id} on {symbol} is {other.state}")
+        self._look(now)
+        step = self.exchange.instruments[symbol].step
+        known = now - self._moved_at.get(symbol, 0) > NEWS_NS and order.side is Side.NET and order.held_lots is not None
+        if known and (order.held_lots or 0) * step != self.held(symbol):
+            raise Violation(f"{order.id} was sized from {order.held_lots} lots; {self.held(symbol)} are held")
+
+    def _look(self, now: int) -> None:
+        """Look at the fills since the last time: what was meant to reduce has reduced."""
+        fills = self.exchange.ledger.fills
+        for fill in fills[self._fills :]:
+            if fill.account != DEMO_KEY or fill.symbol not in self._held:
+                continue
+            before = self._held[fill.symbol]
+            after = self._held[fill.symbol] = before + fill.side * fill.quantity
+            if fill.client_id not in self.intended:
+                self._moved_at[fill.symbol] = now
+            elif fill.client_id in self.reducing and not (abs(after) < abs(before) and after * before >= 0):
+                raise Violation(f"{fill.client_id} was to reduce {fill.symbol}, and led from {before} to {after}")
+        self._fills = len(fills)
+
     def _note(self, order: Order, at: int) -> None:
+        self.open[order.id] = order
+        if order.state is State.DONE:
+            del self.open[order.id]
+        if order.reduce:
+            self.reducing[order.id] = None
         if order.state is State.UNKNOWN:
             self.doubted.setdefault(order.id, at)
         elif order.id in self.doubted:
@@ -121,6 +253,7 @@ class Watchman:
 
     def check(self) -> None:
         """Exposure stays in the hull of start and targets, give or take a lot; nothing is sent twice."""
+        self._look(self._now)
         mark = self.exchange.matcher.mark
         equity = self.account.wallet + self.account.unrealised(mark)
         for symbol, share in self.targets.weights.items():
@@ -151,6 +284,13 @@ class Watchman:
         for name in self.never_placed:
             if (DEMO_KEY, name) in ledger.by_client_id:
                 raise Violation(f"{name} was taken for never placed, and the exchange has it")
+        for known_as in engine.blotter.orders.values():
+            there = ledger.with_client_id(DEMO_KEY, known_as.id)
+            step = self.exchange.instruments[known_as.symbol].step
+            if known_as.filled_lots * step != (there.executed if there else 0):
+                raise Violation(f"{known_as.id} has filled otherwise than the agent believes: {known_as}, {there}")
+        if engine.tally.fills > sum(fill.client_id in self.intended for fill in ledger.fills):
+            raise Violation(f"{engine.tally.fills} fills were counted, more than there were")
         live = engine.blotter.live()
         if live:
             raise Violation(f"{live[0].id} is still {live[0].state} at rest")
@@ -163,5 +303,5 @@ class Watchman:
             if known != self.held(symbol):
                 raise Violation(f"{symbol}: the agent believes in {known}, the exchange has {self.held(symbol)}")
         drift = engine.drift
-        if drift is None or (drift.reach > 1 and engine.declined is None):
+        if drift is None or (drift.reach > 1 and engine.declined is None and self.halted is None):
             raise Violation(f"drift is not inside the band at rest: {engine.state}, {drift}")

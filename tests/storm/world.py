@@ -7,7 +7,7 @@ next. Everything follows from the seed.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from adapters.binance import Binance
@@ -20,7 +20,7 @@ from adapters.simulator.wire import Close, Session
 from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
-from agent.core.orders import MS, S
+from agent.core.orders import MS, Order, S
 from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
@@ -29,7 +29,10 @@ REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 
 
 class World:
-    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made."""
+    """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made.
+
+    ``gateway`` is that of an exchange which others use as well; the agent's clock is ahead of it by ``skew_ns``.
+    """
 
     def __init__(
         self,
@@ -40,35 +43,69 @@ class World:
         *,
         speed: float = 1.0,
         rechecks: bool = True,
+        rights: bool = False,
+        gateway: Gateway | None = None,
+        epoch: int = 1,
+        nonce: int = 0,
+        skew_ns: int = 0,
     ) -> None:
         self.now = START
         self.account = account
-        self.exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
-        self.venue = Venue(self.exchange, rechecks=rechecks)
-        self.gateway = Gateway(self.venue, faults)
+        self.skew_ns = skew_ns
+        if gateway is None:
+            venue = Venue(Exchange(market, [account], seed=faults.seed, speed=speed), rechecks=rechecks)
+            gateway = Gateway(venue, faults)
+        self.gateway = gateway
+        self.venue = gateway.venue
+        self.exchange = gateway.venue.exchange
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)
-        credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
-        dialect = Binance(symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM)
-        self.engine = Engine(
-            policy,
-            epoch=1,
-            tag="st",
-            answers=dialect.answers,
-            streams=dialect.sockets,
-            schedule=lambda now: None,
-            arms=dialect.arms,
-        )
-        self.desk = Desk(dialect, self.engine, salt=f"storm{faults.seed}")
         self.decided: Callable[[Decision], None] = lambda decision: None
+        self.left: Callable[[Call], None] = lambda call: None
+        """Told of each request as it leaves, …"""
+        self.heard: Callable[[Input], None] = lambda arrived: None
+        """… and of all that arrives, before the agent is."""
+        self.journal: dict[str, Order] = {}
+        """Every order as it was last written down."""
         self.sessions: dict[str, Session] = {}
         self.names: dict[int, str] = {}
         self.calls: dict[int, tuple[int, int]] = {}
         """Calls on their way, by ticket: their tag, and when the client gives up."""
         self._inputs: list[tuple[int, int, Input]] = []
         self._number = 0
-        self._wake_at = START
+        self._salt = f"storm{faults.seed}"
+        self._rights = rights
+        self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
+
+    def boot(self, epoch: int, resume: Iterable[Order] = (), desk: type[Desk] | None = None, *, nonce: int = 0) -> None:
+        """A process begins, with the orders that it finds in its journal; the one before it is dead."""
+        for session in self.sessions.values():
+            self.gateway.disconnect(session)
+        self.sessions.clear()
+        self.calls.clear()
+        self._inputs.clear()
+        credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+        dialect = Binance(
+            symbols=self.symbols,
+            credentials=credentials,
+            rest_url=REST,
+            stream_url=STREAM,
+            rights_url=REST if self._rights else None,
+        )
+        self.engine = Engine(
+            self.policy,
+            epoch=epoch,
+            nonce=nonce,
+            tag="st",
+            answers=dialect.answers,
+            streams=dialect.sockets,
+            schedule=lambda now: None,
+            arms=dialect.arms,
+            resume=resume,
+        )
+        self.desk = (desk or Desk)(dialect, self.engine, salt=self._salt)
+        self._wake_at = self.now
 
     def run(self, until: int, check: Callable[[], None] | None = None) -> None:
         """Let time pass until ``until``; ``check`` is called after everything that happens."""
@@ -120,16 +157,19 @@ class World:
                 self._put(Silence(call=tag, sent=True, reason="timeout"), self.now)
 
     def _take(self, arrived: Input) -> None:
-        step = self.desk.take((arrived,), self.now)
+        self.heard(arrived)
+        step = self.desk.take((arrived,), self.now + self.skew_ns)
         for decision in step.decisions:
+            self.journal.update((order.id, order) for order in decision.orders)
             self.decided(decision)
-        self._wake_at = step.wake_at
+        self._wake_at = step.wake_at - self.skew_ns
         for act in step.acts:
             self._do(act)
 
     def _do(self, act: Open | Shut | Say | Call) -> None:
         match act:
             case Call():
+                self.left(act)
                 url = urlsplit(act.url)
                 ticket = self.gateway.send(act.method, url.path, url.query, dict(act.headers), act.body, self.now)
                 self.calls[ticket] = (act.tag, self.now + act.timeout_ms * MS)

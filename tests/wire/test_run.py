@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -22,7 +23,7 @@ from agent.config import Portfolio
 from agent.core.decisions import Decision
 from agent.core.desk import Act
 from agent.core.events import Fact
-from agent.core.orders import Order, State
+from agent.core.orders import FORGOTTEN_NS, Order, S, State, order_id
 from agent.core.paper import Paper, PaperAccount
 from agent.core.planner import Execution
 from agent.core.targets import Targets
@@ -31,6 +32,7 @@ from agent.core.venue import Call, Credentials, Request, Secret, SetLeverage
 from agent.core.view import View
 from agent.journal import Journal, JournalFailed
 from agent.run import Agent
+from tests.core.kit import order
 from tests.wire.test_demo import ROOT
 
 PRICES = {"BTCUSDT": "100000", "ETHUSDT": "4000"}
@@ -53,7 +55,9 @@ def portfolio(server: Server, mode: str = "live") -> Portfolio:
 
 
 @asynccontextmanager
-async def running(chosen: Portfolio, server: Server, folder: Path, *, record: bool = False) -> AsyncIterator[Agent]:
+async def running(
+    chosen: Portfolio, server: Server, folder: Path, *, record: bool = False, resolved: Sequence[str] = ()
+) -> AsyncIterator[Agent]:
     dialect = Binance(
         symbols=tuple(chosen.targets.weights),
         credentials=None if chosen.mode == "paper" else KEYS,
@@ -63,7 +67,7 @@ async def running(chosen: Portfolio, server: Server, folder: Path, *, record: bo
     venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
     agent = Agent(chosen, venue, folder, tag="ts", record=record)
     stop = asyncio.Event()
-    task = asyncio.create_task(agent.run(stop))
+    task = asyncio.create_task(agent.run(stop, resolved))
     try:
         yield agent
     finally:
@@ -99,6 +103,23 @@ async def test_live_trades_on_the_exchange_and_knows_its_position(tmp_path: Path
         await until(lambda: at_rest(agent))
         assert [believed(agent, 0), believed(agent, 1)] == [held(exchange, "BTCUSDT"), held(exchange, "ETHUSDT")]
         assert held(exchange, "BTCUSDT") < Decimal("0.8")
+
+
+async def test_an_order_of_long_ago_that_nobody_can_settle_is_settled_by_a_person(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    long_ago = time.time_ns() - FORGOTTEN_NS - S
+    old = order(order_id("ts", 1, 1), created_at=long_ago, expires_at=long_ago + 3 * S, state=State.UNKNOWN)
+    async with await serve(exchange) as server:
+        async with running(portfolio(server), server, tmp_path) as agent:
+            await until(lambda: at_rest(agent))
+        journal = Journal(tmp_path / "journal.db")
+        journal.begin("live", "", "0", long_ago)
+        journal.append(long_ago, 1, b"{}", [old], True)
+        journal.close()
+        async with running(portfolio(server), server, tmp_path, resolved=[old.id]) as agent:
+            await until(lambda: at_rest(agent))
+            assert agent.engine.blotter.orders[old.id].ended == "resolved by a person"
+            assert agent.engine.halted is None
 
 
 async def test_maker_style_rests_first_and_still_gets_there(tmp_path: Path) -> None:
