@@ -30,6 +30,7 @@ from tests.soak.slope import Slope
 from tests.storage import flips, power
 from tests.storm.ablations import ABLATIONS, seeds_to_find
 from tests.storm.flood import Flooded, flood
+from tests.storm.stall import STREAMS, Stall, figures, stall
 from tests.storm.twins import Outcome, twins
 from tests.wire_storm import campaign as wire_storms
 
@@ -175,6 +176,28 @@ def _per_day(slope: Slope, unit: str) -> str:
 
 def _span(span: real_soak.Range) -> str:
     return f"{span.low} to {span.high}"
+
+
+# S8: silent streams
+
+
+def silences(budget: Budget) -> dict[str, Measured]:
+    """Each stream silenced at a random moment, as often as the time allows."""
+    until = time.monotonic() + budget.minutes * 60
+    found: list[Stall] = []
+    with ProcessPoolExecutor(budget.processes) as pool:
+        for seed in range(0, 1_000, 4):
+            asked = [pool.submit(stall, stream, one) for one in range(seed, seed + 4) for stream in STREAMS]
+            found += [one.result() for one in asked]
+            budget.progress(f"{len(found)} stalls", min(1.0, len(found) / 1_000))
+            if time.monotonic() > until:
+                break
+    told = figures(found)
+    value = (
+        f"{told.stalls} stalls: prices within {told.marks_s:.1f} s, the account within {told.private_s:.1f} s; "
+        f"{told.stale} of {told.orders:,} orders on stale data"
+    )
+    return {"S8": Measured(value, told.met, {"streams": list(STREAMS), "seeds": len(found) // len(STREAMS)})}
 
 
 # S9: request budgets
@@ -470,6 +493,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "S5": wire,
     "S6": wire,
     "S7": wire,
+    "S8": silences,
     "S9": budgets,
     "S10": soak,
     "S11": fuzzing,
@@ -478,4 +502,4 @@ MEASURES: Final[dict[str, Measure]] = {
     "S14": canaries,
     "S15": repeats,
 }
-"""What measures a row. A row that is not here is not measured yet, and says so."""
+"""What measures a row."""
