@@ -151,6 +151,7 @@ def world(
     delay_ms: float = 5.0,
     balance: int = 100_000,
     desk: type[Desk] = Desk,
+    speed: float = 1.0,
     **changes: Any,
 ) -> Witnessed:
     """An account at rest on a still market, and what happens to it."""
@@ -163,7 +164,7 @@ def world(
     )
     held = {symbol: Decimal(size) for symbol, size in (positions or AT_REST).items()}
     account = Account(balance=balance, positions=held)
-    made = Witnessed(policy(**changes), market or StillMarket(PRICES), account, faults)
+    made = Witnessed(policy(**changes), market or StillMarket(PRICES), account, faults, speed=speed)
     if desk is not Desk:
         made.desk = desk(made.desk.dialect, made.engine, salt=f"faults{seed}")
     return made

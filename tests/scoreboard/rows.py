@@ -25,10 +25,12 @@ from tests.scoreboard.board import ROOT, Budget, Measured
 from tests.soak import real as real_soak
 from tests.soak import virtual
 from tests.soak.agent import Sample
+from tests.soak.lag import lag
 from tests.soak.slope import Slope
 from tests.storage import flips, power
 from tests.storm.ablations import ABLATIONS, seeds_to_find
 from tests.storm.flood import Flooded, flood
+from tests.storm.stall import STREAMS, Stall, figures, stall
 from tests.storm.twins import Outcome, twins
 from tests.wire_storm import campaign as wire_storms
 
@@ -176,6 +178,28 @@ def _span(span: real_soak.Range) -> str:
     return f"{span.low} to {span.high}"
 
 
+# S8: silent streams
+
+
+def silences(budget: Budget) -> dict[str, Measured]:
+    """Each stream silenced at a random moment, as often as the time allows."""
+    until = time.monotonic() + budget.minutes * 60
+    found: list[Stall] = []
+    with ProcessPoolExecutor(budget.processes) as pool:
+        for seed in range(0, 1_000, 4):
+            asked = [pool.submit(stall, stream, one) for one in range(seed, seed + 4) for stream in STREAMS]
+            found += [one.result() for one in asked]
+            budget.progress(f"{len(found)} stalls", min(1.0, len(found) / 1_000))
+            if time.monotonic() > until:
+                break
+    told = figures(found)
+    value = (
+        f"{told.stalls} stalls: prices within {told.marks_s:.1f} s, the account within {told.private_s:.1f} s; "
+        f"{told.stale} of {told.orders:,} orders on stale data"
+    )
+    return {"S8": Measured(value, told.met, {"streams": list(STREAMS), "seeds": len(found) // len(STREAMS)})}
+
+
 # S9: request budgets
 
 
@@ -231,6 +255,23 @@ def instances(budget: Budget) -> dict[str, Measured]:
     )
     detail = {"pairs": len(found), "met": len(met), "longest_s": longest, "orders": beside, "increases": increases}
     return {"S13": Measured(value, len(found) >= ENOUGH and not increases and not beside, detail)}
+
+
+# S12: the decision loop's lateness
+
+
+def lateness(budget: Budget) -> dict[str, Measured]:
+    """Each loop for half of the time; what else the machine does counts as well."""
+    found = []
+    for number, loop in enumerate(("uvloop", "asyncio")):
+        budget.progress(loop, number / 2)
+        found.append(lag(loop, budget.minutes * 30))
+    value = "; ".join(
+        f"{one.loop}: 99.9 % within {one.p999:g} ms, at most {one.most:g} ms, {one.inputs_a_second:g} frames a second"
+        for one in found
+    )
+    met = all(one.p999 <= 20 and one.most <= 250 for one in found)
+    return {"S12": Measured(value, met, {one.loop: msgspec.to_builtins(one) for one in found})}
 
 
 # S15: the storms themselves
@@ -452,11 +493,13 @@ MEASURES: Final[dict[str, Measure]] = {
     "S5": wire,
     "S6": wire,
     "S7": wire,
+    "S8": silences,
     "S9": budgets,
     "S10": soak,
     "S11": fuzzing,
+    "S12": lateness,
     "S13": instances,
     "S14": canaries,
     "S15": repeats,
 }
-"""What measures a row. A row that is not here is not measured yet, and says so."""
+"""What measures a row."""
