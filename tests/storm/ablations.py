@@ -298,7 +298,7 @@ def trust_a_sum_like_a_trade() -> Iterator[type[Desk]]:
 @missed_by(in_weather(STALE, FrameFault("drop", on="private", chance=0.5)))
 def believe_a_snapshot_at_once() -> Iterator[type[Desk]]:
     """A snapshot that contradicts what was told is believed without being repeated."""
-    with patch.object(Book, "_confirmed", lambda self, key, lots, now: True):
+    with patch.object(Book, "_confirmed", lambda self, key, lots, now, left_out: True):
         yield Desk
 
 
