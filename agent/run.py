@@ -266,7 +266,8 @@ class Agent:
 
     async def _run(self, stop: asyncio.Event, resolved: Sequence[str]) -> None:
         chores = asyncio.create_task(self._chores(), name="chores")
-        waits = [asyncio.create_task(event.wait()) for event in (stop, self._broke)]
+        events = {"stop": stop, "journal": self._broke}
+        waits = [asyncio.create_task(event.wait(), name=f"wait for {name}") for name, event in events.items()]
         try:
             self._look_for_kill_file()
             if self._forgotten is not None:
@@ -274,10 +275,12 @@ class Agent:
             for name in resolved:
                 self.tell("resolve", name)
             self._take(Tick())
-            first: list[asyncio.Future[Any]] = [self.transport.failed, chores, *waits]
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [self.transport.failed, self.transport.exhausted, chores, *waits]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await self._wind_down()
-            for end in (self.transport.failed, chores):
+            for end in ends:
+                if end.cancelled():
+                    raise RuntimeError("a task without which nothing runs was cancelled by a stranger")
                 if end.done():
                     await end
             with self._journaling():

@@ -53,6 +53,8 @@ CLOSE_S: Final = 2.0
 LARGEST_FRAME: Final = 16 * 2**20
 LARGEST_BODY: Final = 8 * 2**20
 """Bytes of a reply, before and after decompression."""
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
+"""The process, or the machine, has no more descriptors."""
 SIGNATURE: Final = re.compile(r"[?&]signature=([^&]+)")
 CONCEALED: Final = "(concealed)"
 SHORTEST_SECRET: Final = 8
@@ -70,7 +72,9 @@ class Transport:
 
     To be made inside a running loop. ``take`` is called from the loop and must not wait. If it raises, or anything here
     fails that is not the network's fault, ``failed`` holds the exception, nothing more is taken, and the owner, who
-    awaits ``failed``, must stop. ``tls`` replaces the system's trust store; it can't switch verification off.
+    awaits ``failed``, must stop. ``exhausted`` holds an exception once the system has no more descriptors to give: the
+    owner, who awaits that as well, should end in order and begin anew. ``tls`` replaces the system's trust store; it
+    can't switch verification off.
     """
 
     def __init__(self, take: Callable[[Input], None], tls: ssl.SSLContext | None = None) -> None:
@@ -80,9 +84,12 @@ class Transport:
         assert self._tls.check_hostname, "TLS host names must be verified"
         self._loop = asyncio.get_running_loop()
         self.failed: asyncio.Future[None] = self._loop.create_future()
+        self.exhausted: asyncio.Future[None] = self._loop.create_future()
         self._sessions: dict[str, _Session] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()
+        self._let_go: set[asyncio.Task[None]] = set()
+        """Tasks that were cancelled from here: any other that is cancelled is a mistake."""
         self._closing = False
         self._hurried = False
         """A call was begun since the last frame."""
@@ -162,7 +169,7 @@ class Transport:
                     self._hurried = False
                     await asyncio.sleep(0)  # frames that have arrived already must not go before an order or a reply
         finally:
-            writer.cancel()
+            self._cancel(writer)
             await connection.close()
 
     def _report(self, session: _Session, news: Opened | Frame | Closed) -> None:
@@ -172,6 +179,7 @@ class Transport:
     def _gone(self, session: _Session, error: Exception) -> None:
         if not session.shut:
             del self._sessions[session.name]
+        self._weigh(error)
         hopeless = isinstance(error, ssl.SSLCertVerificationError | InvalidURI)
         self._report(session, Closed(socket=session.name, reason=_reason(error), fatal=hopeless))
 
@@ -187,7 +195,7 @@ class Transport:
                 self._tell(Closed(socket=session.name, reason=reason))
         finally:
             if session.connection is None:
-                session.task.cancel()
+                self._cancel(session.task)
             else:
                 await session.connection.close()
 
@@ -197,10 +205,13 @@ class Transport:
         """One request, from its start to the one `Answer` or `Silence` in which it ends."""
         wire = _Wire()
         try:
-            ending: Input = await self._ask(call, wire)
+            ending = await self._ask(call, wire)
         except asyncio.CancelledError:
-            # Only `close` cancels; the task ends here all the same, having told what it knows.
-            ending = Silence(call=call.tag, sent=wire.touched, reason="shutting down")
+            self._conclude(call, Silence(call=call.tag, sent=wire.touched, reason="shutting down"))
+            raise
+        self._conclude(call, ending)
+
+    def _conclude(self, call: Call, ending: Answer | Silence) -> None:
         if isinstance(ending, Silence):
             what = f"{call.method} {_path(call.url)}"
             log.warning("%s: no answer (%s): %s", what, "sent" if ending.sent else "not sent", ending.reason)
@@ -221,6 +232,7 @@ class Transport:
                 body = await _body(response)
                 reply = _concealed(call, Reply(status=response.status, headers=headers, body=_plain(body, headers)))
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            self._weigh(error)
             return Silence(call=call.tag, sent=wire.touched, reason=_reason(error))
         return Answer(call=call.tag, reply=reply)
 
@@ -246,12 +258,27 @@ class Transport:
         task.add_done_callback(self._ended)
         return task
 
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        if not task.done():
+            self._let_go.add(task)
+            task.cancel()
+
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
+        expected = self._closing or task in self._let_go
+        self._let_go.discard(task)
+        if not task.cancelled():
+            error = task.exception()
+        else:
+            error = None if expected else RuntimeError(f"{task.get_name()} was cancelled by a stranger")
         if error is not None and not self.failed.done():
             self.failed.set_exception(error)
+
+    def _weigh(self, error: Exception) -> None:
+        """See whether it is this process that can't open any more connections, whatever the network may do."""
+        inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        if isinstance(inner, OSError) and inner.errno in EXHAUSTED and not self.exhausted.done():
+            log.error("no file descriptors are left: stopping, to be started again")
+            self.exhausted.set_exception(OSError(inner.errno, "no file descriptors left; raise their limit"))
 
 
 class _Session:

@@ -139,13 +139,13 @@ class Campaign:
     async def _measure(self, name: str, scene: Scene, nursery: Nursery) -> None:
         """How many steps a life has that nobody kills, and one that recovers from a kill halfway."""
         async with Trial(scene, self._room()) as trial:
-            whole = await trial.live(nursery, None)
+            whole = await nursery.live(trial.birth())
             self._judge(name, trial, whole)
         assert whole.ticks is not None, f"{name}: a life that nobody kills must come to rest"
         async with Trial(scene, self._room()) as trial:
-            await trial.live(nursery, (whole.before_orders + whole.ticks) // 2)
+            await nursery.live(trial.birth(kill_at=(whole.before_orders + whole.ticks) // 2))
             trial.heal()
-            after = await trial.live(nursery, None)
+            after = await nursery.live(trial.birth())
         assert after.ticks is not None, f"{name}: a life that recovers must come to rest"
         self.report.scenes[name] = Tally(
             steps=whole.ticks, steps_before_orders=whole.before_orders, recovery_steps=after.ticks
@@ -160,20 +160,20 @@ class Campaign:
             scene = SCENES[point.scene]
             self._number += 1
             async with Trial(Scene(scene.maker, scene.rough, self._number), self._room()) as trial:
-                life = await trial.live(nursery, first)
+                life = await nursery.live(trial.birth(kill_at=first))
                 if not killed(life):
                     first = max(1, first * 3 // 4)
                     continue
                 deaths = [life]
                 if second is not None:
-                    life = await trial.live(nursery, second)
+                    life = await nursery.live(trial.birth(kill_at=second))
                     if not killed(life):
                         second = max(1, second * 3 // 4)
                         continue
                     deaths.append(life)
                 trial.heal()
                 where = " and ".join(str(death.died) for death in deaths)
-                last = await trial.live(nursery, None)
+                last = await nursery.live(trial.birth())
                 self._judge(f"{point.scene}, killed {where} (steps {first}, {second})", trial, last)
                 self._died.update(str(death.died) for death in deaths)
                 self._faults.update(trial.struck)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +39,12 @@ LONGEST_S = 90
 
 
 class Birth(Struct, frozen=True):
-    """Where an agent lives and how. ``kill_at``: the step at which it dies by its own hand; None: never."""
+    """Where an agent lives and how.
+
+    ``kill_at``: the step at which it dies by its own hand; None: never. ``stays``: it lives on when it has come to
+    rest, until SIGTERM. ``blocks_s``: once it has decided on its first order, its loop does nothing for so long, in
+    its own time.
+    """
 
     rest_url: str
     stream_url: str
@@ -47,6 +53,8 @@ class Birth(Struct, frozen=True):
     zero: int
     maker: bool
     kill_at: int | None = None
+    stays: bool = False
+    blocks_s: float = 0.0
 
 
 class Rest(Struct, frozen=True):
@@ -82,17 +90,17 @@ class Word(Struct, frozen=True, omit_defaults=True):
 class Steps:
     """Counts the steps of a life and ends it at one of them."""
 
-    def __init__(self, kill_at: int | None, say: Callable[[Word], None]) -> None:
+    def __init__(self, birth: Birth, say: Callable[[Word], None]) -> None:
         self.count = 0
         self.before_orders = 0
         """How many there had been when the first order was decided on."""
-        self._kill_at = kill_at
+        self._birth = birth
         self._say = say
 
     def tick(self, where: str) -> None:
         """One more step has been reached."""
         self.count += 1
-        if self.count == self._kill_at:
+        if self.count == self._birth.kill_at:
             self._say(Word(died=where))
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -101,6 +109,8 @@ class Steps:
         requests = (request for decision in step.decisions for request in decision.requests)
         if not self.before_orders and any(isinstance(request, Place) for request in requests):
             self.before_orders = self.count
+            if self._birth.blocks_s:
+                asyncio.get_running_loop().call_soon(time.sleep, self._birth.blocks_s / self._birth.speed)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count the resumptions of this loop's tasks, the commits of SQLite and the writes of aiohttp."""
@@ -195,17 +205,26 @@ def believed(agent: Agent) -> Rest:
     return Rest(positions=held, reach=drift.reach)
 
 
-async def live(agent: Agent, steps: Steps, say: Callable[[Word], None]) -> None:
+async def live(agent: Agent, birth: Birth, steps: Steps, say: Callable[[Word], None]) -> None:
     """Run until at rest, or until SIGTERM; say what is believed; stop in order."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+
+    def speak() -> None:
+        if at_rest(agent):
+            say(Word(ticks=steps.count, before_orders=steps.before_orders, rest=believed(agent)))
+            if not birth.stays:
+                stop.set()
+
+    def end() -> None:
+        speak()
+        stop.set()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
     running = asyncio.create_task(agent.run(stop))
     while not stop.is_set() and not running.done():
         await asyncio.wait({running}, timeout=0.25)
-        if at_rest(agent) and not running.done():
-            say(Word(ticks=steps.count, before_orders=steps.before_orders, rest=believed(agent)))
-            stop.set()
+        if not running.done():
+            speak()
     await running
 
 
@@ -217,7 +236,7 @@ def be_born(birth: Birth, out: int) -> None:
 
     signal.alarm(LONGEST_S)
     logging.basicConfig(filename=Path(birth.folder) / "log", level=logging.INFO, force=True)
-    steps = Steps(birth.kill_at, say)
+    steps = Steps(birth, say)
 
     def loop() -> QuickLoop:
         made = QuickLoop(birth.speed)
@@ -230,7 +249,7 @@ def be_born(birth: Birth, out: int) -> None:
         agent = Agent(
             chosen, dialect, Path(birth.folder), tag="ki", watch=steps.seen, clock=clock(birth.speed, birth.zero)
         )
-        await live(agent, steps, say)
+        await live(agent, birth, steps, say)
 
     try:
         with asyncio.Runner(loop_factory=loop) as runner:

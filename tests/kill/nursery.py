@@ -1,6 +1,7 @@
 """Where lives begin: a process that has imported everything and forks itself for each of them.
 
-``python -m tests.kill.nursery`` reads a `Birth` a line, and writes a `Life` a line when that life has ended.
+``python -m tests.kill.nursery`` reads a `Birth` a line, and writes a process id, and a `Life` once that
+life has ended, a line each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 
 class Nursery:
-    """Such a process, seen from outside: `live` gives what became of one life after the other."""
+    """Such a process, seen from outside: `live` gives what became of one life after the other; `begin` and `end` are
+    its two halves, for those who want to do something to it meanwhile."""
 
     async def __aenter__(self) -> Nursery:
         pipe = asyncio.subprocess.PIPE
@@ -36,13 +38,25 @@ class Nursery:
             self._process.kill()
         await self._process.wait()
 
-    async def live(self, birth: Birth) -> Life:
-        """Begin a life and wait for its end."""
+    async def begin(self, birth: Birth) -> int:
+        """Begin a life; gives its process id."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode(birth) + b"\n")
         await self._process.stdin.drain()
-        return msgspec.json.decode(await self._process.stdout.readline(), type=Life)
+        return msgspec.json.decode(await self._line(), type=int)
+
+    async def end(self) -> Life:
+        """Wait for the end of the life that was begun last."""
+        return msgspec.json.decode(await self._line(), type=Life)
+
+    async def live(self, birth: Birth) -> Life:
+        """Begin a life and wait for its end."""
+        await self.begin(birth)
+        return await self.end()
+
+    async def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        return await self._process.stdout.readline()
 
 
 def bear(birth: Birth) -> Life:
@@ -53,6 +67,7 @@ def bear(birth: Birth) -> Life:
         os.close(read)
         be_born(birth, write)
     os.close(write)
+    say(child)
     with os.fdopen(read, "rb") as words:
         told = [msgspec.json.decode(line, type=Word) for line in words]
     _, status = os.waitpid(child, 0)
@@ -69,9 +84,13 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     for line in sys.stdin.buffer:
-        life = bear(msgspec.json.decode(line, type=Birth))
-        sys.stdout.buffer.write(msgspec.json.encode(life) + b"\n")
-        sys.stdout.buffer.flush()
+        say(bear(msgspec.json.decode(line, type=Birth)))
+
+
+def say(what: int | Life) -> None:
+    """Tell whoever has started this process."""
+    sys.stdout.buffer.write(msgspec.json.encode(what) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

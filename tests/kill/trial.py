@@ -12,8 +12,7 @@ from adapters.simulator import DEMO_KEY, Account, Binance, Exchange, Faults, Req
 from adapters.simulator.orders import Event
 from agent.core.orders import State
 from agent.journal import Journal
-from tests.kill.life import WEIGHTS, Birth, Life, Rest
-from tests.kill.nursery import Nursery
+from tests.kill.life import WEIGHTS, Birth, Rest
 from tests.kill.quick import wall
 
 SPEED = 20.0
@@ -39,15 +38,19 @@ class Violation(Exception):
 
 
 class Scene(Struct, frozen=True):
-    """How a trial goes: with orders that rest or that take, on a calm venue or a rough one."""
+    """How a trial goes: with orders that rest or that take, on a calm venue or a rough one, or with faults of its
+    own."""
 
-    maker: bool
-    rough: bool
+    maker: bool = False
+    rough: bool = False
     seed: int = 0
+    own: Faults | None = None
 
     @property
     def faults(self) -> Faults:
         """What goes wrong at the venue while lives end by force."""
+        if self.own is not None:
+            return self.own
         return Faults(seed=self.seed, delay_ms=10.0, requests=ROUGH if self.rough else ())
 
 
@@ -67,37 +70,38 @@ class Trial:
         self.high: dict[str, Decimal] = {}
         self.outside: list[str] = []
         """Exposures that were outside of the hull of start and target, as they happened."""
-        self._server: Server
+        self.server: Server
 
     async def __aenter__(self) -> Trial:
-        self._server = await serve(self.venue, faults=self.scene.faults, clock=wall(SPEED, self.zero))
+        self.server = await serve(self.venue, faults=self.scene.faults, clock=wall(SPEED, self.zero))
         self._widen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._server.close()
+        await self.server.close()
 
     def heal(self) -> None:
         """Nothing new goes wrong from here on; what is held up at the venue still is."""
-        self._server.gateway.faults = Faults(delay_ms=10.0)
+        self.server.gateway.faults = Faults(delay_ms=10.0)
 
     @property
     def struck(self) -> dict[str, int]:
         """How often each fault of the venue has struck."""
-        return dict(self._server.gateway.counts)
+        return dict(self.server.gateway.counts)
 
-    async def live(self, nursery: Nursery, kill_at: int | None) -> Life:
-        """One life on this account."""
-        birth = Birth(
-            rest_url=self._server.rest_url,
-            stream_url=self._server.ws_url,
+    def birth(self, *, kill_at: int | None = None, stays: bool = False, blocks_s: float = 0.0) -> Birth:
+        """A life on this account."""
+        return Birth(
+            rest_url=self.server.rest_url,
+            stream_url=self.server.ws_url,
             folder=str(self.folder),
             speed=SPEED,
             zero=self.zero,
             maker=self.scene.maker,
             kill_at=kill_at,
+            stays=stays,
+            blocks_s=blocks_s,
         )
-        return await nursery.live(birth)
 
     # The judge
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
+from math import inf
 from typing import cast
 
 from msgspec import Struct
@@ -180,7 +181,14 @@ class Twins:
             for order in self.exchange.ledger.orders.values()
             if (origin := origin_of(order.client_id)) is not None
         ]
-        meeting = [(number, order) for number, order in orders if order.created_ms * MS >= since]
+        # one that has stopped still acts for safety, as both may
+        stopped = {number: at + EXPIRED_NS for number, at in self.halted.items()}
+        meeting = [
+            (number, order)
+            for number, order in orders
+            if since <= order.created_ms * MS
+            and not (order.reduce_only and order.created_ms * MS > stopped.get(number, inf))
+        ]
         while len(meeting) > 1 and meeting[-1][0] == meeting[-2][0]:
             meeting.pop()  # from here on one was left
         alone = next((i for i, (number, _) in enumerate(meeting) if number != meeting[0][0]), len(meeting))

@@ -6,7 +6,7 @@ was. One watchman stays for a whole storm, however often the agent is restarted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from decimal import Decimal
 from hashlib import blake2b
 
@@ -66,8 +66,8 @@ class Watchman:
         """Orders that the agent decided to send."""
         self.doubted: dict[str, int] = {}
         """Orders whose fate is unknown, and since when."""
-        self.resolved: dict[str, tuple[str, float]] = {}
-        """Orders whose fate was unknown: what became of them, and how many seconds that took to learn."""
+        self.resolved: dict[str, tuple[str, int, int]] = {}
+        """Orders whose fate was unknown: what became of them, since when it was unknown, and when it was learnt."""
         self.never_placed: dict[str, None] = {}
         self.open: dict[str, Order] = {}
         """Orders that, by the journal, may still trade."""
@@ -114,6 +114,9 @@ class Watchman:
         if placed:
             self.intended.update((order.id, None) for order in placed)
             self._widen()
+        engine = self._engine()
+        if engine.halted and not all(order.reduce for order in placed):
+            raise Violation(f"halted ({engine.halted}), and it increases: {placed}")
 
     def forget(self) -> None:
         """The journal is lost: what was sent before is now a stranger's."""
@@ -200,7 +203,7 @@ class Watchman:
             self.doubted.setdefault(order.id, at)
         elif order.id in self.doubted:
             how = "filled" if order.filled_lots else order.ended or "resting"
-            self.resolved[order.id] = (how, (at - self.doubted.pop(order.id)) / S)
+            self.resolved[order.id] = (how, self.doubted.pop(order.id), at)
         if order.ended == "never placed":
             self.never_placed[order.id] = None
 
@@ -270,14 +273,35 @@ class Watchman:
             low = self.low[symbol] = min(self.low.get(symbol, held), target)
             high = self.high[symbol] = max(self.high.get(symbol, held), target)
             lot = self.exchange.instruments[symbol].step
-            outside = max(low - held, held - high) / lot
+            least, most = self._reach(symbol, held)
+            outside = max(low - least, most - high) / lot
             if outside > self.overshoot:
                 self.overshoot = outside
                 if outside > 1:
-                    raise Violation(f"{symbol}: {held} is outside of [{low:.4f}, {high:.4f}] by more than a lot")
+                    so = f"{held}, or {least} to {most} with what is open,"
+                    raise Violation(f"{symbol}: {so} is outside of [{low:.4f}, {high:.4f}] by more than a lot")
         for again in self.exchange.ledger.resent:
-            if again.what == "POST /fapi/v1/order":  # two equal questions in one millisecond are no harm
+            if not again.what.startswith("GET "):  # two equal questions in one millisecond are no harm
                 raise Violation(f"a signed order request arrived twice: {again}")
+
+    def _reach(self, symbol: str, held: Decimal) -> tuple[Decimal, Decimal]:
+        """The least and the most that a position may become by what is open on it."""
+        least = most = held
+        for order in self.account.open_orders.values():
+            if order.symbol == symbol and not order.reduce_only:
+                least, most = (least, most + order.left) if order.side > 0 else (least - order.left, most)
+        return least, most
+
+    def compare(self, records: Iterable[Order]) -> None:
+        """Every order has an end in the journal, and what that says of it is what the exchange has."""
+        for order in records:
+            if order.state is not State.DONE:
+                raise Violation(f"{order.id} has no end in the journal: {order.state}")
+            real = self.exchange.ledger.with_client_id(DEMO_KEY, order.id)
+            done = real.executed if real else Decimal(0)
+            believed = order.filled_lots * self.exchange.instruments[order.symbol].step
+            if believed != done:
+                raise Violation(f"{order.id} has {believed} filled by the journal ({order.ended}), {done} in truth")
 
     def audit(self, written: Container[str]) -> None:
         """At the end: each attempt is at most one order and was ``written`` down, and the agent's positions and orders

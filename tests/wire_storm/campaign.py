@@ -25,6 +25,27 @@ KINDS: Final = (
     *(f"host: {name}" for name in HOST_FAULTS),
 )
 """Every kind of fault that a storm may draw."""
+STRIKES: Final = {
+    "A1": ("frames: mute",),
+    "A3": ("frames: half open", "network: half_open"),
+    "A4": ("frames: disconnect", "frames: reset", "frames: cut", "network: cut"),
+    "A6": ("network: refused", "network: unanswered"),
+    "A8": ("frames: repeat", "frames: reorder", "frames: replay"),
+    "A11": ("frames: burst",),
+    "B1": ("frames: expire key", "frames: expire key untold"),
+    "B7": ("requests: stale",),
+    "C1": ("requests: unknown", "requests: unknown done", "requests: timeout", "requests: bad gateway"),
+    "C2": ("requests: lose", "requests: lose reply", "requests: cut", "network: cut"),
+    "C3": ("requests: hold",),
+    "C9": ("requests: limit",),
+    "C20": ("requests: html", "requests: redirect"),
+    "C22": ("requests: drip", "network: drip"),
+    "F1": ("host: crash",),
+    "F2": ("host: crash in recovery",),
+    "F6": ("host: suspension",),
+    "F7": ("host: clock step",),
+}
+"""Faults of the catalogue, and the kinds that are these."""
 BATCH: Final = 10
 """Storms that a process does before it reports."""
 TENTH_S: Final = 0.1

@@ -28,7 +28,9 @@ from urllib.parse import parse_qs
 
 import apsw
 from msgspec import Struct
+from msgspec.structs import replace
 
+import agent.run
 from adapters.binance import Binance
 from adapters.simulator import (
     DEMO_KEY,
@@ -54,6 +56,7 @@ from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Credentials, Secret
+from agent.core.view import View, look
 from agent.journal import Journal
 from agent.run import Agent
 from tests.core.kit import warm
@@ -111,7 +114,8 @@ class Outcome(Struct):
     """How often the agent was where it gets interesting."""
     orders: int
     doubts: list[float]
-    """How long it took to learn what became of each order of unknown fate."""
+    """How long it took to learn what became of each order of unknown fate; from the end of all faults where it was
+    unknown for longer, as nobody learns from a venue that does not answer."""
     rest_s: float
     """From the end of all faults to rest."""
     overshoot: float
@@ -157,6 +161,20 @@ class WatchedGateway(Gateway):
         return super().send(method, path, query, headers, body, now, client=client)
 
 
+class Glance:
+    """What a person may see, seldom worked out anew: once a second it would take a fifth of the time of a storm."""
+
+    def __init__(self) -> None:
+        self.view: View | None = None
+        self.count = 0
+
+    def __call__(self, engine: Engine, now: int) -> View:
+        self.count += 1
+        if self.view is None or self.view.epoch != engine.epoch or not self.count % 16:
+            self.view = look(engine, now)
+        return replace(self.view, at=now, state=engine.state)
+
+
 class WatchedServer(Server):
     """Has the watchman look at the books after everything that happens."""
 
@@ -199,15 +217,15 @@ class Scene:
         }
         self.account = Account(balance=100_000, positions=positions)
         self.exchange = Exchange(market, [self.account], seed=seed, speed=600.0)
-        self.gateway = WatchedGateway(
-            Venue(self.exchange, rechecks=dice.random() < 0.5), swarm(seed, GATE), sockets=True
-        )
+        self.venue = Venue(self.exchange, rechecks=dice.random() < 0.5)
+        self.gateway = WatchedGateway(self.venue, swarm(seed, GATE), sockets=True)
         self.server = WatchedServer(self.gateway, self.loop.now_ns)
         self.warm = dice.random() < 0.5
         self.targets = Targets(weights=dict(weights), leverage=3.0)
         self.bands = Bands(destination=dice.choice(("optimal", "edge", "target")))
         self.execution = Execution(style=dice.choice(("taker", "maker")), patience_s=3.0)
         self.lives: list[Life] = []
+        self.gateway.advance(START_NS)  # from now on the account has its positions
         self.watchman = Watchman(self.exchange, self.account, self.targets, self._engine)
         self.server.check = self._check
         self.gateway.written, self.gateway.alarm = self._written, self._raise
@@ -370,7 +388,12 @@ class Scene:
         last = self.lives[-1]
         last.agent.journal.flush()
         with contextlib.closing(Journal.read(last.folder / "journal.db")) as records:
-            self.watchman.audit({order.id for order in records.orders(limit=1_000_000)})
+            orders = records.orders(limit=1_000_000)
+        self.watchman.audit({order.id for order in orders})
+        self.watchman.compare(orders)
+        if any(gate.banned_until_ms for gate in self.venue._gates.values()):
+            raise Violation("the exchange has banned the agent's address")
+        self.states.update(f"unknown, then {how}" for how, *_ in self.watchman.resolved.values())
         drift = last.agent.engine.drift
         assert drift is not None
         return Outcome(
@@ -378,7 +401,10 @@ class Scene:
             faults=self._struck(),
             states=dict(self.states),
             orders=len(self.watchman.intended),
-            doubts=[seconds for _, seconds in self.watchman.resolved.values()],
+            doubts=[
+                (learnt - (max(since, healed_ns) if learnt > healed_ns else since)) / S
+                for _, since, learnt in self.watchman.resolved.values()
+            ],
             rest_s=max(0, self.restless_ns - healed_ns) / S,
             overshoot=float(self.watchman.overshoot),
             drift=0.0 if last.agent.engine.declined else drift.reach,
@@ -430,6 +456,7 @@ def storm(seed: int) -> Outcome:
         _silence(),
         tempfile.TemporaryDirectory(prefix="wire-storm-", dir=_memory()) as folder,
         patch.object(ssl, "create_default_context", lambda: tls),
+        patch.object(agent.run, "look", Glance()),
         wired,
     ):
         scene = Scene(seed, Path(folder))
