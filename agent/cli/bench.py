@@ -302,6 +302,8 @@ def _account(size: int, now: int) -> Iterable[Fact]:
     """The answers to every question: each instrument holds its part of the equity."""
     yield fact.Up("market")
     yield fact.Mode(hedge=False, multi_asset=False, can_trade=True)
+    yield fact.Owner("bench")
+    yield fact.Rights(withdraw=False, transfer=False, trade=True, bound=True, expires_at=None)
     yield fact.Margin(EQUITY, EQUITY, 0.0, 0.0, EQUITY, now)
     yield fact.Balance("USDT", EQUITY, now)
     yield fact.Orders((), now)
