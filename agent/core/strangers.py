@@ -24,6 +24,8 @@ from agent.core.orders import SETTLE_NS, Blotter, Origin, S, order_id, origin_of
 OFTEN = 2
 """So many trades of others within `WINDOW_NS`, and somebody is at work on the account."""
 WINDOW_NS = 600 * S
+AGAIN_NS = 2 * S
+"""An order that is being cancelled, and still listed as open so much later, is cancelled again."""
 KEEP = 1_000
 """How many of others' orders and trades are remembered, so that none is told or counted twice."""
 NAMED = 3
@@ -89,6 +91,8 @@ class Strangers:
         self._leftovers: dict[str, None] = {}
         """Orders of earlier runs that are on no record."""
         self._outside: dict[str, None] = {}
+        self._leaving: dict[str, int] = {}
+        """Orders of earlier runs that are being cancelled, and the venue's time from which on they would be again."""
         """Orders of ours on instruments that the file does not name, once they have been spoken of."""
         self._forced: dict[str, None] = {}
         self._counted: dict[tuple[int, str], None] = {}
@@ -165,12 +169,16 @@ class Strangers:
             if (why := self._sort(row, blotter)) is None:
                 continue
             if row.instrument is not None:
+                if fact.asked_at < self._leaving.get(row.order, 0):
+                    continue
+                self._leaving[row.order] = fact.asked_at + AGAIN_NS
                 self._note("warning", f"order {row.order} rests but {why}; cancelling it", self.symbols[row.instrument])
                 left[row.order] = row.instrument
             elif row.order not in self._outside:
                 _keep(self._outside, row.order)
                 self._note("warning", f"order {row.order} of ours rests outside of the file's instruments", None)
         there = [row.order for row in fact.rows]
+        self._leaving = {order: again for order, again in self._leaving.items() if order in there}
         for order in [order for order in self.resting if order not in there]:
             self._gone(order)
         self._unlisted = False
