@@ -11,14 +11,17 @@ help:            ## what can be typed
 run: $(VENV)/run ## the whole loop on the local exchange: watch a drifted portfolio come back to target
 	$(BIN)/trimtab demo $(ARGS)
 
-test: $(VENV)/dev ## every test, the storm of the gate included
-	$(BIN)/python -m pytest $(ARGS)
+# Most tests of whole processes wait for something, so files run side by side.
+TEST := -m pytest -n 3 --dist loadfile
+
+test: $(VENV)/dev ## every test, the storms of the gate included
+	$(BIN)/python $(TEST) $(ARGS)
 
 check: $(VENV)/dev ## lint, types, then every test: what the gate runs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(TEST) $(ARGS)
 
 bench: $(VENV)/dev ## tick to decision and to the wire, beside a bare echo and ccxt.pro; writes bench.json
 	$(BIN)/trimtab bench --out bench.json $(ARGS)

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from adapters.binance import REST_URL, STREAM_URL, Binance
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
+from agent.config.checks import on_this_machine
 from agent.core.orders import base36
 from agent.core.paper import Paper
 from agent.core.venue import Credentials, Dialect
@@ -68,12 +70,15 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
 def claim_of(portfolio: Portfolio) -> Callable[[], None]:
     """Claim the account for the one agent that may trade on it from this machine; gives what ends the claim.
 
-    Only live trading claims it: watching beside it does no harm. Raises `agent.claim.Claimed`.
+    Only live trading claims it: watching beside it does no harm. At a local exchange a key opens another account at
+    each address. Raises `agent.claim.Claimed`.
     """
     if portfolio.mode != "live":
         return lambda: None
-    assert portfolio.account.key is not None, "the file was checked"
-    return claim(portfolio.account.venue, resolve(portfolio.account.key).reveal())
+    account = portfolio.account
+    assert account.key is not None, "the file was checked"
+    local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
+    return claim(f"{account.venue} {account.rest_url}" if local else account.venue, resolve(account.key).reveal())
 
 
 def tag_of(portfolio: Portfolio) -> str:
