@@ -68,6 +68,8 @@ ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
+MOVED = 0.01
+"""A destination is found anew once equity or a price has moved by more than this fraction."""
 
 
 class Engine:
@@ -163,8 +165,8 @@ class Engine:
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
-        self._led: tuple[tuple[Reason, object], Destination] | None = None
-        """The last destination, and what it was found from."""
+        self._led: tuple[tuple[Reason, object], list[float], Destination] | None = None
+        """The last destination, what it was found from, and the equity and prices that its lots were sized by."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
         for order in resume:
@@ -672,10 +674,12 @@ class Engine:
         return plan(self.book, drift, policy.limits, policy.costs, to, maker=maker, sigmas=sigmas, fixed=fixed)
 
     def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
-        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has."""
+        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has, or when
+        equity or a price has moved so far that its lots are the wrong ones."""
         settings = [row.leverage for row in self.book.rows]
         basis = (reason, (self._lots, settings, drift.aims, self.economist.looked_at))
-        if self._led is None or self._led[0] != basis:
+        sizes = [drift.equity, *(row.mark.price for row in self.book.rows if row.mark is not None)]
+        if self._led is None or self._led[0] != basis or outgrown(self._led[1], sizes):
             bands, limits = self.policy.bands, self.policy.limits
             to_target = reason.to_target or bands.destination == "target"
             part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
@@ -691,9 +695,9 @@ class Engine:
                 budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
             )
             if self._led is not None and self._led[0][0] == reason and (to_target or fixed is not None):
-                to = steady(self.book, drift, to, self._led[1])
-            self._led = (basis, to)
-        return self._led[1]
+                to = steady(self.book, drift, to, self._led[2])
+            self._led = (basis, sizes, to)
+        return self._led[2]
 
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""
@@ -923,3 +927,8 @@ class Engine:
 def opens(leg: Leg, drift: Drift) -> bool:
     """Whether a leg opens what is wanted and not held at all."""
     return not drift.weights[leg.instrument] and (drift.aims[leg.instrument] or 0.0) * leg.lots > 0
+
+
+def outgrown(before: Sequence[float], now: Sequence[float]) -> bool:
+    """Whether one of these has moved too far for what was sized by them to be kept."""
+    return any(abs(new - old) > MOVED * old for old, new in zip(before, now, strict=True))

@@ -275,6 +275,24 @@ def test_urgent_corrections_take_and_do_not_rest_in_the_book() -> None:
     assert {o.style for o in placed} == {Style.IOC}
 
 
+def test_an_order_is_not_sized_from_a_price_that_has_leapt_since() -> None:
+    """Marks of one gap come one by one: a short's gain is told after the longs' loss, and its order waits for that."""
+    wanted = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": -0.2}, leverage=3.0)
+    on = stage({"BTCUSDT": 0.35, "ETHUSDT": 3.0, "SOLUSDT": -80.0}, made=policy(targets=wanted, bands=EDGE))
+    on.prices = {symbol: price * 0.89 for symbol, price in on.prices.items()}
+    *others, late, quote = on.marks()
+    placed = on.tell(quote, *others, after=0.1)
+    assert [text.endswith("is over the limit") for text in on.said("trigger")] == [True]
+    assert any("SOLUSDT" not in o.symbol for o in placed)
+    assert not any(o.symbol == "SOLUSDT" for o in placed), "its mark and its quote are too far apart"
+    (short,) = on.tell(late, after=0.1)
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.leverage < 5.0
+    kept = 0.6 + 0.75 * 0.07 * 3.0
+    assert (80 - short.lots) * on.prices["SOLUSDT"] / drift.equity == pytest.approx(kept, abs=0.02)
+
+
 def test_an_urgent_correction_goes_on_until_it_is_done_and_is_not_begun_anew() -> None:
     on = stage(BALANCED)
     on.tell(Balance("USDT", 5_500.0, on.now + 1))
