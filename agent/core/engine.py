@@ -344,7 +344,10 @@ class Engine:
 
     def _refusal(self, order: Order, fact: Refused, now: int) -> None:
         self.tally.refused += 1
-        self._note("refusal", f"the venue refused order {order.id}: {fact.reason} ({fact.code})", order.symbol)
+        said = f"the venue refused order {order.id}: {fact.reason} ({fact.code})"
+        if fact.code in ("", "unsent"):  # it never left
+            said = f"order {order.id} was not sent: {fact.reason}"
+        self._note("refusal", said, order.symbol)
         venue_now = self._venue_now(now)
         if opened := self.breaker.refused(order, fact, now):
             self._note("warning", opened, order.symbol)

@@ -106,7 +106,7 @@ def code(life: Life) -> int:
 def test_asked_to_stop_with_orders_of_unknown_fate_it_ends_in_time_and_forgets_none(
     maker: bool, tmp_path: Path, struck: Struck
 ) -> None:
-    lost = (RequestFault("lose reply", on="changes", chance=0.7), RequestFault("bad gateway", on="query"))
+    lost = (RequestFault("lose reply", on="changes"), RequestFault("bad gateway", on="query"))
     scene = Scene(maker=maker, own=Faults(seed=3, delay_ms=10.0, requests=lost))
 
     async def main() -> None:
