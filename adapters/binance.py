@@ -408,6 +408,8 @@ class Binance:
                 assert_never(event)
 
     def _order_event(self, order: wire.OrderUpdate) -> Sequence[Fact]:
+        if order.symbol not in self._index:
+            return [fact.Elsewhere(order.symbol[:40])]
         try:
             return wire.order_facts(self._grid("order", order.symbol), order)
         except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
@@ -418,7 +420,7 @@ class Binance:
     def _position_fact(self, row: wire.PositionUpdate, at: int) -> Fact:
         if row.symbol in self._index:
             return wire.position_of(self._grid("position", row.symbol), row, at)
-        return _about_a_stranger("position", row.symbol, private=True)
+        return fact.Elsewhere(row.symbol[:40])
 
     def _config_facts(self, event: wire.ConfigEvent) -> Sequence[Fact]:
         if event.assets is not None:
@@ -428,7 +430,7 @@ class Binance:
         if event.leverage is None:
             raise ValueError("a setting that is not named")
         if (index := self._index.get(event.leverage.symbol)) is None:
-            return [_about_a_stranger("leverage", event.leverage.symbol, private=False)]
+            return [_about_a_stranger("leverage", event.leverage.symbol)]
         return [fact.Leverage(index, event.leverage.leverage)]
 
     def _index_of(self, symbol: str) -> int:
@@ -850,8 +852,8 @@ def _budgets(rows: Sequence[Raw]) -> list[Fact]:
     return facts
 
 
-def _about_a_stranger(what: str, symbol: str, *, private: bool) -> fact.Unknown:
-    return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private)
+def _about_a_stranger(what: str, symbol: str) -> fact.Unknown:
+    return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private=False)
 
 
 # Failures

@@ -30,6 +30,7 @@ from agent.core.events import (
     Denied,
     Depth,
     Down,
+    Elsewhere,
     Ended,
     Fact,
     Fault,
@@ -148,6 +149,8 @@ class Engine:
         self.plan: Plan | None = None
         self.halted: str | None = None
         """Why nothing increases until a person has seen to it."""
+        self._halting = False
+        """It has just been halted, and what rests is still to be cancelled."""
         self._reasons_told: dict[str, None] = {}
         self.killed: str | None = None
         """Why nothing increases while the kill switch is on."""
@@ -178,11 +181,11 @@ class Engine:
 
     def step(self, facts: Sequence[Fact], now: int) -> Decision:
         """Apply the facts of one frame, then decide."""
-        halted = self.halted
         self.strangers.begin(now)
         for fact in facts:
             self._take(fact, now)
-        if self.halted is not None and self.halted != halted:
+        if self._halting:
+            self._halting = False
             self.blotter.cancel_resting(now, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
@@ -264,6 +267,9 @@ class Engine:
                 self._halt(f"the venue rejects the key or account: {reason}")
             case Forced():
                 self.strangers.forced(fact)
+                self.audit.hurry(What.ACCOUNT, now)
+            case Elsewhere():
+                self.audit.hurry(What.POSITIONS, now)
                 self.audit.hurry(What.ACCOUNT, now)
             case Unset(instrument=index, leverage=leverage, reason=reason):
                 self.settings.refused(fact, now)
@@ -369,7 +375,8 @@ class Engine:
 
     def _take_open_orders(self, fact: Orders, now: int) -> None:
         """Compare with what the venue has; an order of ours that should not be there is cancelled."""
-        self.blotter.compare(fact, now)
+        for seen in self.blotter.compare(fact, now):
+            self._take_order(seen, now)
         self._cancels |= self.strangers.listed(fact, self.blotter, self._venue_now(now) - now)
 
     def _obey(self, command: Command, now: int) -> None:
@@ -432,7 +439,7 @@ class Engine:
         if reason in self._reasons_told:
             return
         self._reasons_told[reason] = None
-        self.halted = reason
+        self.halted, self._halting = reason, True
         self._note(
             "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
         )
@@ -494,7 +501,7 @@ class Engine:
         unready = self.unready() or (None if drift else self.mandate.missing(self.book))
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
-            return []
+            return self._rescue(drift, now) if drift is not None else []
         if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
             drift = self.mandate.drift(self.book, leverage, now) or drift
         self.drift = drift
@@ -517,6 +524,23 @@ class Engine:
             self._hold(drift, now)
         self._enter(self.posture)
         return orders
+
+    def _rescue(self, drift: Drift, now: int) -> list[Order]:
+        """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
+        if self.paused or self._blind(now):
+            return []
+        self.drift = drift
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+            self._start(urgent, now)
+        if self.correction is None or not self.correction.reason.urgent:
+            return []
+        return self._correct(self.correction, drift, now)
+
+    def _blind(self, now: int) -> bool:
+        """Whether not even a reduction can be sized: all was never known at once, or positions were not told lately."""
+        told_at = self.book.positions_at
+        late = told_at is None or now - told_at > round(self.policy.timing.quiet_s * S)
+        return late or self.drift is None or self.mixed() is not None
 
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
@@ -629,6 +653,8 @@ class Engine:
 
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now)
+        if reason.urgent:
+            self.blotter.cancel_resting(now, increases_only=True)  # they would add to the danger, and bar the way
         self.reasons.watch.absorb(now)
         self.declined = None
         self._note("trigger", f"correcting: {reason.cause}")
@@ -656,7 +682,7 @@ class Engine:
         orders = self._place(correction, drift, todo, now, maker=maker)
         if not orders and not live:
             given_up = all(correction.given_up(leg) for leg in todo.legs)
-            if given_up or now >= correction.progress_at + GIVE_UP_NS:
+            if given_up or (now >= correction.progress_at + GIVE_UP_NS and not reason.urgent):
                 why = (
                     f"{STRIKES} orders in a row came to nothing"
                     if given_up
@@ -831,7 +857,7 @@ class Engine:
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
         if self.correction is not None and self.correction.reason.urgent:
-            longest = max(S, self._cool_down_ns)
+            longest = max(S, min(self._cool_down_ns, GIVE_UP_NS))
             self._urgent_vain = 0 if self.correction.traded else self._urgent_vain + 1
             rest = min(S << min(self._urgent_vain, 16), longest) if self.correction.orders else longest
             self._urgent_rest_until = now + (rest if self._urgent_vain else 0)
