@@ -327,11 +327,12 @@ class Binance:
             label = wire.LABEL.decode(data)
         except MISREAD:
             label = wire.Label()
-        event = label.e or (label.data.e if label.data else "") or label.stream
+        told = label.e or (label.data.e if label.data else "")
+        event = told or label.stream
         if label.id is not None and not event and label.code is None and label.error is UNSET:
             return []  # a command is acknowledged, which proves nothing
         what = f"{event or 'frame'}: {error}"[:200]
-        private = socket == "private" and event not in QUIET_EVENTS
+        private = socket == "private" and told not in QUIET_EVENTS
         return [fact.Unknown(socket, what, excerpt(data), private)]
 
     def _read_public(self, data: bytes) -> Sequence[Fact]:

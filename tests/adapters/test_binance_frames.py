@@ -589,3 +589,9 @@ def test_no_frame_with_other_values_raises(seed: tuple[str, bytes], data: st.Dat
         inside[key] = data.draw(VALUES)
         break
     harmless(build(["BTCUSDT", "ETHUSDT"]), socket, json.dumps(content).encode())
+
+
+def test_a_private_frame_is_not_known_for_quiet_by_the_name_of_its_stream() -> None:
+    [unread] = build().on_frame("private", b'{"stream":"ALGO_UPDATE","T":1,"E":1,"o":{}}', NOW)
+    assert isinstance(unread, Unknown)
+    assert unread.private
