@@ -152,7 +152,7 @@ def test_a_command_in_the_middle_of_a_plan_ends_its_increases_and_resuming_finis
         assert not [one for one in late if not one.order.reduce]
         if command == "pause":
             assert not late
-        assert not world.engine.blotter.live()
+        assert all(order.reduce for order in world.engine.blotter.live())
         world._take(Told("unkill" if command == "kill" else "resume"))
         world.exchange.freeze()
         world.run(world.now + 60 * S)
