@@ -327,11 +327,12 @@ class Binance:
             label = wire.LABEL.decode(data)
         except MISREAD:
             label = wire.Label()
-        event = label.e or (label.data.e if label.data else "") or label.stream
+        told = label.e or (label.data.e if label.data else "")
+        event = told or label.stream
         if label.id is not None and not event and label.code is None and label.error is UNSET:
             return []  # a command is acknowledged, which proves nothing
         what = f"{event or 'frame'}: {error}"[:200]
-        private = socket == "private" and event not in QUIET_EVENTS
+        private = socket == "private" and told not in QUIET_EVENTS
         return [fact.Unknown(socket, what, excerpt(data), private)]
 
     def _read_public(self, data: bytes) -> Sequence[Fact]:
@@ -408,6 +409,8 @@ class Binance:
                 assert_never(event)
 
     def _order_event(self, order: wire.OrderUpdate) -> Sequence[Fact]:
+        if order.symbol not in self._index:
+            return [fact.Elsewhere(order.symbol[:40])]
         try:
             return wire.order_facts(self._grid("order", order.symbol), order)
         except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
@@ -418,7 +421,7 @@ class Binance:
     def _position_fact(self, row: wire.PositionUpdate, at: int) -> Fact:
         if row.symbol in self._index:
             return wire.position_of(self._grid("position", row.symbol), row, at)
-        return _about_a_stranger("position", row.symbol, private=True)
+        return fact.Elsewhere(row.symbol[:40])
 
     def _config_facts(self, event: wire.ConfigEvent) -> Sequence[Fact]:
         if event.assets is not None:
@@ -428,7 +431,7 @@ class Binance:
         if event.leverage is None:
             raise ValueError("a setting that is not named")
         if (index := self._index.get(event.leverage.symbol)) is None:
-            return [_about_a_stranger("leverage", event.leverage.symbol, private=False)]
+            return [_about_a_stranger("leverage", event.leverage.symbol)]
         return [fact.Leverage(index, event.leverage.leverage)]
 
     def _index_of(self, symbol: str) -> int:
@@ -850,8 +853,8 @@ def _budgets(rows: Sequence[Raw]) -> list[Fact]:
     return facts
 
 
-def _about_a_stranger(what: str, symbol: str, *, private: bool) -> fact.Unknown:
-    return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private)
+def _about_a_stranger(what: str, symbol: str) -> fact.Unknown:
+    return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private=False)
 
 
 # Failures

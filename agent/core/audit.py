@@ -92,6 +92,8 @@ class Poll(Struct):
     pending_since: int | None = None
     answered: bool = False
     """Since it was last required."""
+    known: bool = False
+    """It has been answered at all."""
     attempt: int = 0
     trouble: str | None = None
     """Why the last attempt brought no answer."""
@@ -129,15 +131,17 @@ class Audit:
             if poll.ask.what is not What.PRICES:  # which a stream tells as well
                 self._vain = 0
             if asked_at is None or asked_at >= poll.required_at:
-                poll.answered, poll.trouble = True, None
+                poll.answered, poll.known, poll.trouble = True, True, None
                 poll.pending_since, poll.attempt, poll.due_at = None, 0, now + self.every_ns[poll.ask.what]
 
     def _unanswered(self, fact: Unanswered, now: int) -> None:
-        for poll in self.polls.values():
-            if poll.ask.what == fact.what and poll.pending_since is not None:
-                poll.pending_since, poll.attempt, poll.trouble = None, poll.attempt + 1, fact.reason
-                poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{fact.what}")
-                self._vain += poll.ask.what is not What.RIGHTS  # which other machines answer
+        waiting = [
+            poll for poll in self.polls.values() if poll.ask.what == fact.what and poll.pending_since is not None
+        ]
+        for poll in waiting:
+            poll.pending_since, poll.attempt, poll.trouble = None, poll.attempt + 1, fact.reason
+            poll.due_at = now + backoff(poll.attempt, f"{self.salt}:{fact.what}")
+        self._vain += bool(waiting) and fact.what != What.RIGHTS  # which other machines answer
 
     @property
     def away(self) -> bool:
@@ -180,7 +184,7 @@ class Audit:
 
     def _open(self) -> list[Poll]:
         first = self.polls.get((What.INSTRUMENTS, None))
-        early = first is not None and not first.answered
+        early = first is not None and not first.known
         return [poll for (what, _), poll in self.polls.items() if not early or what in (What.INSTRUMENTS, What.TIME)]
 
     def missing(self) -> list[What]:

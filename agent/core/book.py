@@ -40,7 +40,7 @@ CONFIRM_NS = 6_000_000_000
 """A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
 from caches that are seconds old, and an old answer given twice looks like a repetition."""
 DAY_NS = 86_400_000_000_000
-HIDDEN = 0.2
+HIDDEN = 0.05
 """The part of the account's maintenance margin that positions need not explain: prices move between two answers, and
 some venues reserve the fee of closing as well."""
 KEEP_TRADES = 10_000

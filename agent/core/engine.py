@@ -30,6 +30,7 @@ from agent.core.events import (
     Denied,
     Depth,
     Down,
+    Elsewhere,
     Ended,
     Fact,
     Fault,
@@ -68,6 +69,8 @@ ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
+MOVED = 0.01
+"""A destination is found anew once equity or a price has moved by more than this fraction."""
 
 
 class Engine:
@@ -146,6 +149,8 @@ class Engine:
         self.plan: Plan | None = None
         self.halted: str | None = None
         """Why nothing increases until a person has seen to it."""
+        self._halting = False
+        """It has just been halted, and what rests is still to be cancelled."""
         self._reasons_told: dict[str, None] = {}
         self.killed: str | None = None
         """Why nothing increases while the kill switch is on."""
@@ -163,8 +168,8 @@ class Engine:
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
-        self._led: tuple[tuple[Reason, object], Destination] | None = None
-        """The last destination, and what it was found from."""
+        self._led: tuple[tuple[Reason, object], list[float], Destination] | None = None
+        """The last destination, what it was found from, and the equity and prices that its lots were sized by."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
         for order in resume:
@@ -176,11 +181,11 @@ class Engine:
 
     def step(self, facts: Sequence[Fact], now: int) -> Decision:
         """Apply the facts of one frame, then decide."""
-        halted = self.halted
         self.strangers.begin(now)
         for fact in facts:
             self._take(fact, now)
-        if self.halted is not None and self.halted != halted:
+        if self._halting:
+            self._halting = False
             self.blotter.cancel_resting(now, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
@@ -262,6 +267,9 @@ class Engine:
                 self._halt(f"the venue rejects the key or account: {reason}")
             case Forced():
                 self.strangers.forced(fact)
+                self.audit.hurry(What.ACCOUNT, now)
+            case Elsewhere():
+                self.audit.hurry(What.POSITIONS, now)
                 self.audit.hurry(What.ACCOUNT, now)
             case Unset(instrument=index, leverage=leverage, reason=reason):
                 self.settings.refused(fact, now)
@@ -367,7 +375,8 @@ class Engine:
 
     def _take_open_orders(self, fact: Orders, now: int) -> None:
         """Compare with what the venue has; an order of ours that should not be there is cancelled."""
-        self.blotter.compare(fact, now)
+        for seen in self.blotter.compare(fact, now):
+            self._take_order(seen, now)
         self._cancels |= self.strangers.listed(fact, self.blotter, self._venue_now(now) - now)
 
     def _obey(self, command: Command, now: int) -> None:
@@ -430,7 +439,7 @@ class Engine:
         if reason in self._reasons_told:
             return
         self._reasons_told[reason] = None
-        self.halted = reason
+        self.halted, self._halting = reason, True
         self._note(
             "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
         )
@@ -492,7 +501,7 @@ class Engine:
         unready = self.unready() or (None if drift else self.mandate.missing(self.book))
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
-            return []
+            return self._rescue(drift, now) if drift is not None else []
         if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
             drift = self.mandate.drift(self.book, leverage, now) or drift
         self.drift = drift
@@ -515,6 +524,23 @@ class Engine:
             self._hold(drift, now)
         self._enter(self.posture)
         return orders
+
+    def _rescue(self, drift: Drift, now: int) -> list[Order]:
+        """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
+        if self.paused or self._blind(now):
+            return []
+        self.drift = drift
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+            self._start(urgent, now)
+        if self.correction is None or not self.correction.reason.urgent:
+            return []
+        return self._correct(self.correction, drift, now)
+
+    def _blind(self, now: int) -> bool:
+        """Whether not even a reduction can be sized: all was never known at once, or positions were not told lately."""
+        told_at = self.book.positions_at
+        late = told_at is None or now - told_at > round(self.policy.timing.quiet_s * S)
+        return late or self.drift is None or self.mixed() is not None
 
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
@@ -627,6 +653,8 @@ class Engine:
 
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now)
+        if reason.urgent:
+            self.blotter.cancel_resting(now, increases_only=True)  # they would add to the danger, and bar the way
         self.reasons.watch.absorb(now)
         self.declined = None
         self._note("trigger", f"correcting: {reason.cause}")
@@ -654,7 +682,7 @@ class Engine:
         orders = self._place(correction, drift, todo, now, maker=maker)
         if not orders and not live:
             given_up = all(correction.given_up(leg) for leg in todo.legs)
-            if given_up or now >= correction.progress_at + GIVE_UP_NS:
+            if given_up or (now >= correction.progress_at + GIVE_UP_NS and not reason.urgent):
                 why = (
                     f"{STRIKES} orders in a row came to nothing"
                     if given_up
@@ -675,10 +703,12 @@ class Engine:
         return plan(self.book, drift, policy.limits, policy.costs, to, maker=maker, sigmas=sigmas, fixed=fixed)
 
     def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
-        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has."""
+        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has, or when
+        equity or a price has moved so far that its lots are the wrong ones."""
         settings = [row.leverage for row in self.book.rows]
         basis = (reason, (self._lots, settings, drift.aims, self.economist.looked_at))
-        if self._led is None or self._led[0] != basis:
+        sizes = [drift.equity, *(row.mark.price for row in self.book.rows if row.mark is not None)]
+        if self._led is None or self._led[0] != basis or outgrown(self._led[1], sizes):
             bands, limits = self.policy.bands, self.policy.limits
             to_target = reason.to_target or bands.destination == "target"
             part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
@@ -694,9 +724,9 @@ class Engine:
                 budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
             )
             if self._led is not None and self._led[0][0] == reason and (to_target or fixed is not None):
-                to = steady(self.book, drift, to, self._led[1])
-            self._led = (basis, to)
-        return self._led[1]
+                to = steady(self.book, drift, to, self._led[2])
+            self._led = (basis, sizes, to)
+        return self._led[2]
 
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""
@@ -827,7 +857,7 @@ class Engine:
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
         if self.correction is not None and self.correction.reason.urgent:
-            longest = max(S, self._cool_down_ns)
+            longest = max(S, min(self._cool_down_ns, GIVE_UP_NS))
             self._urgent_vain = 0 if self.correction.traded else self._urgent_vain + 1
             rest = min(S << min(self._urgent_vain, 16), longest) if self.correction.orders else longest
             self._urgent_rest_until = now + (rest if self._urgent_vain else 0)
@@ -926,3 +956,8 @@ class Engine:
 def opens(leg: Leg, drift: Drift) -> bool:
     """Whether a leg opens what is wanted and not held at all."""
     return not drift.weights[leg.instrument] and (drift.aims[leg.instrument] or 0.0) * leg.lots > 0
+
+
+def outgrown(before: Sequence[float], now: Sequence[float]) -> bool:
+    """Whether one of these has moved too far for what was sized by them to be kept."""
+    return any(abs(new - old) > MOVED * old for old, new in zip(before, now, strict=True))

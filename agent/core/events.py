@@ -234,6 +234,12 @@ class Force(StrEnum):
     """The contract ends."""
 
 
+class Elsewhere(Event, frozen=True):
+    """Something happened to the account on an instrument that the portfolio file does not name."""
+
+    symbol: str
+
+
 class Forced(Event, frozen=True):
     """The venue itself trades on the account, under this order; its trades are told as those of any other are."""
 
@@ -429,7 +435,7 @@ class Wake(Event, frozen=True):
 Fact = (
     Mark | Quote | Depth | Funding
     | Listed | Tiers | Fees | Interval | Leverage | Unset | Volume | Mode
-    | Position | Positions | Balance | Margin | Flow | Warned | Owner | Rights | Forced
+    | Position | Positions | Balance | Margin | Flow | Warned | Owner | Rights | Elsewhere | Forced
     | Accepted | Filled | Ended | Refused | Lost | Absent | Orders
     | Up | Down | Unanswered | Throttled | Used | Allowed | Unarmed | Clock | Denied | Unknown
     | Command | Wake

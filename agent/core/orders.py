@@ -151,6 +151,8 @@ class Watch(Struct):
     """What is remembered about an order besides the order: when to ask, cancel, forget."""
 
     asked_at: int | None = None
+    dead_at: int = 0
+    """The venue's time after which it must not accept it, as far as its clock was known when it was sent."""
     denied_at: int | None = None
     vain_at: int | None = None
     """Since when denials come that prove nothing though they should."""
@@ -194,7 +196,8 @@ class Blotter:
         """Take in an order that is about to be sent, or one of an earlier life whose end is not on record."""
         assert order.id not in self.orders, "an id is never used twice"
         self.orders[order.id] = order
-        self.watches[order.id] = Watch(cancel_at=cancel_at, heard_at=now, told_lots=order.filled_lots)
+        dead_at = order.expires_at + self.venue_ahead_ns
+        self.watches[order.id] = Watch(dead_at=dead_at, cancel_at=cancel_at, heard_at=now, told_lots=order.filled_lots)
         self.changed[order.id] = None
         self._unfinished[order.id] = None
 
@@ -266,7 +269,8 @@ class Blotter:
 
     def _denied(self, order: Order, fact: Absent, watch: Watch, now: int, held_lots: int | None) -> Order:
         """Believe a denial only when the request is dead, nothing speaks against it, and it is repeated."""
-        if fact.asked_at < order.expires_at + self.venue_ahead_ns + SETTLE_NS:
+        # Our clock may have been set since: whichever of the two differences to the venue's leads to the later moment.
+        if fact.asked_at < max(watch.dead_at, order.expires_at + self.venue_ahead_ns) + SETTLE_NS:
             return order
         if why := _against(order, fact, held_lots):
             watch.denied_at, watch.vain = None, why
@@ -330,18 +334,17 @@ class Blotter:
         self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + self.venue_ahead_ns)
         return self.apply(Ended(order=name, how="resolved by a person", filled_lots=order.filled_lots, at=now), now)
 
-    def compare(self, fact: Orders, now: int) -> None:
-        """Look for our orders in an answer about all open ones; those that are missing are asked about."""
+    def compare(self, fact: Orders, now: int) -> list[Accepted]:
+        """Look for our orders in an answer about all open ones: what it says of each; missing ones are asked about."""
         there = {row.order: row for row in fact.rows}
+        seen = []
         for order in self.live():
             row = there.get(order.id)
             if row is not None:
-                seen = Accepted(
-                    order=order.id, venue_order=row.venue_order, filled_lots=row.filled_lots, at=fact.asked_at
-                )
-                self.apply(seen, now)
+                seen.append(Accepted(order.id, row.venue_order, row.filled_lots, fact.asked_at))
             elif order.state is State.WORKING and order.created_at + REPLY_NS < now:
                 self._become(order, State.UNKNOWN)
+        return seen
 
     def _become(self, order: Order, state: State) -> None:
         self.orders[order.id] = replace(order, state=state)

@@ -18,6 +18,7 @@ from agent.core.events import (
     Balance,
     Depth,
     Down,
+    Elsewhere,
     Ended,
     Fact,
     Filled,
@@ -289,7 +290,6 @@ def test_a_forced_order_has_an_id_of_its_own(status: str, how: str) -> None:
         FILL | {"t": -1},
         FILL | {"t": "12"},
         {"S": "HOLD"},
-        {"s": "STRANGE"},
         {"i": None},
     ],
 )
@@ -372,7 +372,7 @@ def test_a_change_of_nothing_is_no_flow_and_an_unstated_one_is_unknown() -> None
 def test_a_strangers_position_is_said_beside_ours() -> None:
     facts = frame(build(), "private", account([row("STRANGE", "1.23456789"), row("TRXUSDT", "3")], None))
     assert facts == [
-        Unknown("private", "position of STRANGE, which is not in the portfolio", "", True),
+        Elsewhere("STRANGE"),
         Position(3, Side.NET, 3, 10.5, 5 * MS),
     ]
 
@@ -589,3 +589,9 @@ def test_no_frame_with_other_values_raises(seed: tuple[str, bytes], data: st.Dat
         inside[key] = data.draw(VALUES)
         break
     harmless(build(["BTCUSDT", "ETHUSDT"]), socket, json.dumps(content).encode())
+
+
+def test_a_private_frame_is_not_known_for_quiet_by_the_name_of_its_stream() -> None:
+    [unread] = build().on_frame("private", b'{"stream":"ALGO_UPDATE","T":1,"E":1,"o":{}}', NOW)
+    assert isinstance(unread, Unknown)
+    assert unread.private

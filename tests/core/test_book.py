@@ -391,10 +391,10 @@ def test_a_first_answer_without_rows_is_no_flat_account_while_the_venue_reserves
 def test_a_little_margin_need_not_be_explained_and_more_must() -> None:
     book = known(100)
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
-    with_margin(book, 74.0, T + S)
+    with_margin(book, 63.0, T + S)
     assert book.hidden == 0
-    with_margin(book, 76.0, T + S)
-    assert book.hidden == pytest.approx(16.0)
+    with_margin(book, 64.0, T + S)
+    assert book.hidden == pytest.approx(4.0)
 
 
 def test_a_total_from_before_a_position_moved_hides_nothing() -> None:

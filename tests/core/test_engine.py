@@ -19,6 +19,7 @@ from agent.core.events import (
     Command,
     Denied,
     Down,
+    Elsewhere,
     Ended,
     Fact,
     Fault,
@@ -273,6 +274,24 @@ def test_urgent_corrections_take_and_do_not_rest_in_the_book() -> None:
     on = stage(BALANCED, made=policy(execution=Execution(style="maker")))
     placed = on.tell(Balance("USDT", 5_500.0, on.now + 1))
     assert {o.style for o in placed} == {Style.IOC}
+
+
+def test_an_order_is_not_sized_from_a_price_that_has_leapt_since() -> None:
+    """Marks of one gap come one by one: a short's gain is told after the longs' loss, and its order waits for that."""
+    wanted = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": -0.2}, leverage=3.0)
+    on = stage({"BTCUSDT": 0.35, "ETHUSDT": 3.0, "SOLUSDT": -80.0}, made=policy(targets=wanted, bands=EDGE))
+    on.prices = {symbol: price * 0.89 for symbol, price in on.prices.items()}
+    *others, late, quote = on.marks()
+    placed = on.tell(quote, *others, after=0.1)
+    assert [text.endswith("is over the limit") for text in on.said("trigger")] == [True]
+    assert any("SOLUSDT" not in o.symbol for o in placed)
+    assert not any(o.symbol == "SOLUSDT" for o in placed), "its mark and its quote are too far apart"
+    (short,) = on.tell(late, after=0.1)
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.leverage < 5.0
+    kept = 0.6 + 0.75 * 0.07 * 3.0
+    assert (80 - short.lots) * on.prices["SOLUSDT"] / drift.equity == pytest.approx(kept, abs=0.02)
 
 
 def test_an_urgent_correction_goes_on_until_it_is_done_and_is_not_begun_anew() -> None:
@@ -1461,3 +1480,95 @@ def test_a_correction_is_left_off_when_a_feed_moves_its_aim_by_more_than_a_band(
     assert on.engine.correction is None
     on.tell(*on.finish(sale, 0, "expired"))
     assert on.wait(50) == []
+
+
+# What must not bar the way of safety
+
+STEEP = {"limits": Limits(leverage=20.0), "targets": replace(SHARES, leverage=7.0)}
+"""Seven times equity: a loss of a third, and liquidation is near."""
+
+
+def lose(on: Stage, wallet: float) -> list[Order]:
+    """The wallet is so much less: what is ordered at once."""
+    on.wallet = wallet
+    return on.tell(Balance("USDT", wallet, on.now + 1))
+
+
+@pytest.mark.parametrize("stream", ["private", "market"])
+def test_a_stream_that_is_down_does_not_bar_the_way_of_safety(stream: str) -> None:
+    on = stage(HIGH, made=policy(**STEEP))
+    on.tell(Down(stream, "gone"))
+    placed = lose(on, 7_000.0) + on.wait(5)
+    assert {one.symbol for one in placed} == set(on.engine.symbols)
+    assert all(one.reduce for one in placed)
+
+
+def test_positions_that_were_not_told_lately_are_not_reduced_while_a_stream_is_down() -> None:
+    on = stage(HIGH, made=policy(**STEEP))
+    on.tell(Down("private", "gone"))
+    on.mute = {What.POSITIONS}
+    on.wait(30)
+    assert lose(on, 7_000.0) + on.wait(5) == []
+
+
+def test_a_refusal_by_rule_asks_for_the_rules_and_for_all_else_as_before() -> None:
+    on = stage(HIGH, made=policy(**STEEP))
+    on.mute = {What.INSTRUMENTS}
+    [first, *others] = lose(on, 7_000.0)
+    on.hush()
+    on.tell(refuse(first, Fault.RULE, "-4164"))
+    for other in others:
+        on.tell(*on.finish(other, 0, "expired"))
+    placed = on.wait(20)
+    assert on.asked(What.POSITIONS)
+    assert placed
+
+
+def test_safety_that_was_held_up_by_old_prices_goes_on_when_they_are_back() -> None:
+    on = stage(HIGH, made=policy(**STEEP, triggers=Triggers(cool_down_s=3600)))
+    on.frozen = {0, 1, 2}
+    on.wait(6)
+    assert lose(on, 7_000.0) + on.wait(70) == []
+    on.frozen = set()
+    assert on.wait(3)
+
+
+def test_safety_has_resting_purchases_cancelled() -> None:
+    on = stage({**HIGH, "ETHUSDT": 3.5}, made=policy(**STEEP, execution=Execution(style="maker", patience_s=600)))
+    bought = first_order(on)
+    assert bought.lots > 0
+    on.tell(*on.accept(bought))
+    lose(on, 5_000.0)
+    on.wait(2)
+    assert on.cancelled() == [bought.id]
+
+
+def test_what_a_list_of_open_orders_says_of_fills_counts_as_traded() -> None:
+    on = stage({"BTCUSDT": 0.25, "ETHUSDT": 3.0, "SOLUSDT": 1.0}, made=policy(execution=Execution(style="maker")))
+    placed = first_order(on)
+    on.tell(*on.accept(placed))
+    on.tell(Orders((OpenOrder(placed.id, f"v{placed.id}", placed.instrument, placed.lots, 9),), on.now))
+    assert on.engine.tally.turnover > 0
+
+
+def test_what_happens_elsewhere_holds_nothing_up() -> None:
+    on = stage(BALANCED)
+    on.tell(*[Elsewhere("DOGEUSDT")] * 50)
+    assert on.engine.unready() is None
+    on.hush()
+    on.wait(2)
+    assert on.asked(What.POSITIONS)
+
+
+def test_a_halt_for_an_order_that_no_question_settles_has_resting_increases_cancelled() -> None:
+    on = stage({**BALANCED, "ETHUSDT": 1.5}, made=policy(execution=Execution(style="maker", patience_s=600)))
+    bought = first_order(on)
+    on.tell(*on.accept(bought))
+    lost = order(
+        "x1", created_at=on.now, expires_at=on.now + 3 * S, held_lots=250, venue_order="v9", state=State.UNKNOWN
+    )
+    on.engine.blotter.add(lost, on.now)
+    for _ in range(120):
+        on.tell(*on.deny("x1"), *on.accept(bought), *on.marks(), after=1)
+    assert on.engine.halted
+    assert bought.id in on.cancelled()

@@ -387,7 +387,8 @@ def snapshot(*rows: OpenOrder, at: int) -> Orders:
 
 def test_an_order_found_open_is_accepted_with_what_it_has_filled() -> None:
     orders = blotter(lost())
-    orders.compare(snapshot(OpenOrder("o1", "v9", 0, 10, 3), at=T + S), T + S)
+    [seen] = orders.compare(snapshot(OpenOrder("o1", "v9", 0, 10, 3), at=T + S), T + S)
+    orders.apply(seen, T + S)
     assert (one(orders).state, one(orders).venue_order, one(orders).filled_lots) == (State.WORKING, "v9", 3)
     assert orders.effects == {0: T + S}
 
