@@ -33,6 +33,8 @@ LINKS: Final = 10_000
 """How many of the newest decisions are checked at each start; `Records.verify` checks all."""
 LOG_PAGES: Final = 1_000
 """Pages in SQLite's write-ahead log from which on `Journal.flush` moves them into the file: some 4 MB."""
+OVERGROWN_PAGES: Final = 25_000
+"""From so many on, some 100 MB, something keeps them from being moved."""
 CURE: Final = "stop, keep the file and restore a backup; without one, move it away and check open orders by hand"
 
 
@@ -285,6 +287,11 @@ class Journal(Records):
             self._db.execute("COMMIT")
             if self._pages >= LOG_PAGES:
                 self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    @property
+    def overgrown(self) -> bool:
+        """SQLite's log is much longer than `flush` lets it become: somebody who reads the file holds that up."""
+        return self._pages >= OVERGROWN_PAGES
 
     def end(self, now: int) -> None:
         """Write down that the run has ended in order. Synced on return."""

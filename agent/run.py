@@ -27,7 +27,7 @@ from agent.core.decisions import Decision, Memory
 from agent.core.desk import Input, Silence, Step, Tick, Told
 from agent.core.orders import NONCES, SETTLE_NS, S
 from agent.core.targets import Given
-from agent.core.venue import Call, Change, Dialect
+from agent.core.venue import Batch, Call, Change, Dialect, Place, Request
 from agent.core.view import View, look
 from agent.feed import Feed
 from agent.journal import Journal, JournalFailed
@@ -52,7 +52,7 @@ YEAR_2025 = 1_735_689_600 * S
 EPOCH_NS = 300 * S
 """Epochs follow the calendar in steps of five minutes from 2025 on, which four base-36 digits hold for 15 years."""
 SYNC_NS = S // 2
-"""How long the disk may take to have an order on it; later, the order is not sent."""
+"""How long the disk may take to have an order on it; later, the order is not sent unless it reduces."""
 SLOW_NS, OFTEN = 600 * S, 3
 """A disk that has been too slow so often within so long is an error, no longer a warning."""
 LAG_S = 5.0
@@ -79,6 +79,17 @@ class Unlisted(Exception):
 def _changes(decision: Decision) -> bool:
     """Whether something in it changes the account, and must be on disk before it leaves."""
     return any(isinstance(request, Change) for request in decision.requests)
+
+
+def _reduces(request: Request) -> bool:
+    """Whether it sends orders, and all of them only reduce."""
+    match request:
+        case Place(order):
+            return order.reduce
+        case Batch(orders):
+            return all(order.reduce for order in orders)
+        case _:
+            return False
 
 
 class _Shown(Struct, frozen=True):
@@ -124,6 +135,8 @@ class Agent:
         self._broke = asyncio.Event()
         self._slow: list[int] = []
         """When the disk was too slow of late."""
+        self._overgrown = False
+        """It has been told that the journal's log keeps growing."""
         self._killed = False
         self._remember_at = 0
         self._ready = False
@@ -186,12 +199,14 @@ class Agent:
 
     def _follows(self, now: int) -> bool:
         """Whether the last requests on this account may not be those on record: no run in this mode was at work within
-        the time that a request may stay under way."""
+        the time that a request may stay under way, or the one that was may not have let those before it expire."""
         run = self.journal.last_run(self.portfolio.mode)
-        if run is None:
+        wait = round(self.portfolio.execution.request_life_s * S) + SETTLE_NS
+        if run is None or now - run.started_at <= wait:
             return True
-        last = max([run.started_at, run.ended_at or 0, *(made.at for made in self.journal.decisions(limit=1))])
-        return now - last > round(self.portfolio.execution.request_life_s * S) + SETTLE_NS
+        # What an observer or paper has decided since sends nothing: another instance may have been at work meanwhile.
+        made = [one.at for one in self.journal.decisions(limit=1) if one.epoch == run.epoch]
+        return now - max([run.started_at, run.ended_at or 0, *made]) > wait
 
     def _remembered(self, now: int) -> Memory | None:
         """What an earlier run remembered, as far as it holds for this one.
@@ -328,29 +343,36 @@ class Agent:
         """Into the journal; gives how long that took (ns) if something waits for it, else 0."""
         began, urgent = self.clock.now(), _changes(decision)
         with self._journaling():
-            memory = self._parts(LARGE) if decision.remember else None
+            # The large part as well until it has been written once: one of an earlier run may be of other symbols.
+            memory = self._parts(LARGE if self._remember_at else None) if decision.remember else None
             self.journal.append(decision.at, decision.seq, record, decision.orders, urgent, memory)
         return self.clock.now() - began if urgent else 0
 
     def _perform(self, step: Step, took: int) -> None:
-        """Carry out what was decided. What is not on disk in time does not leave; cancels and questions still do."""
-        withheld = None
+        """Carry out what was decided. What is not on disk does not leave; cancels and questions still do.
+
+        What is on disk too late only leaves if it reduces: that is worth sending even so.
+        """
+        failed = late = None
         if self._broken is not None:
-            withheld = "the journal has failed"
+            failed = "the journal has failed"
         elif took > SYNC_NS:
-            withheld = self._late(took)
+            late = self._late(took)
         for act in step.acts:
-            if withheld is not None and isinstance(act, Call) and isinstance(act.request, Change):
+            withheld = None
+            if isinstance(act, Call) and isinstance(act.request, Change):
+                withheld = failed or (None if _reduces(act.request) else late)
+            if isinstance(act, Call) and withheld is not None:
                 unsent = Silence(call=act.tag, sent=False, reason=withheld)
                 asyncio.get_running_loop().call_soon(self._hear, unsent)
             else:
                 self.transport.do(act)
 
     def _late(self, took: int) -> str:
-        """The disk was slow: prices have moved on, so what was decided is given up, and somebody is told."""
+        """The disk was slow: prices have moved on, so what would increase is given up, and somebody is told."""
         now = self.clock.now()
         self._slow = [at for at in self._slow if at > now - SLOW_NS] + [now]
-        text = f"the disk took {took / S:.1f} s to take an order, which is then not sent"
+        text = f"the disk took {took / S:.1f} s to take an order, which is then not sent unless it reduces"
         if (times := len(self._slow)) > 1:
             text += f"; {times} times within {SLOW_NS // (60 * S)} min: move the state folder to a faster disk"
         if times >= OFTEN:
@@ -413,6 +435,7 @@ class Agent:
                 if self.clock.now() >= self._remember_at:
                     self._remember()
                 self.journal.flush()
+            self._look_at_log()
             self.feed.look()
             if self.tape is not None:
                 self.tape.flush()
@@ -428,10 +451,28 @@ class Agent:
 
     def _look_for_kill_file(self) -> None:
         path = self.portfolio.limits.kill_file
-        killed = path is not None and os.path.exists(os.path.expanduser(path))
-        if killed != self._killed:
+        why = ""
+        if path is not None:
+            try:
+                os.stat(os.path.expanduser(path))
+                why = f"the kill file {path} exists"
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:  # who can't look does not know that it is not there
+                why = f"the kill file {path} may exist: {error.strerror}"
+        if (killed := bool(why)) != self._killed:
             self._killed = killed
-            self.tell("kill" if killed else "unkill", f"the kill file {path} exists" if killed else "")
+            self.tell("kill" if killed else "unkill", why)
+
+    def _look_at_log(self) -> None:
+        """Say it once if the journal's log keeps growing."""
+        if self.journal.overgrown and not self._overgrown:
+            self._overgrown = True
+            log.warning(
+                "the log beside %s is larger than 100 MB: a program that reads the journal keeps it from being moved "
+                "into the file; end that program",
+                self.journal.path,
+            )
 
     def _show(self, view: View) -> None:
         """Write the status where `trimtab status` finds it: whole or not at all."""

@@ -10,8 +10,9 @@ Format: https://www.sqlite.org/walformat.html
 from __future__ import annotations
 
 import struct
+from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _HEAD: Final = 32
 _FRAME: Final = 24
@@ -25,15 +26,24 @@ def broken(path: Path) -> str | None:
 
     The very last commit can't be judged: a flipped bit in it looks like a write that was cut off.
     """
-    log = path.read_bytes() if path.exists() else b""
-    if not log:
+    try:
+        with path.open("rb") as log:
+            return _broken(log)
+    except FileNotFoundError:
         return None
-    head = log[:_HEAD].ljust(_HEAD, b"\0")
+
+
+def _broken(log: BinaryIO) -> str | None:
+    """The same of an open log, which is read frame by frame: it may be larger than what fits into memory."""
+    head = log.read(_HEAD)
+    if not head:
+        return None
+    head = head.ljust(_HEAD, b"\0")
     magic, _, page, _, *salts, one, two = struct.unpack(">8I", head)
     order = "<" if magic == _LITTLE else ">"
     if magic not in (_LITTLE, _LITTLE + 1) or _sums(head[:24], order, (0, 0)) != (one, two):
         # The head is synced before the first frame is written.
-        return "the head of its log" if len(log) > _HEAD else None
+        return "the head of its log" if log.read(1) else None
     before = [(one, two)]
     """What the checksum of the next frame goes on from; after a broken one as stored, or as it should have been."""
     lost: int | None = None
@@ -41,9 +51,12 @@ def broken(path: Path) -> str | None:
     """A commit has surely ended since the first broken frame: what follows was written after its sync."""
     ended = False
     """The frame before is broken and says it ends a commit: it is believed if the next one goes on from it."""
-    for number, start in enumerate(range(_HEAD, len(log) - _FRAME - page + 1, _FRAME + page), 1):
-        _, pages, *salted, one, two = struct.unpack_from(">6I", log, start)
-        content = log[start : start + 8] + log[start + _FRAME : start + _FRAME + page]
+    for number in count(1):
+        frame = log.read(_FRAME + page)
+        if len(frame) < _FRAME + page:
+            break
+        _, pages, *salted, one, two = struct.unpack_from(">6I", frame)
+        content = frame[:8] + frame[_FRAME:]
         sums = [_sums(content, order, one_of) for one_of in before] if salted == salts else []
         whole = (one, two) in sums
         if whole and lost is not None and (over or ended):

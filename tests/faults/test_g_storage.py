@@ -1,4 +1,4 @@
-"""Storage that is full, broken, slow, locked, flipped or gone: what is not on disk in time is not sent."""
+"""Storage that is full, broken, slow, locked, flipped or gone: what is not on disk is not sent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import apsw
 import pytest
@@ -17,18 +18,22 @@ from msgspec.structs import replace
 from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, Exchange, StillMarket, serve
 from agent.cli import app as cli
+from agent.core.desk import Act, Input, Silence, Step
 from agent.core.planner import Execution
+from agent.core.venue import Batch, Call, Cancel, Place, Request, SetLeverage
 from agent.journal import Damaged, Journal, JournalFailed, Locked, Unusable
 from agent.replay import replay
+from agent.run import SYNC_NS
 from tests.faults.striking import Struck
 from tests.storage.disk import Disk, failing
 from tests.storage.power import encoded, order
 from tests.wire.test_cli import write
 from tests.wire.test_demo import trimtab
-from tests.wire.test_run import KEYS, PRICES, account, at_rest, held, portfolio, running, until
+from tests.wire.test_run import KEYS, PRICES, account, at_rest, held, idle, portfolio, running, until
 
 if TYPE_CHECKING:
     from agent.config import Portfolio
+    from agent.transport import Transport
 
 NOW = 1_795_000_000_000_000_000
 
@@ -248,7 +253,7 @@ async def test_a_journal_removed_from_under_a_run_ends_it_before_it_sends(tmp_pa
 
 
 @pytest.mark.fault("G7")
-async def test_an_order_that_the_disk_took_too_long_for_is_not_sent(
+async def test_an_order_that_the_disk_took_too_long_for_is_not_sent_unless_it_reduces(
     tmp_path: Path, disk: Disk, struck: Struck, caplog: pytest.LogCaptureFixture
 ) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
@@ -260,14 +265,16 @@ async def test_an_order_that_the_disk_took_too_long_for_is_not_sent(
         async with running(chosen, server, tmp_path, record=True) as agent:
             disk.sync_s = 0.55
             await until(lambda: len(agent._slow) >= 3, seconds=120)
-            assert sent(exchange) == []
-            await until(lambda: agent.engine.tally.refused >= 3)  # the engine knows that nothing left
+            await until(lambda: agent.engine.tally.refused >= 3)  # the engine knows that they have not left
+            assert sent(exchange)
+            assert all(order.reduce_only for order in exchange.ledger.orders.values())
+            assert held(exchange, "BTCUSDT") < Decimal("0.8")
+            assert held(exchange, "ETHUSDT") == 5
             disk.sync_s = 0
             struck("G7", disk.struck)
             await until(lambda: at_rest(agent), seconds=120)
-        assert sent(exchange)
         assert "times within 10 min: move the state folder to a faster disk" in told(tmp_path)
-    assert held(exchange, "BTCUSDT") < Decimal("0.8")
+    assert held(exchange, "ETHUSDT") > 5
     assert [record for record in caplog.records if record.levelname == "ERROR" and "the disk took" in record.message]
     [tape] = (tmp_path / "tapes").iterdir()
     again = replay(tape, blind)
@@ -283,6 +290,28 @@ def blind(chosen: Portfolio) -> Binance:
     assert url is not None
     assert stream is not None
     return Binance(symbols=symbols, credentials=KEYS, rest_url=url, stream_url=stream)
+
+
+@pytest.mark.fault("G7")
+@pytest.mark.parametrize("broken", [False, True])
+async def test_of_what_is_late_orders_that_reduce_leave_and_of_what_is_not_on_disk_none(
+    broken: bool, tmp_path: Path, struck: Struck
+) -> None:
+    with idle(tmp_path) as agent:
+        left, heard = list[Act](), list[Input]()
+        agent.transport = cast("Transport", SimpleNamespace(do=left.append))
+        agent._hear = heard.append  # type: ignore[method-assign,assignment]
+        cuts, adds = order("a"), replace(order("b"), reduce=False)
+        leaves: list[Request] = [Cancel("a", 0), Place(cuts), Batch((cuts, cuts))]
+        stays: list[Request] = [Place(adds), Batch((cuts, adds)), SetLeverage(instrument=0, leverage=7)]
+        calls = [Call(tag, one, "POST", "", (), b"", 1_000) for tag, one in enumerate(leaves + stays)]
+        agent._broken = JournalFailed("the disk is full") if broken else None
+        agent._perform(Step(decisions=(), acts=tuple(calls), wake_at=0), SYNC_NS + 1)
+        struck("G7")
+        await asyncio.sleep(0)
+        sent = 1 if broken else len(leaves)
+        assert left == calls[:sent]
+        assert [one.call for one in heard if isinstance(one, Silence)] == [call.tag for call in calls[sent:]]
 
 
 # I3

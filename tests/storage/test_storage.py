@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -64,6 +65,21 @@ def test_a_flipped_bit_in_the_log_undoes_no_commit_but_the_last(struck: Struck) 
     struck("G5", found.noticed + found.last)
     assert found.unnoticed == []
     assert found.noticed > 200
+
+
+def test_a_log_is_read_frame_by_frame(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / NAME)
+    journal.begin("live", "", "0.1.0", NOW)
+    log = tmp_path / f"{NAME}-wal"
+    for seq in range(1, 41):
+        journal.append(NOW, seq, b'{"orders":[]}', [], urgent=True, memory={"n": b"1" * 50_000})
+    assert log.stat().st_size > 2_000_000
+    tracemalloc.start()
+    assert wal.broken(log) is None
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 500_000
+    journal.close()
 
 
 @pytest.mark.parametrize("without", ["digests", "the log"])

@@ -7,25 +7,28 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
+from agent.clock import Clock
 from agent.config import Account as Access
 from agent.config import Portfolio
-from agent.core.decisions import Decision
+from agent.core.covariance import CovarianceState
+from agent.core.decisions import Decision, Memory
 from agent.core.desk import Act
 from agent.core.events import Fact
 from agent.core.orders import FORGOTTEN_NS, Order, S, State, order_id
 from agent.core.paper import Paper, PaperAccount
-from agent.core.planner import Execution
+from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Call, Credentials, Request, Secret, SetLeverage
@@ -37,6 +40,13 @@ from tests.wire.test_demo import ROOT
 
 PRICES = {"BTCUSDT": "100000", "ETHUSDT": "4000"}
 KEYS = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+
+NOWHERE = "127.0.0.1:9"
+IDLE = Portfolio(
+    mode="live",
+    account=Access(rest_url=f"http://{NOWHERE}", stream_url=f"ws://{NOWHERE}"),
+    targets=Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=1.0),
+)
 
 
 def account() -> Account:
@@ -73,6 +83,24 @@ async def running(
     finally:
         stop.set()
         await task
+
+
+@contextmanager
+def idle(folder: Path, chosen: Portfolio = IDLE, now: int | None = None, succeeds: bool = False) -> Iterator[Agent]:
+    """An agent that has begun, at ``now`` if given, and does not run; it ends without order."""
+    base = Binance(
+        symbols=tuple(chosen.targets.weights),
+        credentials=KEYS,
+        rest_url=f"http://{NOWHERE}",
+        stream_url=f"ws://{NOWHERE}",
+    )
+    clock = Clock() if now is None else Clock(lambda: now, lambda: now)
+    venue = Paper(base, chosen.paper, base.symbols) if chosen.mode == "paper" else base
+    agent = Agent(chosen, venue, folder, tag="ts", clock=clock, succeeds=succeeds)
+    try:
+        yield agent
+    finally:
+        agent.journal.close()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -180,6 +208,23 @@ async def test_the_kill_file_stops_increases_and_lets_reductions_through(tmp_pat
             assert held(exchange, "ETHUSDT") == 5
             kill.unlink()
             await until(lambda: held(exchange, "ETHUSDT") > 5)
+
+
+def test_a_kill_file_that_can_not_be_looked_for_may_be_there(tmp_path: Path) -> None:
+    kill, file, loop = tmp_path / "kill", tmp_path / "file", tmp_path / "loop"
+    file.touch()
+    loop.symlink_to(loop)
+    told = list[tuple[str, str]]()
+    for path in (kill, file / "kill", loop / "kill"):
+        with idle(tmp_path / "state", replace(IDLE, limits=Limits(kill_file=str(path)))) as agent:
+            agent.tell = lambda *of: told.append(of)  # type: ignore[method-assign]
+            agent._look_for_kill_file()
+            agent._look_for_kill_file()
+            assert bool(told) is (path.parent == loop)
+    assert told == [("kill", f"the kill file {path} may exist: Too many levels of symbolic links")]
+    loop.unlink()
+    agent._look_for_kill_file()
+    assert told[1:] == [("unkill", "")]
 
 
 async def test_sigkill_in_the_middle_and_a_restart_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -335,3 +380,71 @@ async def test_a_journal_that_fails_ends_the_run_in_order_and_cancels_what_rests
             await break_the_journal(server)
     assert placed == [len(exchange.ledger.orders)]
     Journal(tmp_path / "journal.db").close()
+
+
+# What the next run goes by
+
+LIFE_S = 15
+"""For so long a request of an instance before may be accepted."""
+
+
+@pytest.mark.parametrize(
+    ("before", "waits"),
+    [
+        pytest.param([], True, id="nothing is on record"),
+        pytest.param([("live", 0, 100)], False, id="a run that was at work until now"),
+        pytest.param([("live", 0, 100 - LIFE_S - 1)], True, id="a run that ended long ago"),
+        pytest.param([("live", 95, None)], True, id="an aborted start"),
+        pytest.param([("live", 95, 98)], True, id="a short run"),
+        pytest.param([("live", 0, None), ("observe", 90, 98)], True, id="an observer since"),
+        pytest.param([("live", 0, None), ("paper", 90, 98)], True, id="paper since"),
+    ],
+)
+def test_a_start_lets_requests_on_no_record_expire(
+    before: list[tuple[str, int, int | None]], waits: bool, tmp_path: Path
+) -> None:
+    """Runs of earlier: their mode, when they began, and when they last decided something, in seconds; now it is 101."""
+    zero = time.time_ns() - 101 * S
+    for mode, began_s, decided_s in before:
+        with idle(tmp_path, replace(IDLE, mode=mode), now=zero + began_s * S) as agent:
+            if decided_s is not None:
+                agent.journal.append(zero + decided_s * S, 1, b"{}", [], urgent=True)
+    with idle(tmp_path, now=zero + 101 * S, succeeds=True) as agent:
+        assert agent.engine._unrecorded is waits
+
+
+def test_the_first_fill_already_replaces_the_covariance_of_other_symbols(tmp_path: Path) -> None:
+    fill = Decision(seq=1, at=time.time_ns(), requests=(), notes=(), orders=(), wake_at=0, remember=True)
+    learned = CovarianceState(sums=[[0.1, 0.0], [0.0, 0.1]], weight=1.0, logs=None, at=time.time_ns())
+    with idle(tmp_path) as agent:
+        agent.journal.remember({**agent._parts(), "covariance": msgspec.json.encode(learned)}, time.time_ns())
+    other = replace(IDLE, targets=Targets(weights={"SOLUSDT": 1.0}, leverage=1.0))
+    with idle(tmp_path, other) as agent:
+        agent._write(fill, b"{}")
+        written = agent.journal.memory("live")
+        assert written is not None
+        assert msgspec.json.decode(written, type=Memory) == agent.engine.memory()
+        agent._remember()
+        agent._write(replace(fill, seq=2), b"{}")
+        assert agent.journal.memory("live") == written
+
+
+def test_a_log_that_a_reader_keeps_growing_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.journal.OVERGROWN_PAGES", 200)
+    monkeypatch.setattr("agent.journal.LOG_PAGES", 100)
+    with idle(tmp_path) as agent, closing(apsw.Connection(str(tmp_path / "journal.db"))) as reader:
+
+        def go_on(first: int) -> None:
+            for seq in range(first, first + 10):
+                agent.journal.append(time.time_ns(), seq, b"{}", [], urgent=True, memory={"n": b"1" * 100_000})
+                agent.journal.flush()
+                agent._look_at_log()
+
+        go_on(1)
+        assert not caplog.records
+        reader.execute("BEGIN")
+        list(reader.execute("SELECT count(*) FROM runs"))
+        go_on(11)
+    assert [one.message for one in caplog.records if "end that program" in one.message] == [caplog.records[-1].message]
