@@ -58,7 +58,7 @@ def test_without_its_journal_a_run_adopts_what_is_there_and_doubles_nothing(
     dice = random.Random(seed)
     path = tmp_path / "journal.db"
     kept, watchman = watched(seed, Faults(seed=seed, delay_ms=20.0, requests=UNKIND), path)
-    first, second = sorted(dice.sample(range(5, 40), 2))
+    first, second = sorted(dice.sample(range(15, 40), 2))
     kept.world.run(START + first * S, watchman.check)
     kept.journal.flush()
     kept.kill()
