@@ -75,7 +75,7 @@ def outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str)
             return [fact.Unarmed(instrument, told)]
         case SetLeverage():
             return [setting(request, verdict, told)]
-        case Ask(what):
-            return [fact.Unanswered(what, told)]
+        case Ask(what, index):
+            return [fact.Unanswered(what, told, index)]
         case _:
             assert_never(request)

@@ -136,7 +136,11 @@ class Audit:
 
     def _unanswered(self, fact: Unanswered, now: int) -> None:
         waiting = [
-            poll for poll in self.polls.values() if poll.ask.what == fact.what and poll.pending_since is not None
+            poll
+            for poll in self.polls.values()
+            if poll.ask.what == fact.what
+            and poll.ask.instrument in (None, fact.instrument)
+            and poll.pending_since is not None
         ]
         for poll in waiting:
             poll.pending_since, poll.attempt, poll.trouble = None, poll.attempt + 1, fact.reason

@@ -365,6 +365,8 @@ class Unanswered(Event, frozen=True):
 
     what: str
     reason: str
+    instrument: int | None = None
+    """Where the question was about one."""
 
 
 class Throttled(Event, frozen=True):

@@ -167,3 +167,11 @@ def test_it_wakes_for_the_next_question_and_not_before() -> None:
         now = questions.wake_at()
         assert questions.due(now)
         assert questions.wake_at() > now
+
+
+def test_a_question_about_one_instrument_without_an_answer_leaves_those_about_others_alone() -> None:
+    it = Audit(frozenset({What.FEES}), 2, salt="x")
+    assert len(it.due(0)) == 2
+    it.apply(Unanswered(What.FEES, "lost", 0), 1)
+    it.apply(Fees(1, 0.0002, 0.0005), 2)
+    assert [poll.answered for poll in it.polls.values()] == [False, True]
