@@ -1105,6 +1105,12 @@ def test_in_observe_mode_leverage_over_its_limit_is_said_once_in_a_cool_down() -
     assert len(on.said("trigger")) == 1
 
 
+def test_a_danger_that_nothing_was_done_about_is_looked_at_after_a_minute_whatever_the_cool_down() -> None:
+    on = stage(made=policy(mode="observe", limits=Limits(leverage=2.5), triggers=Triggers(cool_down_s=3600)))
+    on.wait(70)
+    assert len(on.said("trigger")) == 2
+
+
 def test_while_it_waits_for_equity_it_says_so_once() -> None:
     on = stage()
     on.wallet = -1.0

@@ -258,6 +258,20 @@ def test_a_position_that_was_not_known_speaks_neither_for_nor_against(then: int 
     assert one(orders).ended == "never placed"
 
 
+def test_a_clock_that_was_put_forward_since_makes_no_request_die_sooner() -> None:
+    orders = Blotter()
+    orders.venue_ahead_ns = 100 * S  # our clock was so far behind
+    orders.add(order(), T)
+    orders.apply(lost(), T)
+    orders.venue_ahead_ns = 0
+    for second in range(3):
+        orders.apply(absent(DEAD + second * S), DEAD + second * S)
+    assert one(orders).state is State.UNKNOWN
+    for second in range(100, 103):
+        orders.apply(absent(DEAD + second * S), DEAD + second * S)
+    assert one(orders).ended == "never placed"
+
+
 def test_what_the_venue_may_have_forgotten_is_not_denied_away() -> None:
     orders = blotter(lost())
     last = T + FORGOTTEN_NS
