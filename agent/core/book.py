@@ -41,8 +41,8 @@ CONFIRM_NS = 6_000_000_000
 from caches that are seconds old, and an old answer given twice looks like a repetition."""
 DAY_NS = 86_400_000_000_000
 HIDDEN = 0.05
-"""The part of the account's maintenance margin that positions need not explain: prices move between two answers. What is
-smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
+"""The part of the account's maintenance margin that positions need not explain: prices move between two answers. What
+is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
 KEEP_TRADES = 10_000
 """How many trades are remembered, so that none counts twice."""
 

@@ -103,7 +103,8 @@ def wire(budget: Budget) -> dict[str, Measured]:
         seeds | {"seconds": dict(zip(("half", "99 %", "longest"), doubts, strict=True))},
     )
     found["S6"] = Measured(
-        f"{report.overshoot:.3g} lots beyond the hull, in seed {report.overshoot_seed}",
+        f"{report.overshoot:.3g} lots beyond the hull"
+        + ("" if report.overshoot_seed is None else f", in seed {report.overshoot_seed}"),
         report.overshoot <= 1,
         seeds | {"seed": report.overshoot_seed},
     )
