@@ -73,6 +73,8 @@ class Binance:
     engine does not look at a timestamp again that the gateway has let in, as older venues don't.
     """
 
+    binary = False
+
     def __init__(
         self,
         exchange: Exchange,

@@ -113,6 +113,8 @@ class Venue(Protocol):
     """
 
     exchange: Exchange
+    binary: bool
+    """Whether its frames are binary, not text."""
 
     def request(
         self,

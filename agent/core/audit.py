@@ -30,7 +30,7 @@ from agent.core.events import (
 from agent.core.limits import backoff
 from agent.core.orders import MS, S
 from agent.core.terms import TRIES
-from agent.core.venue import Ask, What
+from agent.core.venue import Abilities, Ask, What
 
 ANSWERS: dict[What, type] = {
     What.TIME: Clock,
@@ -104,17 +104,17 @@ class Poll(Struct):
 class Audit:
     """All standing questions of one account."""
 
-    def __init__(self, answers: frozenset[What], instruments: int, salt: str, timing: Timing | None = None) -> None:
+    def __init__(self, abilities: Abilities, instruments: int, salt: str, timing: Timing | None = None) -> None:
         self.salt = salt
         self.timing = timing or Timing()
         often = round(self.timing.positions_s * S)
-        self.every_ns = {**EVERY_NS, What.POSITIONS: often, What.ACCOUNT: often}
+        self.every_ns = {**EVERY_NS, What.POSITIONS: often, What.ACCOUNT: often, **abilities.cadence}
         self.polls: dict[tuple[What, int | None], Poll] = {}
         self._vain = 0
         """How many questions in a row have gone without an answer."""
         for what in ANSWERS:
-            if what in answers:
-                for index in range(instruments) if what is What.FEES else (None,):
+            if what in abilities.answers:
+                for index in range(instruments) if what in abilities.singles else (None,):
                     self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index))
         self._by_answer: dict[type, list[Poll]] = {}
         for poll in self.polls.values():

@@ -63,7 +63,7 @@ from agent.core.strangers import Strangers
 from agent.core.tally import Tally
 from agent.core.targets import Given
 from agent.core.terms import Terms
-from agent.core.venue import Ask, Cancel, Place, Request, What
+from agent.core.venue import Abilities, Ask, Cancel, Place, Request, What
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
@@ -78,7 +78,7 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch. ``nonce`` sets this run's
+    ``memory`` is what the last one remembered; ``nonce`` sets this run's
     ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
     ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
     any more nothing but safety begins.
@@ -90,8 +90,7 @@ class Engine:
         *,
         epoch: int,
         tag: str,
-        answers: frozenset[What],
-        streams: tuple[str, ...],
+        abilities: Abilities,
         schedule: Callable[[int], int | None],
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
@@ -99,18 +98,17 @@ class Engine:
         nonce: int = 0,
         halted: str | None = None,
         unrecorded: bool = False,
-        arms: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
-        self.streams = streams
+        self.streams = abilities.sockets
         self.symbols = policy.targets.symbols
         self.book = Book(self.symbols)
         self.blotter = Blotter()
         self.tally = Tally()
         self.breaker = Breaker()
-        self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
-        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
+        self.dead_man = DeadMan(policy.execution.dead_man_s if abilities.arms else 0.0)
+        self.audit = Audit(abilities, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
         self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())

@@ -181,7 +181,8 @@ class Margin(Event, frozen=True):
     wallet: float
     equity: float
     initial: float
-    maintenance: float
+    maintenance: float | None
+    """None where the venue does not state it."""
     available: float
     asked_at: int
 

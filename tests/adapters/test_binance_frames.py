@@ -169,7 +169,7 @@ def test_a_bare_event_is_not_taken() -> None:
 )
 def test_acknowledgements_are_silent_and_noise_is_said(frame_: bytes, taken: bool) -> None:
     dialect = build()
-    for socket in dialect.sockets:
+    for socket in dialect.abilities.sockets:
         facts = list(dialect.on_frame(socket, frame_, NOW))
         if taken:
             assert facts == []
@@ -490,7 +490,7 @@ def test_every_sample_on_every_socket_does_no_harm() -> None:
     dialect = build()
     for path in sorted(folder.glob("*.json")):
         data = path.read_bytes()
-        for socket in dialect.sockets:
+        for socket in dialect.abilities.sockets:
             for body in (data, b'{"stream":"btcusdt@depth20@100ms","data":' + data + b"}"):
                 assert msgspec.json.encode(dialect.on_frame(socket, body, NOW))
 

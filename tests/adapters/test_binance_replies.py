@@ -674,7 +674,7 @@ def test_the_troubles_of_the_service_that_knows_rights_are_not_those_of_the_exch
 def test_rights_are_asked_for_at_the_venues_own_address_or_where_the_file_says() -> None:
     assert call_for(build(), Ask(What.RIGHTS)).url.startswith("https://api.binance.com/sapi/v1/account/")
     testnet = "https://demo-fapi.binance.com"
-    assert What.RIGHTS not in build(rest_url=testnet).answers
+    assert What.RIGHTS not in build(rest_url=testnet).abilities.answers
     told_where = build(rest_url=testnet, rights_url="http://127.0.0.1:9001")
     assert call_for(told_where, Ask(What.RIGHTS)).url.startswith("http://127.0.0.1:9001/sapi/")
 

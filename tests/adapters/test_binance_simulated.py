@@ -78,7 +78,7 @@ class Talk:
         self.sockets = {}
         self.ask(Ask(What.TIME))
         self.ask(Ask(What.INSTRUMENTS))
-        for name in self.dialect.sockets:
+        for name in self.dialect.abilities.sockets:
             wish = self.dialect.connect(name, self.now)
             if isinstance(wish, Ask):
                 assert self.ask(wish) == []

@@ -60,8 +60,8 @@ def binance() -> dict[str, str]:
         "keys: HMAC": lambda: signs("secret"),
         "keys: Ed25519": lambda: signs(pem(ed25519.Ed25519PrivateKey.generate())),
         "keys: RSA": lambda: signs(pem(rsa.generate_private_key(public_exponent=65537, key_size=2048))),
-        "runs without a key (public data)": lambda: bool(kit.build(keyed=False).sockets),
-        "sockets": lambda: len(dialect.sockets),
+        "runs without a key (public data)": lambda: bool(kit.build(keyed=False).abilities.sockets),
+        "sockets": lambda: len(dialect.abilities.sockets),
         "stream: mark price": lambda: says(Mark, "market", frames.MARK),
         "stream: funding rate": lambda: says(Funding, "market", frames.MARK),
         "stream: best bid and ask": lambda: says(Quote, "public", frames.TICKER),
@@ -93,7 +93,7 @@ def binance() -> dict[str, str]:
             )
         ),
     }
-    asks = {f"ask: {what}": what in dialect.answers and sends(dialect, Ask(what, 0, "x")) for what in What}
+    asks = {f"ask: {what}": what in dialect.abilities.answers and sends(dialect, Ask(what, 0, "x")) for what in What}
     found = {name: test() for name, test in truth.items()} | asks
     return {name: {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
             for name, value in found.items()}  # fmt: skip
