@@ -37,7 +37,7 @@ class Situation(Struct):
     sent_last_minute: int
     crowd: str | None = None
     """Why others on the account keep it from increasing, if so."""
-    altered: Mapping[int, str] = {}
+    blocked: Mapping[int, str] = {}
     """Instruments on which nothing may be traded before a person has seen to it, and why."""
     urgent: bool = False
     """Safety asks for it."""
@@ -133,7 +133,7 @@ def tradable(leg: Leg, s: Situation) -> str | None:
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
-    return s.altered.get(leg.instrument)
+    return s.blocked.get(leg.instrument)
 
 
 def not_refused(leg: Leg, s: Situation) -> str | None:

@@ -815,7 +815,7 @@ def test_trouble_with_the_account_halts_until_a_person_says_resume() -> None:
     on.tell(refuse(first_order(on), Fault.ACCOUNT))
     assert on.engine.posture.startswith("halted: the venue refuses our orders")
     on.tell(Denied(reason="key expired"))
-    assert on.engine.halted == "the venue rejects the key or account: key expired"
+    assert on.engine.halts.halted == "the venue rejects the key or account: key expired"
 
 
 def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
@@ -1576,5 +1576,5 @@ def test_a_halt_for_an_order_that_no_question_settles_has_resting_increases_canc
     on.engine.blotter.add(lost, on.now)
     for _ in range(120):
         on.tell(*on.deny("x1"), *on.accept(bought), *on.marks(), after=1)
-    assert on.engine.halted
+    assert on.engine.halts.halted
     assert bought.id in on.cancelled()

@@ -126,7 +126,7 @@ def test_nothing_but_safety_pays_a_wide_spread(what: Leg) -> None:
 
 @pytest.mark.parametrize("what", [INCREASE, REDUCTION])
 def test_what_has_become_another_contract_is_not_traded(what: Leg) -> None:
-    found = refused(what, situation(altered={what.instrument: "the contract has changed"}))
+    found = refused(what, situation(blocked={what.instrument: "the contract has changed"}))
     assert (found.gate, found.reason) == ("tradable", "the contract has changed")
 
 
