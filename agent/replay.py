@@ -13,6 +13,7 @@ from agent.config import Portfolio, blackout_of, parse, schedule_of
 from agent.core.decisions import Policy
 from agent.core.desk import Desk
 from agent.core.engine import Engine
+from agent.core.guard import Seat
 from agent.core.strangers import Sharing
 from agent.core.venue import Dialect
 from agent.tape import Concluded, Header, Heard, Torn, read
@@ -49,26 +50,31 @@ def policy_of(portfolio: Portfolio) -> Policy:
         execution=portfolio.execution,
         funding=portfolio.funding,
         pairs=portfolio.pairs,
-        sharing=Sharing(shared=portfolio.account.shared, foreign=portfolio.account.foreign),
-        allow_withdrawals=portfolio.account.allow_withdrawals,
         timing=portfolio.timing,
     )
 
 
 def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
     """The desk of a run: the same from the same header, now and on replay."""
+    account = portfolio.account
+    seat = Seat(
+        tag=header.tag,
+        abilities=dialect.abilities,
+        sharing=Sharing(shared=account.shared, foreign=account.foreign),
+        allow_withdrawals=account.allow_withdrawals,
+        owner=header.memory.owners.get("") if header.memory else None,
+        unrecorded=header.unrecorded,
+    )
     engine = Engine(
         policy_of(portfolio),
         epoch=header.epoch,
-        tag=header.tag,
-        abilities=dialect.abilities,
+        seats=(seat,),
         schedule=schedule_of(portfolio.triggers),
         blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
         memory=header.memory,
         nonce=header.nonce,
         halted=header.halted,
-        unrecorded=header.unrecorded,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
 

@@ -442,7 +442,7 @@ class Agent:
             self._look_for_kill_file()
             if not self._ready and (symbols := self.engine.unlisted()):
                 raise Unlisted(self.portfolio.account.venue, symbols)
-            if not self._ready and (why := self.engine.terms.unfit):
+            if not self._ready and (why := self.engine.unfit):
                 raise Unfit(why)
             view = self.view()
             self._show(view)

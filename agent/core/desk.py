@@ -235,7 +235,7 @@ class Desk:
             if isinstance(request, Place) and (reason := self._too_late(request, now)):
                 facts.append(Refused(order=request.order.id, code="unsent", reason=reason, fault=Fault.BUSY))
                 continue
-            if isinstance(request, SetLeverage) and (reason := self._withheld()):
+            if isinstance(request, SetLeverage) and (reason := self.engine.withheld(request.instrument)):
                 facts.append(Unset(request.instrument, request.leverage, f"unsent: {reason}"))
                 continue
             if self.lockout.holds(request, now):
@@ -254,10 +254,6 @@ class Desk:
         if now >= request.order.expires_at:
             return "it waited for request budget until its time was over, and was not sent"
         return self.engine.forbids(request.order)
-
-    def _withheld(self) -> str | None:
-        """Why a setting that an increase needs must not be changed any more: nothing may increase."""
-        return self.engine.withheld()
 
     def _wishes(self, now: int, acts: list[Act]) -> None:
         """Carry over what the dialect wants by itself: keys to ask for, sockets to open or close, frames to send."""

@@ -7,19 +7,17 @@ and at 5x.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from agent.core.book import Book
+from agent.core.book import LEAST, Book
 from agent.core.covariance import Matrix
 from agent.core.targets import Targets, following, gross, wishes_of
-
-LEAST = 0.01
-"""The least that an account is taken to be worth, in the settlement currency."""
 
 
 class Bands(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +64,14 @@ class Drift(Struct, frozen=True):
     """Signed, in points of target gross."""
     bands: list[float]
     """Half width of each instrument's band, in the same unit."""
+
+    def without(self, instruments: Collection[int]) -> Drift:
+        """The same, but these count as they are and are to be left alone."""
+        if not instruments:
+            return self
+        aims = [None if index in instruments else aim for index, aim in enumerate(self.aims)]
+        drifts = [0.0 if index in instruments else drift for index, drift in enumerate(self.drifts)]
+        return replace(self, aims=aims, drifts=drifts)
 
     @property
     def worst(self) -> float:

@@ -6,19 +6,18 @@ compared with old ones. The same facts at the same times give the same decisions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from agent.core import margin, words
-from agent.core.audit import TRUTH, Audit
-from agent.core.book import Book
+from agent.core.audit import TRUTH
+from agent.core.book import Book, Row
 from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
-from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
-from agent.core.drift import LEAST, Drift
+from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
     PRIVATE,
@@ -52,19 +51,16 @@ from agent.core.events import (
     Up,
     Warned,
 )
-from agent.core.halts import Halts
+from agent.core.guard import Guard, Seat, placed
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
-from agent.core.pulse import Pulse
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
-from agent.core.strangers import Strangers
 from agent.core.tally import Tally
 from agent.core.targets import Given
-from agent.core.terms import Terms
-from agent.core.venue import Abilities, Ask, Cancel, Place, Request, What
+from agent.core.venue import Ask, Cancel, Place, Request, What
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
@@ -75,14 +71,12 @@ MOVED = 0.01
 
 
 class Engine:
-    """The decisions for one account.
+    """The decisions for a portfolio, which may lie on several accounts: one of ``seats`` each.
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
     ``memory`` is what the last one remembered; ``nonce`` sets this run's
-    ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
-    ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
-    any more nothing but safety begins.
+    ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so.
     """
 
     def __init__(
@@ -90,27 +84,25 @@ class Engine:
         policy: Policy,
         *,
         epoch: int,
-        tag: str,
-        abilities: Abilities,
+        seats: Sequence[Seat],
         schedule: Callable[[int], int | None],
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
         nonce: int = 0,
         halted: str | None = None,
-        unrecorded: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
-        self.streams = abilities.sockets
         self.symbols = policy.targets.symbols
-        self.book = Book(self.symbols)
+        self.book = Book(self.symbols, placed(self.symbols, [seat.name for seat in seats]))
+        self.guards = [
+            Guard(seat, index, self.book, policy, epoch=epoch, nonce=nonce, note=self._note)
+            for index, seat in enumerate(seats)
+        ]
         self.blotter = Blotter()
         self.tally = Tally()
         self.breaker = Breaker()
-        self.dead_man = DeadMan(policy.execution.dead_man_s if abilities.arms else 0.0)
-        self.audit = Audit(abilities, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
-        self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
@@ -122,28 +114,6 @@ class Engine:
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
-        self.halts = Halts(self._note)
-        self.strangers = Strangers(
-            policy.sharing,
-            self.symbols,
-            self.book,
-            tag=tag,
-            epoch=epoch,
-            nonce=nonce,
-            life_ns=round(policy.execution.request_life_s * S),
-            unrecorded=unrecorded,
-            silent=policy.mode == "observe",
-            note=self._note,
-            halts=self.halts,
-        )
-        self.terms = Terms(
-            self.symbols,
-            owner=memory.owner,
-            live=policy.mode == "live",
-            allow_withdrawals=policy.allow_withdrawals,
-            note=self._note,
-            halts=self.halts,
-        )
         self.correction: Correction | None = None
         self.drift: Drift | None = None
         self.plan: Plan | None = None
@@ -165,21 +135,26 @@ class Engine:
         for order in resume:
             self._resume(order)
         if halted is not None:
-            self.halts.halt(halted)
+            for guard in self.guards:
+                guard.halts.halt(halted)
 
     # One step
 
     def step(self, facts: Sequence[Fact], now: int) -> Decision:
         """Apply the facts of one frame, then decide."""
-        self.strangers.begin(now)
+        for guard in self.guards:
+            guard.strangers.begin(now)
         for fact in facts:
             self._take(fact, now)
-        if self.halts.fresh():
-            self.blotter.cancel_resting(now, increases_only=True)
+        for guard in self.guards:
+            if guard.halts.fresh():
+                self.blotter.cancel_resting(now, guard.account.rows, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
         reopen: list[str] = []
         if not self._changes_nothing(facts, now):
+            for guard in self.guards:
+                guard.look()
             reopen = self._feel(now)
             requests += self._questions(now)
             requests += self._settings(now)
@@ -208,7 +183,7 @@ class Engine:
             sleeves=self.mandate.sleeves.state if self.mandate.sleeves else None,
             given=self.mandate.given,
             schedule_at=self.reasons.schedule_at,
-            owner=self.terms.owner,
+            owners={guard.name: guard.terms.owner for guard in self.guards if guard.terms.owner is not None},
         )
 
     def _changes_nothing(self, facts: Sequence[Fact], now: int) -> bool:
@@ -219,10 +194,8 @@ class Engine:
     # What was told
 
     def _take(self, fact: Fact, now: int) -> None:
-        self.terms.take(fact, self.book, now)
-        self.book.apply(fact, now)
-        self.audit.apply(fact, now)
-        self.dead_man.apply(fact, now)
+        guard = self.guards[fact.account]
+        guard.take(fact, now)
         if isinstance(fact, ACCOUNT):
             self.mandate.doubted = self._doubted = True
         match fact:
@@ -231,45 +204,45 @@ class Engine:
             case Accepted() | Filled() | Ended() | Refused() | Lost() | Absent():
                 self._take_order(fact, now)
             case Orders():
-                self._take_open_orders(fact, now)
+                self._take_open_orders(fact, guard, now)
             case Clock():
-                self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
-                for room in (self.blotter, self.audit, self.strangers):
-                    room.rewind(now + fact.offset_ns + fact.error_ns)
+                clocks = [account.clock for account in self.book.accounts if account.clock is not None]
+                self.blotter.venue_ahead_ns = max([0, *(clock.offset_ns + clock.error_ns for clock in clocks)])
+                self.blotter.rewind(now + fact.offset_ns + fact.error_ns, guard.account.rows)
             case Command():
                 self._obey(fact, now)
             case _:
-                self._take_news(fact, now)
+                self._take_news(fact, guard, now)
 
-    def _take_news(self, fact: Fact, now: int) -> None:
+    def _take_news(self, fact: Fact, guard: Guard, now: int) -> None:
         """What is worth a word, or makes us ask again."""
         match fact:
             case Up(stream=stream):
-                self._note("state", f"stream {stream} is up")
+                self._note("state", f"stream {guard.named(stream)} is up")
                 if stream == PRIVATE:
-                    self.audit.require(TRUTH, now, self._venue_now(now))
-            case Down(stream=stream, reason=reason) if not self.halts.stopping:
-                self._note("state", f"stream {stream} is down: {reason}")
+                    guard.require(TRUTH, now)
+            case Down(stream=stream, reason=reason) if not guard.halts.stopping:
+                self._note("state", f"stream {guard.named(stream)} is down: {reason}")
             case Unknown():
-                self._misread(fact, now)
+                self._misread(fact, guard, now)
             case Denied(reason=reason):
-                self.halts.halt(f"the venue rejects the key or account: {reason}")
+                guard.halts.halt(f"the venue rejects the key or account: {reason}")
             case Forced():
-                self.strangers.forced(fact)
-                self.audit.hurry(What.ACCOUNT, now)
+                guard.strangers.forced(fact)
+                guard.audit.hurry(What.ACCOUNT, now)
             case Elsewhere():
-                self.audit.hurry(What.POSITIONS, now)
-                self.audit.hurry(What.ACCOUNT, now)
+                guard.audit.hurry(What.POSITIONS, now)
+                guard.audit.hurry(What.ACCOUNT, now)
             case Unset(instrument=index, leverage=leverage, reason=reason):
                 self.settings.refused(fact, now)
                 text = f"the leverage setting can't be changed to {leverage}x: {reason}"
                 self._note("warning", text, self.symbols[index])
-                self.audit.require((What.LEVERAGE,), now, 0)
+                guard.require((What.LEVERAGE,), now, anew=False)
             case Unanswered(what=what) if what.startswith("leverage "):
-                self.audit.require((What.LEVERAGE,), now, 0)
-            case Unanswered() if self.audit.away and not self.halts.halted:
+                guard.require((What.LEVERAGE,), now, anew=False)
+            case Unanswered() if guard.audit.away and not guard.halts.halted:
                 self._note("warning", "the venue answers nothing; once it does, it is asked for everything")
-                self.audit.require(TRUTH, now, self._venue_now(now))
+                guard.require(TRUTH, now)
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
@@ -280,11 +253,11 @@ class Engine:
             case _:
                 pass
 
-    def _misread(self, word: Unknown, now: int) -> None:
+    def _misread(self, word: Unknown, guard: Guard, now: int) -> None:
         """What can't be read is counted, told once for each kind, and asked about where it was about the account."""
         first = self.tally.misread(word)
         if word.private:
-            self.audit.require(TRUTH, now, self._venue_now(now))
+            guard.require(TRUTH, now)
         if first:
             then = "asking the venue for everything" if word.private else "left out"
             whose = "word about the account" if word.private else f"word on {word.stream}"
@@ -293,9 +266,10 @@ class Engine:
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
         if before is None:
-            if isinstance(fact, Accepted | Filled | Ended) and (trade := self.strangers.heard(fact, now)):
+            guard = self.guards[fact.account]
+            if isinstance(fact, Accepted | Filled | Ended) and (trade := guard.strangers.heard(fact, now)):
                 self.blotter.affected(trade.instrument, trade.at)
-                self.audit.hurry(What.ACCOUNT, now)
+                guard.audit.hurry(What.ACCOUNT, now)
             return
         late = isinstance(fact, Filled) and self.book.passed_over(fact)
         held = self.book.held(before.instrument, before.side)
@@ -308,7 +282,7 @@ class Engine:
             case Filled():
                 self.mandate.filled(before, fact, self.book)
                 self.tally.fills += 1
-                if fact.fee_asset == self.book.settle:
+                if fact.fee_asset == self.book.of(before.instrument).settle:
                     self.tally.fees += fact.fee
                 self._note("fill", f"{self._size(after, fact.lots)} at {fact.price:g}", after.symbol)
             case Accepted():
@@ -325,7 +299,7 @@ class Engine:
         value = order.worth(lots)
         if isinstance(fact, Filled) and instrument is not None:
             value = abs(instrument.notional(lots, fact.price))
-        self.strangers.traded(order.instrument, lots if order.lots > 0 else -lots)
+        self._guard(order.instrument).strangers.traded(order.instrument, lots if order.lots > 0 else -lots)
         self.tally.traded(order, value, now)
         if self.correction is not None:
             self.correction.filled(value, now)
@@ -343,68 +317,61 @@ class Engine:
         if fact.code in ("", "unsent"):  # it never left
             said = f"order {order.id} was not sent: {fact.reason}"
         self._note("refusal", said, order.symbol)
-        venue_now = self._venue_now(now)
+        guard = self._guard(order.instrument)
         if opened := self.breaker.refused(order, fact, now):
             self._note("warning", opened, order.symbol)
         if fact.fault is Fault.MARGIN and self.correction is not None:
             self.correction.short_of_margin(order.instrument)
         match fact.fault:
             case Fault.RULE | Fault.CLOSED:
-                self.audit.require((What.INSTRUMENTS,), now, 0)
+                guard.require((What.INSTRUMENTS,), now, anew=False)
             case Fault.MARGIN:
-                self.audit.require((What.ACCOUNT, What.LEVERAGE, What.POSITIONS), now, venue_now)
+                guard.require((What.ACCOUNT, What.LEVERAGE, What.POSITIONS), now)
             case Fault.REDUCE:
-                self.audit.require((What.POSITIONS, What.ORDERS), now, venue_now)
+                guard.require((What.POSITIONS, What.ORDERS), now)
             case Fault.CLOCK:
-                self.audit.require((What.TIME,), now, 0)
+                guard.require((What.TIME,), now, anew=False)
             case Fault.ACCOUNT:
-                self.halts.halt(f"the venue refuses our orders: {fact.reason} ({fact.code})")
+                guard.halts.halt(f"the venue refuses our orders: {fact.reason} ({fact.code})")
             case _:
                 pass
 
-    def _take_open_orders(self, fact: Orders, now: int) -> None:
+    def _take_open_orders(self, fact: Orders, guard: Guard, now: int) -> None:
         """Compare with what the venue has; an order of ours that should not be there is cancelled."""
-        for seen in self.blotter.compare(fact, now):
+        for seen in self.blotter.compare(fact, now, guard.account.rows):
             self._take_order(seen, now)
-        self._cancels |= self.strangers.listed(fact, self.blotter, self._venue_now(now) - now)
+        self._cancels |= guard.strangers.listed(fact, self.blotter, guard.venue_now(now) - now)
 
     def _obey(self, command: Command, now: int) -> None:
         if command.name not in ("targets", "warn"):
             self._note("state", f"command {command.name} {command.argument}".rstrip())
+        for guard in self.guards:
+            guard.obey(command, now)
         match command.name:
             case "pause":
-                self.halts.paused = True
                 self._end(now)
             case "resume":
-                self.halts.resume()
-                self.strangers.resume()
                 self.reasons.watch.rearm()
-            case "halt":
-                self.halts.halt(command.argument or "by command")
             case "kill":
-                self.halts.killed = command.argument or "by command"
-                self.blotter.cancel_resting(now, increases_only=True)
-            case "unkill":
-                self.halts.killed = None
-            case "resync":
-                self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
+                self.blotter.cancel_resting(now, self.book.every, increases_only=True)
             case "resolve":
                 self._resolve(command.argument, now)
             case "stop":
-                self.halts.stopping = True
                 self._end(now)
-                self.blotter.cancel_resting(now)
+                self.blotter.cancel_resting(now, self.book.every)
             case "rebalance":
                 self._rebalance(now, to_target=command.argument == "target")
             case "targets":
                 self.mandate.retarget(msgspec.json.decode(command.argument, type=Given), now)
             case "warn":
                 self._note("warning", command.argument)
+            case "halt" | "unkill" | "resync":
+                pass
             case _:
                 self._note("warning", f"there is no command {command.name}")
 
     def _rebalance(self, now: int, *, to_target: bool) -> None:
-        if why := self.halts.idle or self.halts.aside(now):
+        if why := self.idle or self.aside(now):
             self._note("warning", f"nothing is corrected now: {why}")
         elif self.correction is not None and self.correction.reason.urgent:
             self._note("warning", "reducing for safety; ask for a correction once that is done")
@@ -419,35 +386,29 @@ class Engine:
             self._note("warning", f"no order {name} is of unknown fate")
             return
         self._finished(after, now)
-        self.audit.require(TRUTH, now, self._venue_now(now))
+        self._guard(after.instrument).require(TRUTH, now)
 
     # What to ask
 
     def _feel(self, now: int) -> list[str]:
         """Say which streams have gone silent, and which of them are to be connected anew."""
-        found = self.pulse.look(self.book, self.audit, now)
-        for one in found:
-            self._note("warning", one.text, one.symbol)
-        return [one.reopen for one in found if one.reopen is not None]
+        reopen: list[str] = []
+        for guard in self.guards:
+            for one in guard.pulse.look(guard.audit, now):
+                self._note("warning", one.text, one.symbol)
+                reopen += [] if one.reopen is None else [guard.named(one.reopen)]
+        return reopen
 
     def _questions(self, now: int) -> list[Request]:
-        doubtful = bool(self.book.disputed) or any(
-            self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols))
-        )
-        if doubtful:
-            self.audit.hurry(What.POSITIONS, now)
-        if self.strangers.curious(now):
-            self.audit.hurry(What.ORDERS, now)
-        if self.blotter.live():
-            self.audit.attend(now)
-        requests: list[Request] = [*self.audit.due(now)]
+        requests: list[Request] = []
+        for guard in self.guards:
+            requests += guard.questions(self.blotter, now)
         asks, cancels = self.blotter.due(now)
         for order, why in self.blotter.hopeless(now):
-            self.halts.halt(
+            self._guard(order.instrument).halts.halt(
                 f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
                 f"cancel it if it is open, and start again with --resolve {order.id}"
             )
-        requests += self.dead_man.due(self.blotter, now)
         requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
         requests += [Cancel(order=order.id, instrument=order.instrument) for order in cancels]
         requests += [Cancel(order=name, instrument=index) for name, index in self._cancels.items()]
@@ -456,10 +417,10 @@ class Engine:
 
     def _settings(self, now: int) -> list[Request]:
         """A leverage setting to change, where the user wants that."""
-        idle = self.policy.mode == "observe" or self.withheld()
-        if idle or self.halts.aside(now) or self.drift is None or self.unready():
+        if self.policy.mode == "observe" or self.drift is None or self.unready():
             return []
-        change = self.settings.due(self.book, self.drift, self.blotter, now)
+        barred = self._rows(guard for guard in self.guards if guard.withheld() or guard.away or guard.halts.aside(now))
+        change = self.settings.due(self.book, self.drift, self.blotter, now, barred)
         if change is None:
             return []
         row = self.book.rows[change.instrument]
@@ -469,7 +430,7 @@ class Engine:
     # What to do
 
     def _work(self, now: int) -> list[Order]:
-        if self.halts.stopping:
+        if self.idle == "stopping":
             self._enter("stopping")
             return []
         begun = self.correction.begun if self.correction else None
@@ -481,14 +442,17 @@ class Engine:
             return self._rescue(drift, now) if drift is not None else []
         if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
             drift = self.mandate.drift(self.book, leverage, now) or drift
+        left_alone = [guard for guard in self.guards if guard.away or guard.halts.aside(now)]
+        if len(left_alone) < len(self.guards):
+            drift = drift.without(self._rows(left_alone))
         self.drift = drift
         self._reckon()
         self.economist.look(self.book, drift, now)
-        if self.halts.aside(now) and self.correction is not None and not self.correction.reason.urgent:
+        if self.aside(now) and self.correction is not None and not self.correction.reason.urgent:
             self._note("done", "left off: others are at work on the account")
             self._end(now)
-            self.blotter.cancel_resting(now)
-        if not self.halts.paused:
+            self.blotter.cancel_resting(now, self.book.every)
+        if self.idle is None:
             self._pull_triggers(drift, now)
         if self.correction and self.correction.outrun(drift):
             self._note(
@@ -504,71 +468,74 @@ class Engine:
 
     def _rescue(self, drift: Drift, now: int) -> list[Order]:
         """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
-        if self.halts.paused or self._blind(now):
+        if self.idle or self.drift is None or all(self._blind(guard, now) for guard in self.guards):
             return []
         self.drift = drift
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift, now)):
             self._start(urgent, now)
         if self.correction is None or not self.correction.reason.urgent:
             return []
         return self._correct(self.correction, drift, now)
 
-    def _blind(self, now: int) -> bool:
-        """Whether not even a reduction can be sized: all was never known at once, or positions were not told lately."""
-        told_at = self.book.positions_at
-        late = told_at is None or now - told_at > round(self.policy.timing.quiet_s * S)
-        return late or self.drift is None or self.mixed() is not None
+    def _blind(self, guard: Guard, now: int) -> bool:
+        """Whether not even a reduction can be sized there: something is missing, and positions were not told lately."""
+        return guard.away is not None and guard.blind(self.policy.timing.quiet_s, now)
 
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
         if self._doubted and self._quiet():
             self._doubted = False
-            for index, before, after in self.strangers.reckon():
-                self.terms.jumped(index, before, after)
+            for guard in self.guards:
+                for index, before, after in guard.strangers.reckon():
+                    guard.terms.jumped(index, before, after)
 
     def _quiet(self) -> bool:
         """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
-        behind = any(self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols)))
+        behind = any(guard.behind(self.blotter) for guard in self.guards)
         return not (self.blotter.live() or self.book.disputed or behind)
 
     def unready(self) -> str | None:
-        """What is still missing before anything may be decided; None when all is known."""
-        missing = self.audit.missing()
-        if unlisted := self.unlisted():
-            return f"the venue to list {', '.join(unlisted)}"
-        if missing:
-            return "answers of the venue"
-        if mixed := self.mixed():
-            return mixed
-        down = [stream for stream in self.streams if stream not in self.book.streams]
-        if down:
-            return f"stream {', '.join(down)}"
-        silent = [row.symbol for row in self.book.rows if row.mark is None]
-        return f"a price of {', '.join(silent)}" if silent else None
+        """What is still missing before anything may be decided; None when enough is known.
 
-    def mixed(self) -> str | None:
-        """What a person must change where instruments are settled in several assets and the account counts one."""
-        settled = list(dict.fromkeys(row.instrument.settle for row in self.book.rows if row.instrument is not None))
-        if len(settled) < 2 or self.book.mode is None or self.book.mode.multi_asset:
+        Of each account all must have been known once; while something of one is missing, that one is left alone.
+        """
+        missing = [(guard, guard.away) for guard in self.guards if guard.away]
+        if all(guard.complete for guard, _ in missing) and len(missing) < len(self.guards):
             return None
-        return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
+        return missing[0][0].named(missing[0][1])
+
+    @property
+    def unfit(self) -> str | None:
+        """Why a key must not trade this portfolio at all; None if all may."""
+        return next((guard.named(guard.terms.unfit) for guard in self.guards if guard.terms.unfit), None)
 
     def unlisted(self) -> list[str]:
-        """Symbols that the venue, having been asked, does not have."""
-        if What.INSTRUMENTS in self.audit.missing():
-            return []
-        return [row.symbol for row in self.book.rows if row.instrument is None]
+        """Symbols that their venue, having been asked, does not have."""
+        return [symbol for guard in self.guards for symbol in guard.unlisted()]
+
+    @property
+    def idle(self) -> str | None:
+        """Why nothing at all is traded; None if something may be. A pause and a stop are of all accounts."""
+        return self.guards[0].halts.idle
+
+    def aside(self, now: int) -> str | None:
+        """Why nothing but safety begins on any account; None if anything may on one."""
+        whys = [guard.halts.aside(now) for guard in self.guards]
+        return None if None in whys else whys[0]
 
     @property
     def posture(self) -> str:
         """In a word, what the engine is free to do."""
-        return self.halts.posture or ("correcting" if self.correction else "holding")
+        held_back = [guard.named(posture) for guard in self.guards if (posture := guard.halts.posture)]
+        if len(held_back) == len(self.guards):
+            return held_back[0]
+        return ", ".join(["correcting" if self.correction else "holding", *held_back])
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift, now)):
             self._start(urgent, now)
-        if self.halts.aside(now):
+        if self.aside(now):
             return
         busy = self.correction is not None
         reason = self.reasons.due(
@@ -579,11 +546,11 @@ class Engine:
         if reason is not None:
             self._consider(reason, drift, now)
 
-    def _urgent(self, drift: Drift) -> Reason | None:
+    def _urgent(self, drift: Drift, now: int) -> Reason | None:
         """What safety asks for beyond what is under way for its sake already."""
         under_way = self.correction.reason if self.correction else None
-        if danger := self._danger(drift):
-            urgent = Reason(cause=danger, urgent=True, relief=self._lots)
+        if danger := self._dangers(now):
+            urgent = Reason(cause=", ".join(danger.values()), urgent=True, relief=self._endangered(danger))
             return urgent if under_way is None or under_way.relief is None else None
         if drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
             return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
@@ -615,17 +582,29 @@ class Engine:
         self.declined = why
         self.reasons.watch.rest(now, S)
 
-    def _danger(self, drift: Drift) -> str | None:
-        """Why liquidation is too near, if so; None as well while margin tables are missing."""
-        held, limits = margin.exposures(self.book), self.policy.limits
-        if held is None:
-            return None
-        return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
+    def _dangers(self, now: int) -> dict[int, str]:
+        """The accounts in danger of liquidation, and why; one whose positions are not known lately is not judged."""
+        limits = self.policy.limits
+        found = {}
+        for guard in self.guards:
+            held, worth = margin.exposures(guard.account), guard.account.worth
+            if held is None or worth is None or self._blind(guard, now):
+                continue
+            if why := margin.danger(worth, held, limits.liquidation_distance, limits.maintenance):
+                found[guard.index] = guard.named(why)
+        return found
+
+    def _endangered(self, accounts: Container[int]) -> tuple[int | None, ...]:
+        """The net lots of what is on these accounts."""
+        return tuple(
+            row.lots if seat in accounts else None for row, seat in zip(self.book.rows, self.book.seats, strict=True)
+        )
 
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now)
         if reason.urgent:
-            self.blotter.cancel_resting(now, increases_only=True)  # they would add to the danger, and bar the way
+            # They would add to the danger, and bar the way.
+            self.blotter.cancel_resting(now, self.book.every, increases_only=True)
         self.reasons.watch.absorb(now)
         self.declined = None
         self._note("trigger", f"correcting: {reason.cause}")
@@ -641,7 +620,8 @@ class Engine:
         if reason.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
-        live = self.blotter.live()
+        away = self._rows(guard for guard in self.guards if guard.away)
+        live = [order for order in self.blotter.live() if order.instrument not in away]
         if not todo.legs and not live:
             self._finish(correction, drift, todo, now)
             return []
@@ -709,7 +689,7 @@ class Engine:
     def _lots(self) -> tuple[int, ...]:
         return tuple(row.lots for row in self.book.rows)
 
-    def _relieved(self, drift: Drift, start: tuple[int, ...]) -> Plan:
+    def _relieved(self, drift: Drift, start: tuple[int | None, ...]) -> Plan:
         under_way: dict[tuple[int, Side], int] = {}
         for order in self.blotter.live():
             if order.reduce:
@@ -728,7 +708,7 @@ class Engine:
         for leg in correction.candidates(todo.legs, self.blotter, now):
             if not leg.reduce and (reducing or leg.instrument in alone or self.settings.pending(self.book, now)):
                 continue
-            refusal = judge(leg, self._situation(drift, now))
+            refusal = judge(leg, self._situation(leg, drift, now))
             if refusal is not None:
                 if correction.news(refusal, now):
                     self._note("refusal", f"{refusal.gate}: {refusal.reason}", self.symbols[refusal.instrument])
@@ -752,31 +732,38 @@ class Engine:
 
     def forbids(self, order: Order) -> str | None:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
-        if self.halts.idle or order.reduce:
-            return self.halts.idle
-        missing = "waiting for answers of the venue" if self.audit.missing() else None
-        return self.withheld() or missing
+        if self.idle or order.reduce:
+            return self.idle
+        guard = self._guard(order.instrument)
+        return guard.withheld() or ("waiting for answers of the venue" if guard.audit.missing() else None)
 
-    def withheld(self) -> str | None:
-        """Why nothing may increase; None if it may."""
-        if not self.halts.idle and self.drift is not None and self.drift.equity <= LEAST:
-            return "nothing is left of the account's equity"
-        return self.halts.withheld
+    def withheld(self, instrument: int) -> str | None:
+        """Why nothing may increase on the account of this instrument; None if it may."""
+        return self._guard(instrument).withheld()
+
+    def _guard(self, instrument: int) -> Guard:
+        return self.guards[self.book.seats[instrument]]
+
+    def _rows(self, guards: Iterable[Guard]) -> dict[int, Row]:
+        """The rows of these accounts."""
+        return {index: row for guard in guards for index, row in guard.account.rows.items()}
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
-        refusal = judge(leg, self._situation(drift, now))
+        refusal = judge(leg, self._situation(leg, drift, now))
         return refusal is None or refusal.passing
 
     def _send(self, leg: Leg, now: int, *, maker: bool) -> Order:
         row, policy = self.book.rows[leg.instrument], self.policy
-        order = order_of(leg, row, self.strangers.name(), now, policy.execution, policy.limits, maker=maker)
+        name = self._guard(leg.instrument).strangers.name()
+        order = order_of(leg, row, name, now, policy.execution, policy.limits, maker=maker)
         self.blotter.add(order, now, self._rests_until(order))
         self.tally.sent(now)
         self._note("order", words.order(row, order, leg), row.symbol)
         return order
 
-    def _situation(self, drift: Drift, now: int) -> Situation:
+    def _situation(self, leg: Leg, drift: Drift, now: int) -> Situation:
+        guard = self._guard(leg.instrument)
         urgent = self.correction is not None and self.correction.reason.urgent  # whose own back-off bounds it
         return Situation(
             book=self.book,
@@ -784,11 +771,11 @@ class Engine:
             blotter=self.blotter,
             limits=self.policy.limits,
             now=now,
-            halted=self.withheld(),
+            halted=guard.withheld() or guard.away,
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
-            crowd=self.strangers.crowd,
-            blocked=self.halts.blocked,
+            crowd=guard.strangers.crowd,
+            blocked=guard.halts.blocked,
             urgent=urgent,
             quiet_s=self.policy.timing.quiet_s,
             request_life_s=self.policy.execution.request_life_s,
@@ -799,9 +786,8 @@ class Engine:
         self._say_unreachable(todo)
         outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
         stands = f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x"
-        if correction.reason.relief is not None and (held := margin.exposures(self.book)) is not None:
-            away = margin.distances(drift.equity, held).joint
-            stands += "" if away is None else f", liquidation is {away:.1%} away"
+        if correction.reason.relief is not None and (away := margin.nearest(self.book)) is not None:
+            stands += f", liquidation is {away:.1%} away"
         self._note("done", f"{outcome}; {stands}")
         self.mandate.share_out(self.book, "done")
         self._end(now)
@@ -830,10 +816,10 @@ class Engine:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
             where = "inside the band"
-            if aside := self.halts.aside(now):
+            if aside := self.aside(now):
                 where = aside
             elif self.reasons.outside:
-                where = "paused" if self.halts.paused else "waiting for confirmation or cool-down"
+                where = "paused" if self.idle else "waiting for confirmation or cool-down"
                 where = self.declined or where
             aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""
             self._note("hold", f"{where}: largest drift {drift.worst:.1%} ({drift.reach:.0%} of its band){aware}")
@@ -843,12 +829,12 @@ class Engine:
         if self.unready() or self.drift is None:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
-        if self._danger(drift):
-            todo = self._relieved(drift, self._lots)
+        if danger := self._dangers(now):
+            todo = self._relieved(drift, self._endangered(danger))
         else:
             reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target)
             todo = self._plan(drift, reason, now, maker=maker)
-        verdicts = {leg.instrument: judge(leg, self._situation(drift, now)) for leg in todo.legs}
+        verdicts = {leg.instrument: judge(leg, self._situation(leg, drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
 
     def verdict(self, todo: Plan) -> Verdict | None:
@@ -868,7 +854,7 @@ class Engine:
             self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
-            self.halts.halt(
+            self.guards[0].halts.halt(
                 f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
             )
 
@@ -876,11 +862,6 @@ class Engine:
         """When to cancel an order that still rests; None for one that never does."""
         patience = round(self.policy.execution.patience_s * S)
         return order.created_at + patience if order.style is Style.POST else None
-
-    def _venue_now(self, now: int) -> int:
-        """The venue's time, at the earliest it can be."""
-        clock = self.book.clock
-        return now + (clock.offset_ns - clock.error_ns if clock else 0)
 
     def _enter(self, state: str) -> None:
         if state == self.state:
@@ -898,15 +879,13 @@ class Engine:
 
     def _due_at(self, now: int) -> int:
         """When to look again if nothing is heard; what is past due waits for something else and is not counted."""
-        times = [self.audit.wake_at()]
+        times = [guard.audit.wake_at() for guard in self.guards]
         waits = (
             self.blotter.wake_at(),
-            self.dead_man.wake_at(),
+            *(due for guard in self.guards for due in guard.dues()),
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
-            self.strangers.settled_at,
-            self.pulse.wake_at(self.book),
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:

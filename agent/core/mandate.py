@@ -105,7 +105,7 @@ class Mandate:
             self.sleeves.flowed(flow, book)
             self.remember = True
         equity = book.equity
-        if flow.kind not in FLOWS or flow.asset != book.settle or not equity:
+        if flow.kind not in FLOWS or flow.asset != book.accounts[flow.account].settle or not equity:
             return
         if abs(flow.amount) / equity >= self.policy.triggers.cash_flow:
             self._wish(Reason(cause=f"a {flow.kind} of {flow.amount:+,.2f} {flow.asset}", breach=False))

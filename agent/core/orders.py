@@ -7,6 +7,7 @@ says what became of it, and "it does not exist" is believed only after the reque
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from enum import StrEnum
 
 from msgspec import Struct
@@ -294,10 +295,15 @@ class Blotter:
         """A position must not be older than a trade at this time, whosever it was."""
         self.effects[instrument] = max(self.effects.get(instrument, 0), at)
 
-    def rewind(self, latest: int) -> None:
-        """No effect of ours is later than the venue's own time, ``latest``, should its clock have been set back."""
-        self.effects = {index: min(at, latest) for index, at in self.effects.items()}
-        self.untold = {name: (index, min(at, latest + STALE_NS)) for name, (index, at) in self.untold.items()}
+    def rewind(self, latest: int, instruments: Container[int]) -> None:
+        """No effect of ours on these is later than the venue's own time, ``latest``, should its clock have been set
+        back."""
+        for index, at in self.effects.items():
+            if index in instruments:
+                self.effects[index] = min(at, latest)
+        for name, (index, at) in self.untold.items():
+            if index in instruments:
+                self.untold[name] = index, min(at, latest + STALE_NS)
 
     def needed(self, instrument: int) -> int:
         """The venue's time that a position of an instrument must not be older than."""
@@ -334,11 +340,14 @@ class Blotter:
         self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + self.venue_ahead_ns)
         return self.apply(Ended(order=name, how="resolved by a person", filled_lots=order.filled_lots, at=now), now)
 
-    def compare(self, fact: Orders, now: int) -> list[Accepted]:
-        """Look for our orders in an answer about all open ones: what it says of each; missing ones are asked about."""
+    def compare(self, fact: Orders, now: int, instruments: Container[int]) -> list[Accepted]:
+        """Look for our orders on an account's ``instruments`` in an answer about all open ones: what it says of each;
+        missing ones are asked about."""
         there = {row.order: row for row in fact.rows}
         seen = []
         for order in self.live():
+            if order.instrument not in instruments:
+                continue
             row = there.get(order.id)
             if row is not None:
                 seen.append(Accepted(order.id, row.venue_order, row.filled_lots, fact.asked_at))
@@ -351,10 +360,10 @@ class Blotter:
         self.watches[order.id].asked_at = None
         self.changed[order.id] = None
 
-    def cancel_resting(self, now: int, *, increases_only: bool = False) -> None:
-        """Have every order that may rest cancelled at once, or only those that would increase."""
+    def cancel_resting(self, now: int, instruments: Container[int], *, increases_only: bool = False) -> None:
+        """Have every order on these that may rest cancelled at once, or only those that would increase."""
         for order in self.live():
-            if order.style is Style.POST and not (increases_only and order.reduce):
+            if order.instrument in instruments and order.style is Style.POST and not (increases_only and order.reduce):
                 self.watches[order.id].cancel_at = now
 
     def due(self, now: int) -> tuple[list[Order], list[Order]]:

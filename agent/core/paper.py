@@ -391,7 +391,7 @@ class Paper:
         return Position(instrument=index, side=Side.NET, lots=held.lots, entry=held.entry, at=now)
 
     def _asset(self) -> str:
-        return self.book.settle or ""
+        return self.book.accounts[0].settle or ""
 
     def _balance(self, now: int) -> Balance:
         return Balance(asset=self._asset(), wallet=self.wallet, at=now)

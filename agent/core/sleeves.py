@@ -110,7 +110,7 @@ class Sleeves:
     def flowed(self, flow: Flow, book: Book) -> None:
         """Money came or went. Funding is divided by who holds what, anything else is shared out when it is time."""
         worths = worths_of(book)
-        if flow.asset != book.settle or worths is None:
+        if flow.asset != book.accounts[flow.account].settle or worths is None:
             return
         if flow.kind == "funding":
             self.ledger.funding(flow.amount, settling(book, flow.at), worths)

@@ -42,6 +42,7 @@ from agent.core.events import (
     Up,
     Warned,
 )
+from agent.core.guard import Seat
 from agent.core.health import Health
 from agent.core.orders import Order, State, Style, order_id
 from agent.core.planner import Execution, Limits, Plan
@@ -117,7 +118,7 @@ def test_without_a_stream_or_a_price_it_waits_and_says_for_what() -> None:
 def test_the_agent_never_trades_on_a_wallet_it_was_not_told() -> None:
     on = Stage(policy(), MISSION)
     on.ready()
-    on.engine.book.wallets.clear()
+    on.engine.book.accounts[0].wallets.clear()
     on.mute = {What.ACCOUNT}
     assert on.wait(20) == []
     assert on.engine.state.startswith("waiting for equity")
@@ -815,7 +816,7 @@ def test_trouble_with_the_account_halts_until_a_person_says_resume() -> None:
     on.tell(refuse(first_order(on), Fault.ACCOUNT))
     assert on.engine.posture.startswith("halted: the venue refuses our orders")
     on.tell(Denied(reason="key expired"))
-    assert on.engine.halts.halted == "the venue rejects the key or account: key expired"
+    assert on.engine.guards[0].halts.halted == "the venue rejects the key or account: key expired"
 
 
 def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
@@ -958,7 +959,7 @@ def test_a_wake_up_always_comes_and_it_never_spins() -> None:
 
 def test_before_the_grids_are_known_a_fill_counts_with_what_its_order_was_worth() -> None:
     engine = Engine(
-        policy(), epoch=1, tag="t", abilities=Abilities(frozenset(What), ()), schedule=lambda now: None,
+        policy(), epoch=1, seats=(Seat("t", Abilities(frozenset(What), ())),), schedule=lambda now: None,
         resume=[order("o1", lots=-5)],
     )  # fmt: skip
     decision = engine.step([Filled("o1", 0, "1", -5, 6e4, 0.1, "USDT", False, 5, START)], START)
@@ -1261,7 +1262,7 @@ def test_instruments_of_several_settlement_assets_wait_for_an_account_that_count
     assert on.said("state") == [], "it is said once"
     on.mode = replace(on.mode, multi_asset=True)
     on.tell(on.mode)
-    assert on.engine.mixed() is None
+    assert on.engine.guards[0].mixed() is None
 
 
 # Memory
@@ -1576,5 +1577,5 @@ def test_a_halt_for_an_order_that_no_question_settles_has_resting_increases_canc
     on.engine.blotter.add(lost, on.now)
     for _ in range(120):
         on.tell(*on.deny("x1"), *on.accept(bought), *on.marks(), after=1)
-    assert on.engine.halts.halted
+    assert on.engine.guards[0].halts.halted
     assert bought.id in on.cancelled()

@@ -50,7 +50,7 @@ def test_marks_that_stop_while_pings_are_answered_are_noticed_in_time(answered: 
     silent = FrameFault(do="mute", on="mark", ms=60_000, from_s=20, until_s=21.5)
     on = world(silent, SELLS, *(() if answered else (NO_PRICES,)))
     on.go(20)
-    took = on.until(lambda: len(on.engine.pulse.silent) == 3)
+    took = on.until(lambda: len(on.engine.guards[0].pulse.silent) == 3)
     struck("A1", on.count("frames: mute"))
     assert took <= 5
     assert len(on.said("no mark price for 5 s")) == 3, "each symbol is spoken of"
@@ -107,7 +107,7 @@ def test_a_connection_of_which_nothing_comes_any_more_is_given_up(struck: Struck
     """In virtual time nobody answers pings: silence alone has to be enough. See tests/wire for a real one."""
     on = world(FrameFault(do="half open", on="mark", from_s=20, times=1), SELLS)
     on.go(20)
-    took = on.until(lambda: bool(on.engine.pulse.silent))
+    took = on.until(lambda: bool(on.engine.guards[0].pulse.silent))
     struck("A3", on.count("frames: half open"))
     assert took <= 5
     on.until(lambda: any(socket == MARKET for _, socket, _ in on.closed), most_s=15)

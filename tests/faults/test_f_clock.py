@@ -96,8 +96,8 @@ def test_a_step_of_our_own_clock_makes_prices_look_old_until_it_is_measured(hour
     struck("F7", on.count("events: clock"))
     on.desk.take((), on.now)
     on.go(40)
-    assert on.engine.book.clock is not None
-    assert abs(on.engine.book.clock.offset_ns + hours * 3600 * S) < S
+    assert on.engine.book.accounts[0].clock is not None
+    assert abs(on.engine.book.accounts[0].clock.offset_ns + hours * 3600 * S) < S
     assert on.sent
     assert on.engine.state == "holding"
     assert all(on.known(symbol) == on.held(symbol) for symbol in on.symbols)

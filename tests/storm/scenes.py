@@ -222,7 +222,7 @@ def orders_under_way_count(seed: int, _: type[Desk]) -> None:
 def legs_beyond_a_limit(seed: int, _: type[Desk]) -> None:
     """Legs of which each breaks one limit and no other."""
     strange = situation()
-    strange.book.strangers = ("DOGEUSDT",)
+    strange.book.accounts[0].strangers = ("DOGEUSDT",)
     cases = {
         "leverage": situation(limits=Limits(leverage=3.1)),
         "share": situation(limits=Limits(asset_share=0.2)),

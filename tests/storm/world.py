@@ -20,12 +20,16 @@ from adapters.simulator.wire import Close, Session
 from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
+from agent.core.guard import Seat
 from agent.core.orders import MS, Order, S
+from agent.core.strangers import Sharing
 from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
 """When every world begins."""
 REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
+
+UNSHARED = Sharing()
 
 
 class World:
@@ -48,8 +52,10 @@ class World:
         epoch: int = 1,
         nonce: int = 0,
         skew_ns: int = 0,
+        sharing: Sharing = UNSHARED,
     ) -> None:
         self.now = START
+        self._sharing = sharing
         self.account = account
         self.skew_ns = skew_ns
         if gateway is None:
@@ -97,8 +103,7 @@ class World:
             self.policy,
             epoch=epoch,
             nonce=nonce,
-            tag="st",
-            abilities=dialect.abilities,
+            seats=(Seat("st", dialect.abilities, sharing=self._sharing),),
             schedule=lambda now: None,
             resume=resume,
         )

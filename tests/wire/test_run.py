@@ -147,7 +147,7 @@ async def test_an_order_of_long_ago_that_nobody_can_settle_is_settled_by_a_perso
         async with running(portfolio(server), server, tmp_path, resolved=[old.id]) as agent:
             await until(lambda: at_rest(agent))
             assert agent.engine.blotter.orders[old.id].ended == "resolved by a person"
-            assert agent.engine.halts.halted is None
+            assert agent.engine.guards[0].halts.halted is None
 
 
 async def test_maker_style_rests_first_and_still_gets_there(tmp_path: Path) -> None:
@@ -183,14 +183,14 @@ async def test_after_a_disconnection_it_asks_for_everything_before_it_trades_on(
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
         await until(lambda: at_rest(agent))
-        seen = agent.engine.book.positions_at or 0
+        seen = agent.engine.book.accounts[0].positions_at or 0
         server.venue.disconnect_all()
         server.settle()
-        await until(lambda: len(agent.engine.book.streams) < 3)
+        await until(lambda: len(agent.engine.book.accounts[0].streams) < 3)
         exchange.set_mark("BTCUSDT", "140000")
         server.settle()
-        await until(lambda: len(agent.engine.book.streams) == 3)
-        await until(lambda: (agent.engine.book.positions_at or 0) > seen)
+        await until(lambda: len(agent.engine.book.accounts[0].streams) == 3)
+        await until(lambda: (agent.engine.book.accounts[0].positions_at or 0) > seen)
         await until(lambda: agent.engine.tally.fills > 2 and at_rest(agent))
         assert believed(agent, 0) == held(exchange, "BTCUSDT")
 
@@ -410,7 +410,7 @@ def test_a_start_lets_requests_on_no_record_expire(
             if decided_s is not None:
                 agent.journal.append(zero + decided_s * S, 1, b"{}", [], urgent=True)
     with idle(tmp_path, now=zero + 101 * S, succeeds=True) as agent:
-        assert agent.engine.strangers.unrecorded is waits
+        assert agent.engine.guards[0].strangers.unrecorded is waits
 
 
 def test_the_first_fill_already_replaces_the_covariance_of_other_symbols(tmp_path: Path) -> None:
