@@ -80,6 +80,4 @@ class Described(Struct, frozen=True):
     account: Callable[..., Account] = Account
     """An account at the local exchange."""
     pack: Callable[[bytes], bytes] = as_it_is
-    """How the venue packs the text of a frame, …"""
-    unpack: Callable[[bytes], bytes] = as_it_is
-    """… and how it is read."""
+    """How the venue packs the text of a frame."""

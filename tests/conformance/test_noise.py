@@ -45,7 +45,7 @@ def seeds(name: str) -> Seeds:
     resting = talk.order("0.1", 79_000, style=Style.POST)
     talk.place(resting)
     talk.cancel(resting)
-    frames = {(socket, len(frame)): (socket, talk.described.unpack(frame)) for socket, frame in talk.frames}
+    frames = {(socket, len(frame)): (socket, talk.venue.text(frame)) for socket, frame in talk.frames}
     answers = {(str(request), len(body)): (request, status, body) for request, status, body in talk.answers}
     return Seeds(talk, list(frames.values()), list(answers.values()))
 
