@@ -132,11 +132,7 @@ async def test_for_the_same_purpose_the_same_is_sent(bench: Bench) -> None:
         ("open orders", Ask(What.ORDERS), lambda client: client.fetch_open_orders(symbol)),
         ("positions", Ask(What.POSITIONS), lambda client: client.fetch_positions()),
         ("leverage", SetLeverage(0, 7), lambda client: client.set_leverage(7, symbol)),
-        (
-            "cancel",
-            Cancel(post.id, 0),
-            lambda client: client.cancel_order("", symbol, {bench.other.cancels: post.id + ANOTHER}),
-        ),
+        ("cancel", Cancel(post.id, 0), lambda client: client.cancel_order("", symbol, named)),
     ]
     found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
     for purpose, request, act in purposes:
