@@ -48,6 +48,8 @@ class Credentials(Struct, frozen=True):
 
     key: Secret
     secret: Secret
+    passphrase: Secret | None = None
+    """What some venues want besides, as it was chosen when the key was made."""
 
 
 # What the core may ask of a venue
@@ -196,11 +198,15 @@ class Bucket(Struct, frozen=True):
 
 
 class Open(Struct, frozen=True, tag=True):
-    """Open a websocket under this name. ``quiet_ns``: without a frame for so long it is taken for dead."""
+    """Open a websocket under this name. ``quiet_ns``: without a frame for so long it is taken for dead.
+
+    ``headers`` go with the handshake, and hold the key and a signature where the venue wants them there.
+    """
 
     socket: str
     url: str
     quiet_ns: int | None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Shut(Struct, frozen=True, tag=True):
