@@ -129,7 +129,7 @@ def alone(leg: Leg, s: Situation) -> str | None:
 def tradable(leg: Leg, s: Situation) -> str | None:
     """The venue must be matching this instrument, and let the account trade."""
     mode = s.book.of(leg.instrument).mode
-    if mode is not None and not mode.can_trade:
+    if mode is not None and mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
