@@ -6,29 +6,22 @@ the tables (budgets, questions, replies), then the dialect, then what failures m
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import UNSET, Raw, Struct
 from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
 from adapters.addresses import pinned, together
-from adapters.answers import Reaction, fate, outcome
+from adapters.answers import Reaction, fate, outcome, replies
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, exact, excerpt, number, plain
+from adapters.reading import MISREAD, MS, each, exact, excerpt, number, plain
+from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
@@ -133,11 +126,7 @@ QUESTIONS: Final = {
 }
 
 
-def _replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
-    return {code: verdict for verdict, codes in rows for code in codes}
-
-
-REPLIES: Final = _replies(
+REPLIES: Final = replies(
     (Reaction.UNKNOWN, (-1000, -1001, -1006, -1007, 408)),
     (Reaction.TWIN, (-4116,)),
     (Reaction.GONE, (-2011,)),
@@ -215,7 +204,7 @@ class Binance:
         together(self._rest, self._stream, DOMAINS)
         self._window_ms = recv_window_ms
         self._depth = depth
-        self._sign = _signer(credentials) if credentials else None
+        self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
         self._readers: dict[str, Callable[[bytes], Sequence[Fact]]] = {
             "public": self._read_public,
@@ -713,15 +702,15 @@ class Binance:
                 info = wire.EXCHANGE_INFO.decode(body)
                 return [*self._instruments_answer(info.symbols), *_budgets(info.rate_limits)]
             case What.PRICES:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.premium_facts)
+                return each(ask.what, wire.RAWS.decode(body), self._index, wire.premium_facts)
             case What.INTERVALS:
                 return self._intervals_answer(wire.RAWS.decode(body))
             case What.TIERS:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.tier_facts)
+                return each(ask.what, wire.RAWS.decode(body), self._index, wire.tier_facts)
             case What.LEVERAGE:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.leverage_facts)
+                return each(ask.what, wire.RAWS.decode(body), self._index, wire.leverage_facts)
             case What.VOLUMES:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.volume_facts)
+                return each(ask.what, wire.RAWS.decode(body), self._index, wire.volume_facts)
             case What.MODE | What.OWNER | What.RIGHTS:
                 return _terms_answer(ask.what, body)
             case What.ACCOUNT:
@@ -758,19 +747,6 @@ class Binance:
     def _time_answer(self, call: Call, server_ms: int, now: int) -> Sequence[Fact]:
         return [self._offset.measure(call.at, server_ms * MS, MS, now)]
 
-    def _each(self, what: What, rows: Sequence[Raw], read: Callable[[int, Raw], Sequence[Fact]]) -> list[Fact]:
-        """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
-        facts: list[Fact] = []
-        for row in rows:
-            symbol = wire.SYMBOL.decode(row).symbol
-            if (index := self._index.get(symbol)) is None:
-                continue
-            try:
-                facts += read(index, row)
-            except (*MISREAD, KeyError) as error:
-                facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
-        return facts
-
     def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
         listed: dict[int, Instrument] = {}
 
@@ -780,7 +756,7 @@ class Binance:
                 listed[index] = wire.instrument_of(index, self.symbols[index], contract)
             return []
 
-        misread = self._each(What.INSTRUMENTS, rows, read)
+        misread = each(What.INSTRUMENTS, rows, self._index, read)
         self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
         return [fact.Listed(tuple(self._listed.values())), *misread]
 
@@ -792,7 +768,7 @@ class Binance:
             named.add(index)
             return [fact.Interval(index, wire.FUNDING_INFO.decode(row).funding_interval_hours)]
 
-        facts = self._each(What.INTERVALS, rows, read)
+        facts = each(What.INTERVALS, rows, self._index, read)
         return [*facts, *(fact.Interval(index, 8.0) for index in range(len(self.symbols)) if index not in named)]
 
     def _positions_answer(self, rows: Sequence[wire.PositionRow], asked_at: int) -> Sequence[Fact]:
@@ -881,25 +857,3 @@ def _verdict(status: int, code: int | None, text: str) -> Fault | Reaction:
     if status == 418 or (verdict is Reaction.SLOW and "banned until" in text):
         return Reaction.BANNED
     return verdict
-
-
-# Signing
-
-
-def _signer(credentials: Credentials) -> Callable[[bytes], str]:
-    """What turns a query into its signature: HMAC in hex, or Ed25519 or RSA in base64 when the secret is a PEM key."""
-    text = credentials.secret.reveal().strip()
-    if not text:
-        raise ValueError("the secret is empty")
-    if "-----BEGIN" not in text:
-        key = text.encode()
-        return lambda query: hmac.new(key, query, hashlib.sha256).hexdigest()
-    try:
-        private = load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError):
-        raise ValueError("the secret is no readable PEM key: use an unencrypted PKCS#8 private key") from None
-    if isinstance(private, Ed25519PrivateKey):
-        return lambda query: b64encode(private.sign(query)).decode()
-    if isinstance(private, RSAPrivateKey):
-        return lambda query: b64encode(private.sign(query, PKCS1v15(), SHA256())).decode()
-    raise ValueError("the secret is a key of another kind: Binance takes Ed25519 and RSA keys")

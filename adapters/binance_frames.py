@@ -285,12 +285,6 @@ class ListenKey(Struct, frozen=True, rename="camel"):
     """A renewal may leave it out."""
 
 
-class Symbol(Struct, frozen=True):
-    """What a row is about."""
-
-    symbol: str
-
-
 class RateLimit(Struct, frozen=True, rename="camel"):
     """How much may be used of a budget in an interval, as the venue has it now."""
 
@@ -497,7 +491,6 @@ FAILURE = Decoder(Failure)
 SERVER_TIME = Decoder(ServerTime)
 LISTEN_KEY = Decoder(ListenKey)
 RAWS = Decoder(list[Raw])
-SYMBOL = Decoder(Symbol)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
 RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)

@@ -6,12 +6,15 @@ What is no number, no price or no quantity raises one of `MISREAD`; a dialect tu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, isfinite
 from typing import Annotated
 
-from msgspec import Meta, MsgspecError
+from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec.json import Decoder
 
+from agent.core.events import Fact, Unknown
 from agent.core.instruments import Instrument
 
 MISREAD = (MsgspecError, RecursionError, ValueError, ArithmeticError)
@@ -80,3 +83,28 @@ def excerpt(data: bytes) -> str:
 def plain(value: Decimal) -> str:
     """Exact digits without exponent or trailing zeros."""
     return format(value.normalize(), "f")
+
+
+class Symbol(Struct, frozen=True):
+    """What a row is about."""
+
+    symbol: str
+
+
+SYMBOL = Decoder(Symbol)
+
+
+def each(
+    what: str, rows: Sequence[Raw], indices: Mapping[str, int], read: Callable[[int, Raw], Sequence[Fact]]
+) -> list[Fact]:
+    """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
+    facts: list[Fact] = []
+    for row in rows:
+        symbol = SYMBOL.decode(row).symbol
+        if (index := indices.get(symbol)) is None:
+            continue
+        try:
+            facts += read(index, row)
+        except (*MISREAD, KeyError) as error:
+            facts.append(Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
+    return facts

@@ -57,6 +57,8 @@ EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
 """The process, or the machine, has no more descriptors."""
 SIGNATURE: Final = re.compile(r"[?&]signature=([^&]+)")
 CONCEALED: Final = "(concealed)"
+SECRET_HEADER: Final = re.compile("key|sign", re.IGNORECASE)
+"""Headers whose value must not be seen; others hold a time or a type, which may well stand in a reply."""
 SHORTEST_SECRET: Final = 8
 """Characters: what is shorter is no key, and may stand anywhere by chance."""
 QUEUE: Final = 1024
@@ -470,7 +472,7 @@ def _concealed(call: Call, reply: Reply) -> Reply:
     """The reply without the key and the signature of its request: a proxy's page, or the address of a redirect, may
     repeat them, and replies are quoted in the log and kept on tapes."""
     signature = SIGNATURE.search(call.url)
-    words = [value for _, value in call.headers]
+    words = [value for name, value in call.headers if SECRET_HEADER.search(name)]
     words += [signature[1], unquote(signature[1])] if signature else []
     body, headers = reply.body, reply.headers
     for word in (word for word in words if len(word) >= SHORTEST_SECRET):
