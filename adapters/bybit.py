@@ -346,9 +346,8 @@ class Bybit:
         elif frame.op == "auth":
             # The clock may be off; whether the key is at fault is told to requests, with a code.
             self._want(Ask(What.TIME))
-            return self._useless(
-                socket, f"logging in was refused: {frame.retCode or ''} {frame.ret_msg or frame.retMsg}"
-            )
+            why = f"logging in was refused: {frame.retCode or ''} {frame.ret_msg or frame.retMsg}"
+            return [fact.Unknown(socket, why[:200], "", private=True)]
         elif frame.op == "subscribe":
             return self._subscribed(socket, frame, well=well)
         elif frame.op not in ("ping", "pong", "unsubscribe"):
@@ -370,11 +369,7 @@ class Bybit:
             self._subscribe(socket, topics, 1)
             return []
         what = f"subscription to {', '.join(topics)} was refused: {frame.ret_msg}"
-        return self._useless(socket, what) if socket == "private" else [fact.Unknown(socket, what[:200], "", False)]
-
-    def _useless(self, socket: str, what: str) -> Sequence[Fact]:
-        self._want(Shut(socket, what[:100]))
-        return [fact.Unknown(socket, what[:200], "", private=True)]
+        return [fact.Unknown(socket, what[:200], "", private=socket == "private")]
 
     def _read_market(self, frame: wire.Frame) -> Sequence[Fact]:
         kind, _, symbol = frame.topic.partition(".")
@@ -723,8 +718,6 @@ class Bybit:
         told: list[Fact] = []
         if verdict is Reaction.SAME and isinstance(call.request, SetLeverage):
             return [fact.Leverage(call.request.instrument, call.request.leverage)]
-        if verdict is Reaction.GONE and isinstance(call.request, Ask) and call.request.what is What.ORDER:
-            return self._not_there(call)
         if verdict is Fault.CLOCK:
             self._offset.forget()
             self._want(Ask(What.TIME))
@@ -798,7 +791,8 @@ class Bybit:
                 at = int(wire.SERVER_TIME.decode(body).time_nano)
                 return [self._offset.measure(call.at, at, MS, now)]
             case What.PRICES:
-                at = envelope.time * MS
+                if not (at := envelope.time * MS):
+                    raise ValueError("prices without a time")
                 read = lambda index, row: wire.ticker_facts(index, wire.TICKER.decode(row), at)  # noqa: E731
                 return each(ask.what, wire.PAGE.decode(body).rows, self._index, read)
             case What.VOLUMES:
@@ -873,7 +867,7 @@ class Bybit:
         if len(hedges) > 1:
             raise ValueError("some instruments are in hedge mode and some are not: set them alike at the venue")
         self._mode_wanted = False
-        return [fact.Mode(hedge=hedges.pop(), multi_asset=True, can_trade=True)]
+        return [fact.Mode(hedge=hedges.pop(), multi_asset=True, can_trade=None)]
 
     def _account_answer(self, rows: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
         wallet = wire.WALLET.decode(rows[0]) if rows else None

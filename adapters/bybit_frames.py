@@ -66,6 +66,13 @@ FORCED: Final = {
 TRADES: Final = ("Trade", "AdlTrade", "BustTrade", "Delivery", "BlockTrade", "MovePosition", "FutureSpread")
 """Executions that move a position."""
 
+TO_CLOSE: Final = 0.0011
+"""What maintenance margin holds besides the rate of its tier: the fee of closing the position, as a fraction of value.
+
+It is charged on the price at which the position would be bankrupt; twice the highest taker fee bounds it.
+"""
+
+
 # Frames
 
 
@@ -192,8 +199,8 @@ class Envelope(Struct, frozen=True, rename="camel"):
     """What is around every answer."""
 
     ret_code: int
-    time: Ms
     ret_msg: str = ""
+    time: Ms = 0
     result: Raw = Raw(b"{}")
     ret_ext_info: Raw = Raw(b"{}")
 
@@ -435,12 +442,12 @@ def tier_facts(index: int, rows: Sequence[Raw]) -> list[fact.Fact]:
         if amount(line.initial_margin) * leverage > 10:  # a fraction gives about one, a percentage a hundred
             rate /= 100
         floor, cap = tiers[-1].cap if tiers else 0.0, positive(line.risk_limit_value)
-        deduction = tiers[-1].deduction + floor * (rate - tiers[-1].rate) if tiers else 0.0
+        deduction = tiers[-1].deduction + floor * (rate + TO_CLOSE - tiers[-1].rate) if tiers else 0.0
         if line.mm_deduction:
             deduction = amount(line.mm_deduction)
         if cap <= floor or not 0 <= rate <= 1 or leverage < 1:
             raise ValueError("a line of the margin table that can't be")
-        tiers.append(Tier(floor, cap, rate, deduction, int(leverage)))
+        tiers.append(Tier(floor, cap, rate + TO_CLOSE, deduction, int(leverage)))
     if not tiers:
         raise ValueError("a margin table without a line")
     return [fact.Tiers(index, tuple(tiers))]

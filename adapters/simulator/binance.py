@@ -286,6 +286,10 @@ class Binance:
         """The frame that refuses a message from a client."""
         return binance_faults.refusal(text)
 
+    def text(self, frame: bytes) -> bytes:
+        """What a frame says: itself."""
+        return frame
+
     def topic(self, frame: bytes) -> Topic:
         """What a frame is about."""
         return binance_faults.topic_of(frame)

@@ -13,6 +13,7 @@ from agent.core.events import (
     Clock,
     Fact,
     Fees,
+    Funding,
     Interval,
     Leverage,
     Listed,
@@ -48,7 +49,7 @@ ANSWERS: dict[What, type] = {
     What.OWNER: Owner,
     What.RIGHTS: Rights,
 }
-"""The fact that shows a question to be answered."""
+"""The fact that shows a question to be answered: where funding does not stream, and prices are asked for it, that."""
 
 EVERY_NS: dict[What, int] = {
     What.TIME: 60 * S,
@@ -116,9 +117,10 @@ class Audit:
             if what in abilities.answers:
                 for index in range(instruments) if what in abilities.singles else (None,):
                     self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index))
+        answers = {**ANSWERS, What.PRICES: Funding} if What.PRICES in abilities.cadence else ANSWERS
         self._by_answer: dict[type, list[Poll]] = {}
         for poll in self.polls.values():
-            self._by_answer.setdefault(ANSWERS[poll.ask.what], []).append(poll)
+            self._by_answer.setdefault(answers[poll.ask.what], []).append(poll)
 
     def apply(self, fact: Fact, now: int) -> None:
         """See whether a fact answers one of the questions, or says that no answer came."""

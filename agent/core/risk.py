@@ -128,7 +128,7 @@ def alone(leg: Leg, s: Situation) -> str | None:
 
 def tradable(leg: Leg, s: Situation) -> str | None:
     """The venue must be matching this instrument, and let the account trade."""
-    if s.book.mode is not None and not s.book.mode.can_trade:
+    if s.book.mode is not None and s.book.mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:

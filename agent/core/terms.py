@@ -100,7 +100,7 @@ class Terms:
 
     def _compare_mode(self, mode: Mode) -> None:
         before, self._mode = self._mode, self._mode or mode
-        if not mode.can_trade:
+        if mode.can_trade is False:
             self._halts.halt("the venue lets the account trade no more: ask it why, then restart")
         if before is None:
             return

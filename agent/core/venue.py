@@ -237,7 +237,10 @@ class Abilities(Struct, frozen=True):
     singles: frozenset[What] = frozenset({What.FEES})
     """Of the standing questions those that are about one instrument at a time."""
     cadence: dict[What, int] = {}
-    """Questions that must be asked more often than elsewhere, and how often (ns): what they tell does not stream."""
+    """Questions that must be asked more often than elsewhere, and how often (ns): what they tell does not stream.
+
+    Prices among them are asked for the sake of `events.Funding`, which alone shows them to be answered.
+    """
     arms: bool = False
     """Whether there is a dead-man's switch (`Arm`)."""
 

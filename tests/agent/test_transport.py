@@ -687,16 +687,18 @@ def test_a_reply_that_repeats_key_and_signature_is_told_without_them(
 
     async def handler(request: web.Request) -> web.Response:
         sent = f"{request.raw_path} {request.headers['X-Key']} {request.query['signature']}"
+        sent += f" {request.headers['X-Time']}"
         return web.Response(status=404, text=f"<p>{sent}</p>", headers={"Location": f"http://other{request.raw_path}"})
 
     async def main() -> None:
         async with http(handler) as base, wired() as (transport, inbox):
             asked = call(f"{base}/order?symbol=X&signature={quote(signature, safe='')}")
-            transport.do(structs.replace(asked, headers=(("X-Key", "a-key-of-64-characters"),)))
+            seen = ("X-Time", "1790000000000")
+            transport.do(structs.replace(asked, headers=(("X-Key", "a-key-of-64-characters"), seen)))
             answer = await inbox.next()
             assert isinstance(answer, Answer)
             path = "/order?symbol=X&signature=(concealed)"
-            assert answer.reply.body.decode() == f"<p>{path} (concealed) (concealed)</p>"
+            assert answer.reply.body.decode() == f"<p>{path} (concealed) (concealed) 1790000000000</p>"
             assert answer.reply.headers["location"] == f"http://other{path}"
 
     run(main)

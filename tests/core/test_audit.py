@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from agent.core.audit import ANSWERS, EVERY_NS, PATIENCE_NS, RUSH_NS, TRUTH, Audit
-from agent.core.events import Clock, Fees, Listed, Mark, Mode, Orders, Positions, Tiers, Unanswered, Volume
+from agent.core.events import Clock, Fees, Funding, Listed, Mark, Mode, Orders, Positions, Tiers, Unanswered, Volume
 from agent.core.venue import Abilities, Ask, What
 from tests.core.kit import START, S, instrument
 
@@ -183,6 +183,8 @@ def test_what_a_venue_tells_of_one_instrument_at_a_time_is_asked_of_each_and_as_
     assert it.due(0) == [Ask(What.PRICES), Ask(What.TIERS, 0), Ask(What.TIERS, 1)]
     it.apply(Tiers(1, ()), S)
     it.apply(Mark(0, 1.0, None, 0), S)
+    assert it.missing() == [What.PRICES, What.TIERS], "marks stream: funding is what was asked for"
+    it.apply(Funding(0, 0.0001, 9 * S, 0), S)
     assert it.due(S) == []
     assert it.missing() == [What.TIERS]
     assert it.due(5 * S) == [Ask(What.PRICES)]
