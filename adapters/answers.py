@@ -5,7 +5,6 @@ A dialect's own table says what an error code is: a `Fault`, which proves that n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -35,6 +34,11 @@ class Reaction(StrEnum):
     DENIED = "denied"
 
 
+def replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
+    """A dialect's table of codes, from its lines: what they mean, and the codes that do."""
+    return {code: verdict for verdict, codes in rows for code in codes}
+
+
 REFUSALS: Final = {
     Reaction.SLOW: Fault.BUSY,
     Reaction.ORDERS: Fault.BUSY,
@@ -42,11 +46,6 @@ REFUSALS: Final = {
     Reaction.DENIED: Fault.ACCOUNT,
 }
 """Reactions that prove that an order, or a change of a setting, was not executed."""
-
-
-def replies(*rows: tuple[Fault | Reaction, Iterable[int]]) -> dict[int, Fault | Reaction]:
-    """A venue's table of codes by what each means, from rows of what they mean and the codes that mean it."""
-    return {code: verdict for verdict, codes in rows for code in codes}
 
 
 def fate(order: str, verdict: Fault | Reaction, code: str, reason: str) -> fact.Refused | fact.Lost:

@@ -23,7 +23,7 @@ from adapters import bybit_frames as wire
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome, replies
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, SYMBOL, each, excerpt, number, plain
+from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain, symbols_of
 from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -38,7 +38,6 @@ from agent.core.venue import (
     Call,
     Cancel,
     Credentials,
-    Lane,
     Open,
     Place,
     Reply,
@@ -48,6 +47,7 @@ from agent.core.venue import (
     Shut,
     Weight,
     What,
+    lane_of,
 )
 
 SECOND: Final = 1_000 * MS
@@ -146,8 +146,8 @@ REPLIES: Final = replies(
     (Fault.CLOCK, (10002,)),
     (Fault.BUSY, (110009, 110020)),
     (Fault.MARGIN, (110004, 110006, 110007, 110011, 110012, 110013, 110040, 110044, 110045, 110046, 110047, 110048)),
-    (Fault.MARGIN, (110051, 110052, 110053, 110085, 110086, 110089, 110090, *range(110101, 110103), 182011)),
-    (Fault.MARGIN, range(110104, 110108)),
+    (Fault.MARGIN, (110051, 110052, 110053, 110085, 110086, 110089, 110090, 110101, 110102, 182011)),
+    (Fault.MARGIN, tuple(range(110104, 110108))),
     (Fault.REDUCE, (110017, 110033, 110034)),
     (Fault.PRICE, (110118,)),
     (Fault.CLOSED, (10029, 30228, 110021, 110022, 110023, 110042, 110063, 110066, 110074, 110137)),
@@ -195,12 +195,10 @@ class Bybit:
         depth: bool = False,
         category: str = "linear",
     ) -> None:
-        if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > SYMBOLS_MAX:
-            raise ValueError(f"symbols: name between 1 and {SYMBOLS_MAX} instruments, each once")
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best about 5000")
         self.name = NAMES[category]
-        self.symbols = tuple(symbols)
+        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
         self._category = category
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Bybit")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Bybit")
@@ -264,7 +262,7 @@ class Bybit:
             self._proof_due = now + PROOF_NS
             self._seqs.clear()
             assert self._sign is not None, "there is a private socket with a key alone"
-            until = str(self._venue_ms(now) + PROOF_NS // MS)
+            until = str(self._offset.venue_ms(now) + PROOF_NS // MS)
             sign = self._sign(f"GET/realtime{until}".encode())
             self._say(socket, {"op": "auth", "args": [self._key, int(until), sign]})
         elif socket == "market":
@@ -451,7 +449,7 @@ class Bybit:
         if read is None:
             raise ValueError(f"topic {frame.topic:.40}")
         facts: list[Fact] = []
-        for row in wire.RAWS.decode(frame.data):
+        for row in RAWS.decode(frame.data):
             try:
                 facts += read(row, frame.creationTime * MS)
             except MISREAD as error:
@@ -538,24 +536,21 @@ class Bybit:
     def weigh(self, request: Request) -> Weight:
         """The lane and the price of a request."""
         match request:
-            case Place(order):
-                lane = Lane.RESCUE if order.reduce else Lane.CREATE
-                return Weight(lane, (("create_1s", 1), ("ip_5s", 1)))
+            case Place():
+                takes = {"create_1s": 1}
             case Batch(orders):
-                lane = Lane.RESCUE if all(order.reduce for order in orders) else Lane.CREATE
-                return Weight(lane, (("batch_1s", len(orders)), ("ip_5s", 1)))
+                takes = {"batch_1s": len(orders)}
             case Cancel():
-                return Weight(Lane.RESCUE, (("cancel_1s", 1), ("ip_5s", 1)))
-            case Arm():
-                return Weight(Lane.RESCUE, ())
+                takes = {"cancel_1s": 1}
             case SetLeverage():
-                return Weight(Lane.CREATE, (("settings_1s", 1), ("ip_5s", 1)))
+                takes = {"settings_1s": 1}
             case Ask(what):
-                lane = Lane.RESOLVE if what is What.ORDER else Lane.REFRESH
-                bucket = QUESTIONS[what].bucket
-                return Weight(lane, ((bucket, 1),) if bucket == "ip_5s" else ((bucket, 1), ("ip_5s", 1)))
+                takes = {QUESTIONS[what].bucket: 1}
+            case Arm():
+                return Weight(lane_of(request), ())
             case _:
                 assert_never(request)
+        return Weight(lane_of(request), tuple({**takes, "ip_5s": 1}.items()))
 
     def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
         """The request, signed; or what became of it where it can't be sent."""
@@ -608,8 +603,7 @@ class Bybit:
             return outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
         if any(order.symbol not in self._listed for order in orders):
             return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
-        deadline_ms = (min(order.expires_at for order in orders) + self._offset.ns - self._offset.error_ns) // MS
-        window_ms = min(self._window_ms, deadline_ms - self._venue_ms(now) - 1)
+        window_ms = self._offset.window_ms(now, min(order.expires_at for order in orders), self._window_ms)
         if window_ms < 1:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         rows = [self._order_body(order) for order in orders]
@@ -656,7 +650,7 @@ class Bybit:
     def _signed(self, text: str, now: int, window_ms: int) -> tuple[tuple[str, str], ...]:
         """The headers that sign a query or a body."""
         assert self._sign is not None, "account questions and orders need credentials"
-        stamp = str(self._venue_ms(now))
+        stamp = str(self._offset.venue_ms(now))
         return (
             ("X-BAPI-API-KEY", self._key),
             ("X-BAPI-TIMESTAMP", stamp),
@@ -676,9 +670,6 @@ class Bybit:
     ) -> Call:
         self._tag += 1
         return Call(self._tag, request, method, self._rest + path, headers, body, timeout_ms, None, now)
-
-    def _venue_ms(self, now: int) -> int:
-        return (now + self._offset.ns) // MS
 
     # Replies
 
@@ -736,10 +727,6 @@ class Bybit:
         text = reply.headers.get("x-bapi-limit-reset-timestamp", "")
         at = int(text) * MS - self._offset.ns if re.fullmatch("[0-9]{13}", text) else now + SECOND
         return min(max(at, now), now + THROTTLE_MAX_NS)
-
-    def _asked_at(self, call: Call) -> int:
-        """The venue's time when a call was signed, at the earliest."""
-        return call.at + self._offset.ns - self._offset.error_ns
 
     def _answer(self, call: Call, envelope: wire.Envelope, now: int) -> Sequence[Fact]:
         match call.request:
@@ -804,7 +791,7 @@ class Bybit:
             case What.MODE:
                 return self._mode_answer(wire.ACCOUNT_INFO.decode(body))
             case What.ACCOUNT:
-                return self._account_answer(wire.PAGE.decode(body).rows, self._asked_at(call))
+                return self._account_answer(wire.PAGE.decode(body).rows, self._offset.earliest(call.at))
             case What.OWNER:
                 if not (owner := str(wire.KEY_INFO.decode(body).user_i_d)):
                     raise ValueError("no account in it")
@@ -835,7 +822,7 @@ class Bybit:
         assert isinstance(ask, Ask), "only a question is answered so"
         assert ask.order is not None, "and one about an order"
         if ask.since is None:
-            self._want(replace(ask, since=str(self._asked_at(call))))
+            self._want(replace(ask, since=str(self._offset.earliest(call.at))))
             return []
         return [fact.Absent(ask.order, int(ask.since))]
 
@@ -881,7 +868,7 @@ class Bybit:
         if ask.since is None:
             first = call.tag
             if first > getattr(self._gathered.get(ask.what), "first", 0):
-                self._gathered[ask.what] = _Gathering(first, self._asked_at(call), [])
+                self._gathered[ask.what] = _Gathering(first, self._offset.earliest(call.at), [])
         gathered = self._gathered.get(ask.what)
         if gathered is None or gathered.first != first:
             return []  # of a list that has been begun anew

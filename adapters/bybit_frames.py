@@ -16,13 +16,10 @@ import numpy as np
 from msgspec import Meta, Raw, Struct, field
 from msgspec.json import Decoder
 
-from adapters.reading import MS, Ms, above_zero, amount, exact, lots_of, number, positive
+from adapters.reading import MS, Level, Ms, above_zero, amount, exact, lots_of, number, positive, quote_of
 from agent.core import events as fact
 from agent.core.events import Fault, Force, Side
 from agent.core.instruments import Instrument, Tier
-
-Buying = Literal["Buy", "Sell"]
-Level = tuple[str, str]
 
 ENDS: Final = {
     "Filled": "filled",
@@ -318,7 +315,6 @@ class KeyInfo(Struct, frozen=True, rename="camel"):
 FRAME = Decoder(Frame)
 LADDER = Decoder(Ladder)
 TICKER = Decoder(Ticker)
-RAWS = Decoder(list[Raw])
 ORDER = Decoder(OrderRow)
 EXECUTION = Decoder(ExecutionRow)
 POSITION = Decoder(PositionRow)
@@ -350,11 +346,7 @@ def quote_facts(index: int, ladder: Ladder, at: int) -> list[fact.Fact]:
     """The best bid and ask; nothing where one of them is missing."""
     if not ladder.b or not ladder.a:
         return []
-    (bid, bid_size), (ask, ask_size) = ladder.b[0], ladder.a[0]
-    one = fact.Quote(index, positive(bid), amount(bid_size), positive(ask), amount(ask_size), at)
-    if one.bid >= one.ask:
-        raise ValueError("the book is crossed")
-    return [one]
+    return [quote_of(index, ladder.b[0], ladder.a[0], at)]
 
 
 class Book:
