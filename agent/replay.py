@@ -76,7 +76,7 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         nonce=header.nonce,
         halted=header.halted,
     )
-    return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
+    return Desk([dialect], engine, salt=f"{header.tag}{header.epoch}")
 
 
 def replay(path: Path, dialect_of: Callable[[Portfolio], Dialect]) -> Replayed:

@@ -211,7 +211,7 @@ class Trial:
             seats=(Seat("tr", self.account.abilities),),
             schedule=lambda now: None,
         )
-        self._desk = Desk(self.account, self.engine, salt="trial", lag_ns=None)
+        self._desk = Desk([self.account], self.engine, salt="trial", lag_ns=None)
         if covariance is not None:
             self.engine.economist.covariance = Known(covariance)
         self._open(prices)

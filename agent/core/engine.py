@@ -730,11 +730,11 @@ class Engine:
         groups = self.mandate.hedges(self.book, drift) if vain else []
         return [i for group in groups if any(other in vain for other in group) for i in group if i not in vain]
 
-    def forbids(self, order: Order) -> str | None:
+    def forbids(self, instrument: int, *, reduce: bool) -> str | None:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
-        if self.idle or order.reduce:
+        if self.idle or reduce:
             return self.idle
-        guard = self._guard(order.instrument)
+        guard = self._guard(instrument)
         return guard.withheld() or ("waiting for answers of the venue" if guard.audit.missing() else None)
 
     def withheld(self, instrument: int) -> str | None:

@@ -56,7 +56,7 @@ class Floor:
             schedule=lambda now: None,
         )
         dialect: Dialect = self.parrot
-        self.desk = Desk(dialect, engine, salt="desk")
+        self.desk = Desk([dialect], engine, salt="desk")
         self.now = START
         self.acts: list[Any] = []
         self.wake_at = START
@@ -195,11 +195,11 @@ def test_a_command_reaches_the_engine() -> None:
 def test_what_the_venue_says_about_budgets_is_believed() -> None:
     floor = Floor().ready()
     floor.tell(Used("weight", 640))
-    assert floor.desk.lanes.gauges["weight"].used >= 640
+    assert floor.desk.channels[0].lanes.gauges["weight"].used >= 640
     floor.tell(Throttled(until=floor.now + 30 * S, banned=False, reason="429"))
     floor.take(after=20 * S)
     assert floor.acts == [] or kinds(floor.acts) == ["Shut"] * len(floor.acts)
-    assert floor.desk.lanes.silent_until == floor.now + 10 * S
+    assert floor.desk.channels[0].lanes.silent_until == floor.now + 10 * S
 
 
 def test_the_dialect_is_woken_when_it_wants_to_be() -> None:
@@ -270,14 +270,14 @@ def test_an_observer_asks_and_does_nothing_else_whatever_was_decided(request_: R
     floor = Floor().ready()
     engine = floor.desk.engine
     engine.policy = replace(engine.policy, mode="observe")
-    floor.desk.lanes.put(request_, floor.desk.dialect.weigh(request_))
+    floor.desk.channels[0].lanes.put(request_, floor.desk.channels[0].dialect.weigh(request_))
     floor.take(after=S)
     assert not [call for call in floor.parrot.calls if not isinstance(call.request, Ask)]
 
 
 def test_a_leverage_setting_leaves_once_before_the_increase_that_needs_it() -> None:
     floor = Floor().ready()
-    dialect, lanes = floor.desk.dialect, floor.desk.lanes
+    dialect, lanes = floor.desk.channels[0].dialect, floor.desk.channels[0].lanes
     increase = Place(order("more", expires_at=floor.now + 10 * S))
     for request in (SetLeverage(0, 5), increase, SetLeverage(0, 5)):
         lanes.put(request, dialect.weigh(request))
@@ -309,7 +309,7 @@ def test_a_leverage_setting_that_waits_does_not_leave_once_nothing_may_increase(
     floor.desk.engine.step = hear  # type: ignore[method-assign]
     floor.tell(Throttled(until=floor.now + S, banned=False, reason="429"))
     request = SetLeverage(0, 5)
-    floor.desk.lanes.put(request, floor.desk.dialect.weigh(request))
+    floor.desk.channels[0].lanes.put(request, floor.desk.channels[0].dialect.weigh(request))
     floor.take(Told(command))
     floor.take(after=2 * S)
     assert not [call for call in floor.parrot.calls if isinstance(call.request, SetLeverage)]
@@ -357,7 +357,7 @@ def test_on_paper_the_whole_way_is_gone_without_an_order_on_the_wire() -> None:
     paper: Dialect = Paper(public, PaperAccount(positions=dict(MISSION)), list(THIRDS))
     floor = Floor(parrot)
     engine = Engine(POLICY, epoch=1, seats=(Seat("t", paper.abilities),), schedule=lambda now: None)
-    floor.desk = Desk(paper, engine, salt="desk")
+    floor.desk = Desk([paper], engine, salt="desk")
     floor.take()
     floor.settle()
     for _ in range(30):

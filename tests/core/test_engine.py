@@ -1460,8 +1460,8 @@ def test_what_was_decided_before_a_command_must_not_leave_after_it(
 ) -> None:
     on = stage(BALANCED)
     on.tell(Command(command))
-    assert on.engine.forbids(order("o1")) == increase
-    assert on.engine.forbids(order("o2", reduce=True)) == reduction
+    assert on.engine.forbids(0, reduce=False) == increase
+    assert on.engine.forbids(0, reduce=True) == reduction
 
 
 def test_a_plan_is_weighed_by_what_its_orders_cost_once_anything_is_known() -> None:

@@ -156,8 +156,8 @@ def test_three_days_of_forced_disconnections_cost_seconds(struck: Struck) -> Non
     symbols = tuple(SHARES)
     on = world()
     dialect = Binance(symbols=symbols, credentials=None)
-    desk = Desk(dialect, on.engine, salt="days", lag_ns=None)
-    desk._listed = True  # the instruments are not what this is about
+    desk = Desk([dialect], on.engine, salt="days", lag_ns=None)
+    desk.channels[0].listed = True  # the instruments are not what this is about
     now, ends, opened, gaps = START, 0, {}, []
     while now < START + 3 * 24 * 3600 * S:
         acts = list(desk.take((Tick(),), now).acts)

@@ -53,7 +53,7 @@ def test_after_the_loop_was_blocked_everything_is_asked_before_anything_is_done(
 @pytest.mark.parametrize("seconds", [10, 600])
 def test_what_was_decided_before_a_suspension_does_not_leave_after_it(seconds: int, struck: Struck) -> None:
     on = world(event(do="trade", symbol="BTCUSDT", quantity=-1, at_s=20)).go(20.2)
-    on.desk.lanes.throttle(on.now + 2 * S)  # the order waits for its turn
+    on.desk.channels[0].lanes.throttle(on.now + 2 * S)  # the order waits for its turn
     on.until(lambda: bool(on.sent))
     waiting = {sent.order.id for sent in on.sent}
     on.now += seconds * S

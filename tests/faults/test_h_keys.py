@@ -35,7 +35,7 @@ def stage(rights: Rights = FINE, *, policy: Policy = POLICY, **options: Any) -> 
 def watched(scene: Scene) -> list[int]:
     """When requests with the key leave, from now on."""
     world, seen = scene.world, []
-    perform = world.desk.dialect.perform
+    perform = world.desk.channels[0].dialect.perform
 
     def performed(request: Any, now: int) -> Any:
         call = perform(request, now)
@@ -43,7 +43,7 @@ def watched(scene: Scene) -> list[int]:
             seen.append(now)
         return call
 
-    world.desk.dialect.perform = performed  # type: ignore[method-assign]
+    world.desk.channels[0].dialect.perform = performed  # type: ignore[method-assign]
     return seen
 
 
@@ -76,11 +76,11 @@ def test_a_key_that_loses_the_right_to_trade_halts(struck: Struck) -> None:
 def test_a_key_that_is_taken_again_is_used_again_to_watch_and_nothing_increases(struck: Struck) -> None:
     scene = Scene(Incident("key rights", at_s=20, trade=False)).until(22)
     struck("H4", scene.struck("key rights"))
-    scene.world.desk.lockout.until = scene.world.now + PROBE_NS  # as after a refusal of the key as such
+    scene.world.desk.channels[0].lockout.until = scene.world.now + PROBE_NS  # as after a refusal of the key as such
     scene.until(22 + 50)
     asked_at = scene.engine.book.accounts[0].positions_at
     scene.until(22 + 90)
-    assert scene.world.desk.lockout.until is None
+    assert scene.world.desk.channels[0].lockout.until is None
     assert (scene.engine.book.accounts[0].positions_at or 0) > (asked_at or 0)
 
 

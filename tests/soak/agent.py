@@ -96,7 +96,7 @@ def counts(agent: Agent) -> dict[str, int]:
     links = [session.connection for session in sessions if session.connection is not None]
     return {
         **tables(agent.desk, agent.transport),
-        "Lanes.all": sum(len(lane) for lane in agent.desk.lanes.waiting.values()),
+        "Lanes.all": sum(len(lane) for lane in agent.desk.channels[0].lanes.waiting.values()),
         "session.says": sum(session.says.qsize() for session in sessions),
         "connection.frames": sum(len(link.recv_messages.frames) for link in links),
     }

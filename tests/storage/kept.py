@@ -48,7 +48,7 @@ class Kept:
             resume=resume,
             nonce=len(self.epochs),
         )
-        world.desk = Desk(dialect, world.engine, salt=f"kept{self.epochs[-1]}")
+        world.desk = Desk([dialect], world.engine, salt=f"kept{self.epochs[-1]}")
         world._wake_at = world.now
 
     def kill(self) -> None:

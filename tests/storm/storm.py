@@ -104,7 +104,7 @@ def storm(
     """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults."""
     world = prepare(seed, weather(seed))
     if desk is not Desk:
-        world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
+        world.desk = desk([world.desk.channels[0].dialect], world.engine, salt=f"storm{seed}")
     watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
     world.decided, world.left = watchman.decided, watchman.left
     world.heard = lambda arrived: watchman.heard(arrived, world.now)

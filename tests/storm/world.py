@@ -107,7 +107,7 @@ class World:
             schedule=lambda now: None,
             resume=resume,
         )
-        self.desk = (desk or Desk)(dialect, self.engine, salt=self._salt)
+        self.desk = (desk or Desk)([dialect], self.engine, salt=self._salt)
         self._wake_at = self.now
 
     def run(self, until: int, check: Callable[[], None] | None = None) -> None:
