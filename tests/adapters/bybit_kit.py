@@ -11,8 +11,8 @@ from agent.core.events import Fact
 from agent.core.venue import Ask, Call, Reply, Request, What
 from tests.adapters.binance_kit import NOW, credentials
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-STEPS = {"BTCUSDT": "0.001", "ETHUSDT": "0.01", "SOLUSDT": "0.1"}
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "ARBUSDT")
+STEPS = {"BTCUSDT": "0.001", "ETHUSDT": "0.01", "SOLUSDT": "0.1", "ARBUSDT": "0.1"}
 
 
 def contract(symbol: str, **changes: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from msgspec.json import encode
@@ -192,6 +193,16 @@ VECTORS: Final = (
     ),
 )
 
+
+def _received(body: bytes, order: str) -> bool:
+    """A success that repeats our id and says nothing more."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(answer, dict) and answer.get("retCode") == 0 and order in str(answer.get("result"))
+
+
 VENUE: Final = Described(
     name="bybit",
     folder="bybit",
@@ -203,4 +214,5 @@ VENUE: Final = Described(
     failure=_failure,
     sign=_sign,
     vectors=VECTORS,
+    received=_received,
 )
