@@ -6,13 +6,18 @@ What is no number, no price or no quantity raises one of `MISREAD`; a dialect tu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, isfinite
 from typing import Annotated
 
-from msgspec import Meta, MsgspecError
+from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec.json import Decoder
 
+from agent.core import events as fact
+from agent.core.events import Fact
 from agent.core.instruments import Instrument
+from agent.core.venue import What
 
 MISREAD = (MsgspecError, RecursionError, ValueError, ArithmeticError)
 """All that reading unknown bytes can raise."""
@@ -24,27 +29,37 @@ Ms = Annotated[int, Meta(ge=0, le=9_000_000_000_000)]
 Id = Annotated[int, Meta(ge=0)]
 
 
-def number(text: str) -> float:
+class Symbol(Struct, frozen=True):
+    """What a row is about."""
+
+    symbol: str
+
+
+RAWS = Decoder(list[Raw])
+SYMBOL = Decoder(Symbol)
+
+
+def number(text: str | float) -> float:
     """A finite number."""
     value = float(text)
     if not isfinite(value):
-        raise ValueError(f"{text:.20} is not a number")
+        raise ValueError(f"{text!s:.20} is not a number")
     return value
 
 
-def positive(text: str) -> float:
+def positive(text: str | float) -> float:
     """A finite number above zero: a price."""
     value = float(text)
     if not 0 < value < inf:
-        raise ValueError(f"{text:.20} is no price")
+        raise ValueError(f"{text!s:.20} is no price")
     return value
 
 
-def amount(text: str) -> float:
+def amount(text: str | float) -> float:
     """A finite number that is not negative: a size."""
     value = float(text)
     if not 0 <= value < inf:
-        raise ValueError(f"{text:.20} is no size")
+        raise ValueError(f"{text!s:.20} is no size")
     return value
 
 
@@ -70,6 +85,22 @@ def lots_of(instrument: Instrument, quantity: str) -> int:
     if lots < 0:
         raise ValueError("a total below zero")
     return lots
+
+
+def each(
+    what: What, rows: Sequence[Raw], index_of: Mapping[str, int], read: Callable[[int, Raw], Sequence[Fact]]
+) -> list[Fact]:
+    """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
+    facts: list[Fact] = []
+    for row in rows:
+        symbol = SYMBOL.decode(row).symbol
+        if (index := index_of.get(symbol)) is None:
+            continue
+        try:
+            facts += read(index, row)
+        except (*MISREAD, KeyError) as error:
+            facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
+    return facts
 
 
 def excerpt(data: bytes) -> str:
