@@ -340,7 +340,7 @@ SERVER_TIME: Decoder[int] = Decoder(Ms, strict=False)
 
 def rows_of(data: Raw) -> list[Raw]:
     """The rows of a list, whole or in a page of its own."""
-    if bytes(data[:1]) == b"{":
+    if bytes(data).startswith(b"{"):
         return PAGE.decode(data).result_list
     return RAWS.decode(data)
 
