@@ -8,8 +8,6 @@ position that it closes.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
@@ -27,18 +25,19 @@ from adapters.mexc_rules import (
     CANCEL,
     CHANGE_LEVERAGE,
     CREATE,
+    CREATES,
     FUNDING_NS,
     LEVERAGE_CODES,
     LIMITS,
     MODE_CODE,
     QUESTIONS,
     SECOND,
-    UNKNOWN_ORDER,
     takes,
     verdict_of,
 )
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, amount, each, excerpt, number, plain
+from adapters.reading import MISREAD, MS, amount, each, excerpt, number, plain, symbols_of
+from adapters.signing import hmac_signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
@@ -51,7 +50,6 @@ from agent.core.venue import (
     Call,
     Cancel,
     Credentials,
-    Lane,
     Open,
     Place,
     Reply,
@@ -61,6 +59,7 @@ from agent.core.venue import (
     Shut,
     Weight,
     What,
+    lane_of,
 )
 
 REST_URL: Final = "https://api.mexc.com"
@@ -96,10 +95,9 @@ TYPES: Final = {Style.MARKET: 5, Style.IOC: 3, Style.POST: 2}
 
 
 class Held(Struct):
-    """A position that is open: its number, its direction, and how it is set up."""
+    """A position that is open: its number, and how it is set up."""
 
-    id: str
-    direction: wire.Direction
+    id: wire.Name
     open_type: wire.OpenType
     leverage: int
 
@@ -123,9 +121,7 @@ class Mexc:
         stream_url: str = STREAM_URL,
         depth: bool = False,
     ) -> None:
-        if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > SYMBOLS_MAX:
-            raise ValueError(f"symbols: name between 1 and {SYMBOLS_MAX} instruments, each once")
-        self.symbols = tuple(symbols)
+        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "MEXC")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "MEXC")
         together(self._rest, self._stream, DOMAINS)
@@ -139,7 +135,7 @@ class Mexc:
         )
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._key = credentials.key.reveal() if credentials else ""
-        self._sign = _signer(credentials) if credentials else None
+        self._sign = hmac_signer(credentials, "MEXC") if credentials else None
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
         self._offset = Offset()
@@ -151,6 +147,8 @@ class Mexc:
         self._settings: dict[str, dict[wire.Direction, wire.Setting]] = {}
         self._wishes: dict[str, int] = {}
         """The leverage that was asked for last."""
+        self._changing: dict[int, wire.Direction] = {}
+        """By call: which direction it sets."""
         self._held: dict[str, dict[wire.Direction, Held]] = {}
         self._funded: dict[str, tuple[int, float]] = {}
         """By position: the funding that it has received so far, and when that was said."""
@@ -180,7 +178,7 @@ class Mexc:
         if socket == "private":
             assert self._sign is not None, "there is no private socket without a key"
             stamp = str(self._offset.venue_ms(now))
-            login = {"apiKey": self._key, "reqTime": stamp, "signature": self._sign(self._key + stamp)}
+            login = {"apiKey": self._key, "reqTime": stamp, "signature": self._sign(f"{self._key}{stamp}".encode())}
             self._say(socket, {"method": "login", "param": login})
             self._login_due = now + LOGIN_NS
             return []
@@ -207,7 +205,7 @@ class Mexc:
                 self._say(socket, {"method": "ping"})
         if self._login_due is not None and now >= self._login_due:
             self._login_due = None
-            self._want(Shut("private", "the login was not answered"))
+            self._want(Shut("private", "there was no login"))
 
     @property
     def wake_at(self) -> int | None:
@@ -314,8 +312,6 @@ class Mexc:
                 self._login_due = None
                 return [fact.Up("private")]
             case "rs.error":
-                self._login_due = None
-                self._want(Shut("private", "the login was refused"))
                 return [fact.Down("private", f"the login was refused: {excerpt(bytes(frame.data))}")]
             case channel if channel in QUIET_CHANNELS or channel == "pong" or channel.startswith("rs."):
                 return []
@@ -348,17 +344,17 @@ class Mexc:
         if row.symbol not in self._index:
             return [fact.Elsewhere(row.symbol[:40])]
         position = self._position(row, at)
-        held, name = self._held.setdefault(row.symbol, {}), str(row.position_id)
+        held = self._held.setdefault(row.symbol, {})
         funding = self._funding(row, at)
         if position.lots:
             if not self._hedge:
                 held.clear()
             held[row.position_type] = _held(row)
-        elif any(one.id != name for one in held.values() if not self._hedge):
+        elif any(one.id != row.position_id for one in held.values() if not self._hedge):
             return funding  # the end of the position before this one
         else:
             held.pop(row.position_type, None)
-            self._funded.pop(name, None)
+            self._funded.pop(str(row.position_id), None)
         return [*funding, position]
 
     def _position(self, row: wire.PositionRow, at: int) -> fact.Position:
@@ -382,7 +378,11 @@ class Mexc:
         if (index := self._index.get(row.symbol)) is None:
             return []
         setting = wire.Setting(row.position_type, row.open_type, row.leverage)
-        self._settings.setdefault(row.symbol, {})[row.position_type] = setting
+        rows = self._settings.setdefault(row.symbol, {})
+        rows[row.position_type] = setting
+        if len({one.leverage for one in rows.values()}) > 1:  # the other direction may follow, or not
+            self._want(Ask(What.LEVERAGE, index))
+            return []
         return self._leverage_facts(index)
 
     def _leverage_facts(self, index: int) -> list[Fact]:
@@ -423,16 +423,7 @@ class Mexc:
 
     def weigh(self, request: Request) -> Weight:
         """The lane and the price of a request."""
-        match request:
-            case Place(order):
-                lane = Lane.RESCUE if order.reduce else Lane.CREATE
-            case Cancel() | Arm():
-                lane = Lane.RESCUE
-            case Ask(what):
-                lane = Lane.RESOLVE if what is What.ORDER else Lane.REFRESH
-            case _:
-                lane = Lane.CREATE
-        return Weight(lane, takes(request))
+        return Weight(lane_of(request), takes(request))
 
     def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
         """The request, signed; or what became of it where it can't be sent."""
@@ -506,7 +497,7 @@ class Mexc:
             assert order.ticks is not None, "a limit order has a price"
             body["price"] = Raw(plain(instrument.price(order.ticks)).encode())
         if closes and held is not None:
-            body["positionId"] = int(held.id) if held.id.isdecimal() else held.id
+            body["positionId"] = held.id
         if closes and order.side is Side.NET:  # in hedge mode it is refused: there the side says it alone
             body["reduceOnly"] = True
         stamp_ms = min(venue_ms, deadline_ms - WINDOW_MS)
@@ -521,16 +512,16 @@ class Mexc:
         self._wishes[symbol] = leverage
         row = next((row for row in rows if row.leverage != leverage), rows[0])
         held = self._held.get(symbol, {}).get(row.position_type)
+        body: dict[str, object] = {"leverage": leverage}
         if held is not None:
-            number = int(held.id) if held.id.isdecimal() else held.id
-            return self._post(request, CHANGE_LEVERAGE, {"positionId": number, "leverage": leverage}, now)
-        body = {
-            "openType": row.open_type,
-            "leverage": leverage,
-            "symbol": symbol,
-            "positionType": row.position_type,
-        }
-        return self._post(request, CHANGE_LEVERAGE, body, now)
+            body["positionId"] = held.id
+        else:
+            body |= {"openType": row.open_type, "symbol": symbol, "positionType": row.position_type}
+        call = self._post(request, CHANGE_LEVERAGE, body, now)
+        self._changing[call.tag] = row.position_type
+        if len(self._changing) > NAMES_MAX:
+            del self._changing[next(iter(self._changing))]
+        return call
 
     def _post(
         self,
@@ -550,7 +541,7 @@ class Mexc:
         return (
             ("ApiKey", self._key),
             ("Request-Time", str(stamp_ms)),
-            ("Signature", self._sign(f"{self._key}{stamp_ms}{signed}")),
+            ("Signature", self._sign(f"{self._key}{stamp_ms}{signed}".encode())),
             ("Content-Type", "application/json"),
         )
 
@@ -592,9 +583,9 @@ class Mexc:
     def _failure_facts(self, call: Call, status: int, code: int | None, text: str, now: int) -> Sequence[Fact]:
         verdict, shown = verdict_of(status, code), str(code or status)
         match call.request:
-            case Ask(What.ORDER, order=str(order)) if code == UNKNOWN_ORDER:
+            case Ask(What.ORDER, order=str(order)) if verdict is Reaction.ABSENT:
                 return [fact.Absent(order, self._offset.earliest(call.at))]
-            case Place(Order(instrument=index)) | SetLeverage(index) if code in LEVERAGE_CODES:
+            case Place(Order(instrument=index)) if code in LEVERAGE_CODES:
                 self._want(Ask(What.LEVERAGE, index))
         told = list(outcome(call.request, verdict, shown, text))
         match verdict:
@@ -604,7 +595,7 @@ class Mexc:
             case Reaction.DENIED:
                 return [fact.Denied(f"{shown}: {text}"), *told]
             case Reaction.ORDERS:
-                return [fact.Used("create", 4), *told]
+                return [fact.Used("create", CREATES), *told]
             case Reaction.SLOW | Reaction.BANNED:
                 banned = verdict is Reaction.BANNED
                 until = now + (BAN_NS if banned else BACK_OFF_NS)
@@ -623,18 +614,26 @@ class Mexc:
                 (row,) = wire.CANCELS.decode(data)
                 if row.error_code:
                     verdict = verdict_of(200, row.error_code)
-                    return outcome(call.request, verdict, str(row.error_code), row.error_msg[:200])
+                    gone = Reaction.GONE if verdict is Reaction.ABSENT else verdict
+                    return outcome(call.request, gone, str(row.error_code), row.error_msg[:200])
                 self._want(Ask(What.ORDER, index, order))  # it says that it is cancelled, not how much of it was done
-                return []
-            case SetLeverage(index):
-                self._want(Ask(What.LEVERAGE, index))
-                return []
+                return [fact.Accepted(order, str(row.order_id), 0, self._offset.earliest(call.at))]
+            case SetLeverage(index, leverage):
+                return self._leverage_answer(call, index, leverage)
             case Ask() as ask:
                 return self._ask_answer(ask, call, data, now)
             case Batch() | Arm():
                 raise ValueError("the answer to what is never asked")
             case _:
                 assert_never(call.request)
+
+    def _leverage_answer(self, call: Call, index: int, leverage: int) -> Sequence[Fact]:
+        """One direction is set; where the other is not, a question will show that there is more to do."""
+        rows, direction = self._settings[self.symbols[index]], self._changing[call.tag]
+        rows[direction] = replace(rows[direction], leverage=leverage)
+        if all(row.leverage == leverage for row in rows.values()):
+            return self._leverage_facts(index)
+        return outcome(call.request, Reaction.UNKNOWN, "", "one of two directions is set")
 
     def _ask_answer(self, ask: Ask, call: Call, data: Raw, now: int) -> Sequence[Fact]:
         asked_at = self._offset.earliest(call.at)
@@ -781,7 +780,7 @@ class Mexc:
 
 
 def _held(row: wire.PositionRow) -> Held:
-    return Held(str(row.position_id), row.position_type, row.open_type, row.leverage)
+    return Held(row.position_id, row.open_type, row.leverage)
 
 
 def _about(symbol: str) -> dict[str, str | int]:
@@ -810,11 +809,3 @@ def _subscriptions(symbols: Sequence[str], *, depth: bool) -> dict[str, list[Sub
             number = start // SUBSCRIPTIONS_MAX
             sockets[f"{name}-{number + 1}" if number else name] = wanted[start : start + SUBSCRIPTIONS_MAX]
     return sockets
-
-
-def _signer(credentials: Credentials) -> Callable[[str], str]:
-    """What turns a text into its signature: HMAC in hex, the only kind that the venue takes."""
-    key = credentials.secret.reveal().strip().encode()
-    if not key or b"-----BEGIN" in key:
-        raise ValueError("the secret is empty or a PEM key: MEXC signs with the secret that comes with the API key")
-    return lambda text: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
-from adapters.reading import MS, RAWS, Ms, above_zero, amount, exact, lots_of, number, positive
+from adapters.reading import MS, RAWS, Ms, above_zero, depth_of, exact, lots_of, number, positive, quote_of
 from agent.core import events as fact
 from agent.core.events import Force, Side
 from agent.core.instruments import Instrument, Tier
@@ -304,6 +304,7 @@ class Placed(Struct, frozen=True, rename="camel"):
 class Cancelled(Struct, frozen=True, rename="camel"):
     """What became of one order that was to be cancelled."""
 
+    order_id: Name
     error_code: int
     error_msg: str = ""
 
@@ -358,18 +359,16 @@ def book_facts(index: int, book: Depth, at: int, *, whole: bool) -> list[fact.Fa
     """The best bid and ask, and with ``whole`` the visible book as well."""
     if book.begin is not None:
         raise ValueError("differences of a book, not a book")
-    bids = sorted(((positive(level[0]), amount(level[1])) for level in map(_level, book.bids)), reverse=True)
-    asks = sorted((positive(level[0]), amount(level[1])) for level in map(_level, book.asks))
-    if bids and asks and bids[0][0] >= asks[0][0]:
-        raise ValueError("the book is crossed")
-    facts: list[fact.Fact] = [fact.Quote(index, *bids[0], *asks[0], at)] if bids and asks else []
-    return [*facts, fact.Depth(index, tuple(bids), tuple(asks), at)] if whole else facts
+    depth = depth_of(index, [_level(row) for row in book.bids], [_level(row) for row in book.asks], at)
+    facts: list[fact.Fact] = [depth] if whole else []
+    return [quote_of(index, depth.bids[0], depth.asks[0], at), *facts] if depth.bids and depth.asks else facts
 
 
-def _level(level: list[float]) -> list[float]:
-    if len(level) < 2:
+def _level(row: list[float]) -> tuple[float, float]:
+    """Price and size; how many orders there are comes third."""
+    if len(row) < 2:
         raise ValueError("a level without a size")
-    return level
+    return row[0], row[1]
 
 
 # Facts: rules and settings

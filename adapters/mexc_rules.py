@@ -52,8 +52,11 @@ QUESTIONS: Final = {
     What.TRADES: Route(f"{PRIVATE}/order/list/order_deals/v3", "order_deals"),
 }
 
+CREATES: Final = 4
+"""Orders that may be sent in two seconds."""
+
 LIMITS: Final[tuple[Bucket, ...]] = (
-    Bucket("create", 4, 2 * SECOND),
+    Bucket("create", CREATES, 2 * SECOND),
     Bucket("cancel", 20, 2 * SECOND),
     Bucket("change_leverage", 20, 2 * SECOND),
     Bucket("detail", 4, 20 * SECOND),
@@ -70,7 +73,8 @@ which a question may use half."""
 REPLIES: Final = replies(
     (Reaction.UNKNOWN, (500, 501, 506, 9999)),
     (Reaction.TWIN, (603,)),
-    (Reaction.GONE, (2040, 2041)),
+    (Reaction.ABSENT, (2040,)),
+    (Reaction.GONE, (2041,)),
     (Reaction.SLOW, (510, 429)),
     (Reaction.BANNED, (403,)),
     (Reaction.ORDERS, (2037,)),
@@ -91,7 +95,6 @@ REPLIES: Final = replies(
 2008 says that there is not so much to close.
 """
 
-UNKNOWN_ORDER: Final = 2040
 MODE_CODE: Final = 7002
 """The account is not in the position mode that we believe."""
 LEVERAGE_CODES: Final = (2006, 2021, 2023, 2024, 2026, 2027)

@@ -62,6 +62,11 @@ class Offset:
         """The venue's time of a moment of ours, at the earliest that it can be."""
         return at + self.ns - self.error_ns
 
+    def window_ms(self, now: int, expires_at: int, most_ms: int) -> int:
+        """How old a request that is signed now may be when the venue takes it, if it must not be later than a moment of
+        ours: less than 1 where that can't be kept any more."""
+        return min(most_ms, self.earliest(expires_at) // MS - self.venue_ms(now) - 1)
+
     def forget(self) -> None:
         """The venue says that our time is wrong: whatever was measured is not believed any more."""
         self._samples.clear()

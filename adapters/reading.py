@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, isfinite
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, MsgspecError, Raw, Struct
 from msgspec.json import Decoder
@@ -27,6 +27,9 @@ MS = 1_000_000
 
 Ms = Annotated[int, Meta(ge=0, le=9_000_000_000_000)]
 Id = Annotated[int, Meta(ge=0)]
+Buying = Literal["BUY", "SELL"]
+Level = tuple[str | float, str | float]
+"""A price and the size there."""
 
 
 class Symbol(Struct, frozen=True):
@@ -87,6 +90,28 @@ def lots_of(instrument: Instrument, quantity: str) -> int:
     return lots
 
 
+def signed(side: Buying, lots: int) -> int:
+    """Lots with the sign of their side."""
+    return lots if side == "BUY" else -lots
+
+
+def quote_of(index: int, bid: Level, ask: Level, at: int) -> fact.Quote:
+    """The best bid and ask, each a price and a size."""
+    best, worst = positive(bid[0]), positive(ask[0])
+    if best >= worst:
+        raise ValueError("the book is crossed")
+    return fact.Quote(index, best, amount(bid[1]), worst, amount(ask[1]), at)
+
+
+def depth_of(index: int, bids: Sequence[Level], asks: Sequence[Level], at: int) -> fact.Depth:
+    """The visible book, best first on both sides, in whatever order it comes."""
+    bought = sorted(((positive(price), amount(size)) for price, size in bids), reverse=True)
+    sold = sorted((positive(price), amount(size)) for price, size in asks)
+    if bought and sold and bought[0][0] >= sold[0][0]:
+        raise ValueError("the book is crossed")
+    return fact.Depth(index, tuple(bought), tuple(sold), at)
+
+
 def each(
     what: What, rows: Sequence[Raw], index_of: Mapping[str, int], read: Callable[[int, Raw], Sequence[Fact]]
 ) -> list[Fact]:
@@ -101,6 +126,13 @@ def each(
         except (*MISREAD, KeyError) as error:
             facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
     return facts
+
+
+def symbols_of(symbols: Sequence[str], most: int) -> tuple[str, ...]:
+    """The symbols of a portfolio, if a dialect can do with them; raises ValueError with the cure."""
+    if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > most:
+        raise ValueError(f"symbols: name between 1 and {most} instruments, each once")
+    return tuple(symbols)
 
 
 def excerpt(data: bytes) -> str:

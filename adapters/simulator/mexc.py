@@ -16,6 +16,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from urllib.parse import unquote
 
 import msgspec
@@ -193,7 +194,7 @@ class Mexc:
         return None if key is None else (key.account.api_key, key.secret)
 
     @exactly
-    def connect(self, target: str, now: int) -> Session:
+    def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
         """Open a websocket; it always succeeds."""
         self.exchange.advance(now // 1_000_000)
         return self.streams.connect(self.exchange.now_ms)
