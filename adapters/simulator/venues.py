@@ -8,6 +8,7 @@ from msgspec import Struct
 from adapters.simulator.binance import Binance
 from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.mexc import Mexc
 from adapters.simulator.wire import Venue
 
 
@@ -24,5 +25,6 @@ class Local(Struct, frozen=True):
 VENUES: Final = {
     "binance": Local(Binance, lambda one: one.symbol),
     "bybit": Local(Bybit, spelt),
+    "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
 }
 """By name."""

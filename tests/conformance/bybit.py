@@ -197,7 +197,7 @@ VECTORS: Final = (
 def _received(body: bytes, order: str) -> bool:
     """A success that repeats our id and says nothing more."""
     try:
-        answer = json.loads(body)
+        answer = json.loads(body.decode(errors="replace"))
     except (ValueError, RecursionError):
         return False
     return isinstance(answer, dict) and answer.get("retCode") == 0 and order in str(answer.get("result"))
