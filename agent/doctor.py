@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -63,7 +63,7 @@ class Diagnosis(Struct, frozen=True):
 
 
 async def examine(
-    portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, *, tag: str, keyed: bool, patience_s: float
+    portfolio: Portfolio, dialects: Sequence[Dialect], stop: asyncio.Event, *, tag: str, keyed: bool, patience_s: float
 ) -> Diagnosis:
     """Ask the venue everything, wait no longer than ``patience_s`` for its answers and streams, and judge.
 
@@ -74,7 +74,7 @@ async def examine(
     with tempfile.TemporaryDirectory(prefix="trimtab-doctor-") as folder:
         agent = Agent(
             watched,
-            dialect,
+            dialects,
             Path(folder),
             tag=tag,
             watch=lambda now, step: notes.update(

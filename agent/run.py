@@ -99,7 +99,8 @@ class _Shown(Struct, frozen=True):
 
 
 class Agent:
-    """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
+    """One running agent, with a dialect for each account. ``folder`` keeps its journal, tapes and status; ``tag`` marks
+    the portfolio in order ids.
 
     ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
     ``watch`` is called after each step with the input's time and what came of it; ``clock`` gives the time, ``nonce``
@@ -112,7 +113,7 @@ class Agent:
     def __init__(
         self,
         portfolio: Portfolio,
-        dialect: Dialect,
+        dialects: Sequence[Dialect],
         folder: Path,
         *,
         tag: str,
@@ -176,7 +177,7 @@ class Agent:
                 halted=f"{crashes} runs within ten minutes did not end in order" if crashes >= CRASHES else None,
                 unrecorded=unrecorded,
             )
-            self.desk = desk_of(portfolio, dialect, header)
+            self.desk = desk_of(portfolio, dialects, header)
             self.engine = self.desk.engine
             self.tape = self._recorder(header) if record else None
         except BaseException:
@@ -441,7 +442,7 @@ class Agent:
                 self.tape.flush()
             self._look_for_kill_file()
             if not self._ready and (symbols := self.engine.unlisted()):
-                raise Unlisted(self.portfolio.account.venue, symbols)
+                raise Unlisted(" and ".join(dict.fromkeys(one.venue for one in self.portfolio.seats.values())), symbols)
             if not self._ready and (why := self.engine.unfit):
                 raise Unfit(why)
             view = self.view()

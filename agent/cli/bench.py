@@ -373,7 +373,7 @@ class _Watched(Agent):
     """The agent with a stopwatch at its doors. Prices alone are measured, not what the account says."""
 
     def __init__(self, portfolio: Portfolio, dialect: Binance, folder: Path) -> None:
-        super().__init__(portfolio, dialect, folder, tag="be", watch=self._note)
+        super().__init__(portfolio, [dialect], folder, tag="be", watch=self._note)
         self.begin()
 
     def begin(self) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from agent.config.checks import is_name, nearest, on_this_machine
 from agent.config.lines import Place
+from agent.config.portfolio import account_of, plain
 from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
@@ -32,7 +33,13 @@ ONE_LEFT: Final = "keep it in one of them"
 
 def judge(clean: dict[str, Any], problems: Problems) -> None:
     """Whether the usable values of a file go together. Values that are left out count as not written."""
-    _judge_key(clean.get("mode", "paper"), clean.get("account", {}), problems)
+    mode, several = clean.get("mode", "paper"), clean.get("accounts", {})
+    if several and "account" in clean:
+        problems.add(("account",), "stands beside [accounts]", "give it a name there, and drop it here")
+    for name, account in several.items():
+        _judge_key(mode, ("accounts", name), account, problems)
+    if not several:
+        _judge_key(mode, ("account",), clean.get("account", {}), problems)
     _judge_feed(clean.get("feed", {}), problems)
     if not problems.at("timing"):
         _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
@@ -42,6 +49,7 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
         _judge_funding(clean.get("funding", {}), problems)
     if targets is None:
         return
+    _judge_places(targets, list(several), problems)
     setting = clean.get("execution", {}).get("leverage")
     if targets.basis == "margin" and setting is not None:
         cure = 'set it at the venue and drop it here, or write basis = "notional"'
@@ -364,14 +372,30 @@ def _judge_timing(timing: Timing, problems: Problems) -> None:
         problems.add(("timing", "quiet_s"), "is over before positions are asked for again", cure, timing.quiet_s)
 
 
-def _judge_key(mode: str, account: dict[str, Any], problems: Problems) -> None:
-    given = [name for name in ("key", "secret") if name in account or problems.at("account", name)]
+def _judge_places(targets: Targets, accounts: list[str], problems: Problems) -> None:
+    """Whether each instrument is on one of several accounts, and none of these is without."""
+    used = {account_of(symbol): None for symbol in targets.symbols}
+    for symbol in targets.symbols:
+        name = account_of(symbol)
+        if name and not accounts:
+            problems.add(("targets", "weights", symbol), "names an account", "there are no [accounts]: drop its name")
+        elif accounts and name not in accounts:
+            wrong = "names no account" if not name else f"is on an account {name}, which is not among [accounts]"
+            cure = f"write {accounts[0]}:{plain(symbol)}, or another of {', '.join(accounts)}"
+            problems.add(("targets", "weights", symbol), wrong, cure)
+    for name in accounts:
+        if name not in used:
+            problems.add(("accounts", name), "has no instrument", f"put {name}: before a symbol, or drop the account")
+
+
+def _judge_key(mode: str, place: Place, account: dict[str, Any], problems: Problems) -> None:
+    given = [name for name in ("key", "secret") if name in account or problems.at(*place, name)]
     if mode == "paper" and not given:
         return
     for name in ("key", "secret"):
         if name not in given:
             why = "the other is given" if mode == "paper" else f'mode is "{mode}"'
-            problems.add(("account", name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
+            problems.add((*place, name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
 
 
 def _judge_feed(feed: dict[str, Any], problems: Problems) -> None:

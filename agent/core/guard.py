@@ -5,6 +5,7 @@ it, what must stay as it was; and from all of that, whether anything may be deci
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from agent.core.deadman import DeadMan
 from agent.core.decisions import Policy
 from agent.core.events import Clock, Command, Fact
 from agent.core.halts import Halts
-from agent.core.orders import Blotter, S
+from agent.core.orders import Blotter, S, base36
 from agent.core.pulse import Pulse
 from agent.core.strangers import Sharing, Strangers
 from agent.core.terms import Terms
@@ -197,6 +198,20 @@ class Guard:
         if not self.halts.idle and self.complete and worth is not None and worth <= LEAST:
             return "nothing is left of the account's equity"
         return self.halts.withheld
+
+
+def tags_of(tag: str, names: Sequence[str]) -> list[str]:
+    """Two characters for each account of a portfolio that is marked by ``tag``: no two alike, the same for the same
+    names; that of the portfolio where there is one alone."""
+    if names == [""]:
+        return [tag]
+    found: dict[str, None] = {}
+    for name in names:
+        number = int.from_bytes(blake2b(f"{tag}:{name}".encode(), digest_size=4).digest())
+        while (own := base36(number % 36**2).zfill(2)) in found:
+            number += 1
+        found[own] = None
+    return list(found)
 
 
 def placed(symbols: Sequence[str], names: Sequence[str]) -> list[int]:

@@ -249,7 +249,7 @@ async def at_work(folder: Path) -> AsyncIterator[tuple[Exchange, Server, Agent, 
         dialect = Binance(
             symbols=tuple(chosen.targets.weights), credentials=KEYS, rest_url=server.rest_url, stream_url=server.ws_url
         )
-        agent = Agent(chosen, dialect, folder, tag="ts")
+        agent = Agent(chosen, [dialect], folder, tag="ts")
         running = asyncio.create_task(agent.run(asyncio.Event()), name="the agent")
         await until(lambda: at_rest(agent))
         yield exchange, server, agent, running

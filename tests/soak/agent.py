@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from adapters.binance import NAMES_MAX, Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
-from agent.cli.build import dialect_of
+from agent.cli.build import dialects_of
 from agent.config import Account, Portfolio
 from agent.core.desk import Step
 from agent.core.drift import Bands
@@ -156,10 +156,10 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     chosen = portfolio(options)
-    dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+    dialects = dialects_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
     sampler = Sampler()
-    agent = sampler.agent = Agent(chosen, dialect, Path(options.folder), tag="so", watch=sampler.watch)
-    fill(agent.engine, dialect)
+    agent = sampler.agent = Agent(chosen, dialects, Path(options.folder), tag="so", watch=sampler.watch)
+    fill(agent.engine, dialects[0])
     running = asyncio.create_task(agent.run(stop))
     while not running.done():
         await asyncio.wait({running}, timeout=options.every_s)

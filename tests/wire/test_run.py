@@ -75,7 +75,7 @@ async def running(
         stream_url=server.ws_url,
     )
     venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
-    agent = Agent(chosen, venue, folder, tag="ts", record=record)
+    agent = Agent(chosen, [venue], folder, tag="ts", record=record)
     stop = asyncio.Event()
     task = asyncio.create_task(agent.run(stop, resolved))
     try:
@@ -96,7 +96,7 @@ def idle(folder: Path, chosen: Portfolio = IDLE, now: int | None = None, succeed
     )
     clock = Clock() if now is None else Clock(lambda: now, lambda: now)
     venue = Paper(base, chosen.paper, base.symbols) if chosen.mode == "paper" else base
-    agent = Agent(chosen, venue, folder, tag="ts", clock=clock, succeeds=succeeds)
+    agent = Agent(chosen, [venue], folder, tag="ts", clock=clock, succeeds=succeeds)
     try:
         yield agent
     finally:
