@@ -409,7 +409,9 @@ class Engine:
                 f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
                 f"cancel it if it is open, and start again with --resolve {order.id}"
             )
-        requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
+        requests += [
+            Ask(What.ORDER, order.instrument, order.id, account=self.book.seats[order.instrument]) for order in asks
+        ]
         requests += [Cancel(order=order.id, instrument=order.instrument) for order in cancels]
         requests += [Cancel(order=name, instrument=index) for name, index in self._cancels.items()]
         self._cancels.clear()
