@@ -700,15 +700,19 @@ class Engine:
         return relieved(self.book, drift, self.policy.limits, self.policy.costs, start, under_way)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
-        """The orders of this moment: reductions, and increases once no reduction is left that can be had."""
+        """The orders of this moment: reductions, and increases once no reduction is left on their account that can be
+        had."""
         orders: list[Order] = []
         alone = self._alone(correction, drift, todo, now)
         first_word = len(self._notes)
-        reducing = any(
-            leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now) for leg in todo.legs
-        )
+        reducing = {
+            self.book.seats[leg.instrument]: None
+            for leg in todo.legs
+            if leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now)
+        }
         for leg in correction.candidates(todo.legs, self.blotter, now):
-            if not leg.reduce and (reducing or leg.instrument in alone or self.settings.pending(self.book, now)):
+            waits = self.book.seats[leg.instrument] in reducing or leg.instrument in alone
+            if not leg.reduce and (waits or self.settings.pending(self.book, now)):
                 continue
             refusal = judge(leg, self._situation(leg, drift, now))
             if refusal is not None:
