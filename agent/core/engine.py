@@ -700,18 +700,21 @@ class Engine:
         return relieved(self.book, drift, self.policy.limits, self.policy.costs, start, under_way)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
-        """The orders of this moment: reductions, and increases once no reduction is left on their account that can be
-        had."""
+        """The orders of this moment: reductions, and increases once no reduction is left that can be had.
+
+        A reduction of which nobody knows what became holds up the increases of its own account alone.
+        """
         orders: list[Order] = []
         alone = self._alone(correction, drift, todo, now)
         first_word = len(self._notes)
+        stuck = [order.instrument for order in self.blotter.live() if order.state is State.UNKNOWN]
         reducing = {
-            self.book.seats[leg.instrument]: None
+            self.book.seats[leg.instrument]: leg.instrument in stuck
             for leg in todo.legs
             if leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now)
         }
         for leg in correction.candidates(todo.legs, self.blotter, now):
-            waits = self.book.seats[leg.instrument] in reducing or leg.instrument in alone
+            waits = self.book.seats[leg.instrument] in reducing or not all(reducing.values()) or leg.instrument in alone
             if not leg.reduce and (waits or self.settings.pending(self.book, now)):
                 continue
             refusal = judge(leg, self._situation(leg, drift, now))
