@@ -36,8 +36,12 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
     mode, several = clean.get("mode", "paper"), clean.get("accounts", {})
     if several and "account" in clean:
         problems.add(("account",), "stands beside [accounts]", "give it a name there, and drop it here")
+    opened: dict[tuple[Any, ...], str] = {}
     for name, account in several.items():
         _judge_key(mode, ("accounts", name), account, problems)
+        which = account.get("venue"), account.get("key"), account.get("settle"), account.get("rest_url")
+        if "key" in account and (other := opened.setdefault(which, name)) != name:
+            problems.add(("accounts", name, "key"), f"opens the account {other} already", ONE_LEFT, account["key"])
     if not several:
         _judge_key(mode, ("account",), clean.get("account", {}), problems)
     _judge_feed(clean.get("feed", {}), problems)
