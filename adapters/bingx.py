@@ -1,31 +1,31 @@
 """BingX USDT-margined perpetuals ("swap"): the dialect of its REST interface and its sockets.
 
 What frames and answers say stands in `adapters.bingx_frames` and `adapters.bingx_facts`, what failures mean in
-`adapters.bingx_replies`, so that this file holds the conversation alone: first the tables, then the dialect.
+`adapters.bingx_replies`, and how it is asked in `adapters.bingx_tables`, so that this file holds the conversation alone.
 
 Index price, funding rate and the time of the next settlement do not stream here: they are asked for every few seconds.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, assert_never
+from collections.abc import Mapping, Sequence
+from typing import assert_never
 from urllib.parse import quote, urlsplit
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import bingx_facts as read
 from adapters import bingx_frames as wire
+from adapters import bingx_tables as table
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
-from adapters.bingx_replies import MINUTE, SECOND, silent_until, verdict_of
+from adapters.bingx_replies import silent_until, verdict_of
+from adapters.bingx_topics import Subscriptions, topics_of
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, RAWS, each, excerpt, number, plain, positive, symbols_of
+from adapters.signing import hmac_signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
@@ -35,7 +35,6 @@ from agent.core.venue import (
     Arm,
     Ask,
     Batch,
-    Bucket,
     Call,
     Cancel,
     Credentials,
@@ -51,91 +50,6 @@ from agent.core.venue import (
     lane_of,
 )
 
-REST_URL: Final = "https://open-api.bingx.com"
-STREAM_URL: Final = "wss://open-api-swap.bingx.com/swap-market"
-DOMAINS: Final = ("bingx.com", "bingx.pro")
-DEMO: Final = ("open-api-vst.bingx.com", "open-api-vst.bingx.pro", "vst-open-api-ws.bingx.com")
-DEMO_MONEY: Final = "VST"
-"""What the demo environment counts in. It has a value nowhere, and stands there for `MONEY`."""
-MONEY: Final = "USDT"
-
-LIMITS: Final[tuple[Bucket, ...]] = (
-    Bucket("market_10s", 500, 10 * SECOND),
-    Bucket("place_1s", 10, SECOND),
-    Bucket("cancel_1s", 10, SECOND),
-    Bucket("batch_1s", 5, SECOND),
-    Bucket("query_1s", 30, SECOND),
-    Bucket("positions_1s", 10, SECOND),
-    Bucket("orders_1s", 5, SECOND),
-    Bucket("balance_1s", 5, SECOND),
-    Bucket("fees_1s", 5, SECOND),
-    Bucket("tables_1s", 5, SECOND),
-    Bucket("leverage_1s", 5, SECOND),
-    Bucket("settings_1s", 2, SECOND),
-    Bucket("switch_1s", 2, SECOND),
-)
-"""The venue counts by account and endpoint, and market data by address. Its headers name what remains of an unnamed
-total, so ours is the only count."""
-
-QUIET_NS: Final = 20 * SECOND
-"""The venue greets every socket each five seconds."""
-TOPICS_MAX: Final = 200
-SUBSCRIBE_NS: Final = SECOND // 8
-"""Between two subscriptions: the venue takes about ten messages a second."""
-ACKNOWLEDGE_NS: Final = 10 * SECOND
-"""A subscription that is not acknowledged within this time is sent again."""
-PRICES_NS: Final = 4 * SECOND
-RULES_NS: Final = 5 * MINUTE
-"""That an instrument stops trading is told nowhere but in the table of all."""
-INDEX_AGE_NS: Final = 15 * SECOND
-"""How long an index price that was asked for stands beside the marks that stream."""
-KEY_LIFE_NS: Final = 30 * MINUTE
-KEY_RETRY_NS: Final = 10 * SECOND
-CONCEALED_KEY: Final = '{"listenKey":"concealed"}'
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
-BATCH_MAX: Final = 5
-SWITCH_S: Final = (10, 120)
-"""Least and most seconds of the dead man's switch."""
-SYMBOLS_MAX: Final = 200
-FAST: Final = ("BTC-USDT", "ETH-USDT")
-"""The books of these two are pushed more often than others."""
-
-
-class Route(Struct, frozen=True):
-    """How a question is asked: path, budget, and whether it is about the account."""
-
-    path: str
-    bucket: str
-    private: bool = True
-
-
-SWAP: Final = "/openApi/swap"
-ORDER: Final = f"{SWAP}/v2/trade/order"
-ASSETS: Final = f"{SWAP}/v1/trade/assetMode"
-
-QUESTIONS: Final = {
-    What.TIME: Route(f"{SWAP}/v2/server/time", "market_10s", private=False),
-    What.INSTRUMENTS: Route(f"{SWAP}/v2/quote/contracts", "market_10s", private=False),
-    What.PRICES: Route(f"{SWAP}/v2/quote/premiumIndex", "market_10s", private=False),
-    What.INTERVALS: Route(f"{SWAP}/v2/quote/fundingRate", "market_10s", private=False),
-    What.VOLUMES: Route(f"{SWAP}/v2/quote/ticker", "market_10s", private=False),
-    What.TIERS: Route(f"{SWAP}/v1/maintMarginRatio", "tables_1s"),
-    What.FEES: Route(f"{SWAP}/v2/user/commissionRate", "fees_1s"),
-    What.LEVERAGE: Route(f"{SWAP}/v2/trade/leverage", "leverage_1s"),
-    What.MODE: Route(f"{SWAP}/v1/positionSide/dual", "settings_1s"),
-    What.ACCOUNT: Route(f"{SWAP}/v3/user/balance", "balance_1s"),
-    What.OWNER: Route(f"{SWAP}/v3/user/balance", "balance_1s"),
-    What.POSITIONS: Route(f"{SWAP}/v2/user/positions", "positions_1s"),
-    What.ORDERS: Route(f"{SWAP}/v2/trade/openOrders", "orders_1s"),
-    What.ORDER: Route(ORDER, "query_1s"),
-    What.RIGHTS: Route("/openApi/v1/account/apiPermissions", "settings_1s"),
-    What.KEY: Route("/openApi/user/auth/userDataStream", "settings_1s"),
-}
-SINGLES: Final = frozenset({What.INTERVALS, What.TIERS, What.LEVERAGE})
-BARE: Final = (What.KEY, What.RIGHTS)
-"""Questions whose answers may come without the envelope."""
-
 
 class BingX:
     """BingX USDT-margined perpetuals, in one-way or hedge mode, with one collateral asset.
@@ -145,36 +59,37 @@ class BingX:
     """
 
     name = read.NAME
-    buckets = LIMITS
+    buckets = table.LIMITS
 
     def __init__(
         self,
         *,
         symbols: Sequence[str],
         credentials: Credentials | None,
-        rest_url: str = REST_URL,
-        stream_url: str = STREAM_URL,
+        rest_url: str = table.REST_URL,
+        stream_url: str = table.STREAM_URL,
         recv_window_ms: int = 3_000,
         depth: bool = False,
     ) -> None:
         if not 1 <= recv_window_ms <= 5_000:
             raise ValueError("recv_window_ms: choose between 1 and 5000")
-        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
+        self.symbols = symbols_of(symbols, table.SYMBOLS_MAX)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "BingX")
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "BingX")
-        together(self._rest, self._stream, (DEMO, DOMAINS))
-        self._money = DEMO_MONEY if urlsplit(self._rest).hostname in DEMO else MONEY
-        self._topics = _topics(self.symbols, depth)
+        self._rest = pinned("rest_url", rest_url, ("https", "http"), table.DOMAINS, "BingX")
+        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), table.DOMAINS, "BingX")
+        together(self._rest, self._stream, (table.DEMO, table.DOMAINS))
+        self._money = table.DEMO_MONEY if urlsplit(self._rest).hostname in table.DEMO else table.MONEY
+        self._topics = Subscriptions(topics_of(self.symbols, depth=depth))
+        sockets = tuple(self._topics.topics)
         self.abilities = Abilities(
-            answers=frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private),
-            sockets=(*self._topics, "private") if credentials else tuple(self._topics),
-            singles=SINGLES,
-            cadence={What.PRICES: PRICES_NS, What.INSTRUMENTS: RULES_NS},
+            answers=frozenset(what for what, route in table.QUESTIONS.items() if credentials or not route.private),
+            sockets=(*sockets, "private") if credentials else sockets,
+            singles=table.SINGLES,
+            cadence={What.PRICES: table.PRICES_NS, What.INSTRUMENTS: table.RULES_NS},
             arms=True,
         )
         self._window_ms = recv_window_ms
-        self._sign = _signer(credentials) if credentials else None
+        self._sign = hmac_signer(credentials, "BingX") if credentials else None
         self._key_header = (("X-BX-APIKEY", credentials.key.reveal()),) if credentials else ()
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
@@ -186,12 +101,6 @@ class BingX:
         """The last index price, and our time of it."""
         self._unproven: set[str] = set()
         """Connected sockets that have not brought an event yet."""
-        self._to_say: dict[str, deque[str]] = {}
-        """Topics still to be subscribed to on the present connection, …"""
-        self._say_at: dict[str, int] = {}
-        """… when the next of them may be, …"""
-        self._said: dict[str, dict[str, int]] = {}
-        """… and those without an acknowledgement yet, with the time when they are again."""
         self._updates: dict[str, int] = {}
         """The last update of a symbol's quote on the present connection."""
         self._hedge: bool | None = None
@@ -214,9 +123,9 @@ class BingX:
         A key is asked for at every connection, because a socket opens with a dead one just as well and stays silent.
         """
         if socket == "private":
-            self._key_wanted, self._key_due = True, now + KEY_RETRY_NS
+            self._key_wanted, self._key_due = True, now + table.KEY_RETRY_NS
             return Ask(What.KEY)
-        return Open(socket, self._stream, QUIET_NS)
+        return Open(socket, self._stream, table.QUIET_NS)
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Begin to subscribe. Nothing is to be said on the private socket, which is up at once; its positions can only
@@ -227,36 +136,27 @@ class BingX:
             return [fact.Up(socket)]
         self._unproven.add(socket)
         self._updates.clear()
-        self._to_say[socket], self._said[socket] = deque(self._topics[socket]), {}
-        self._say_at[socket] = now
-        self._subscribe(socket, now)
+        self._acts += self._topics.begin(socket, now)
         return []
 
     def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
         """The socket is gone."""
         self._unproven.discard(socket)
-        for waiting in (self._to_say, self._said, self._say_at):
-            waiting.pop(socket, None)
+        self._topics.end(socket)
         return [fact.Down(socket, reason)]
 
     def on_wake(self, now: int) -> None:
         """Renew the key; go on subscribing, and subscribe again where no word came back."""
         if self._key_due is not None and now >= self._key_due:
-            self._key_due = now + KEY_RETRY_NS
+            self._key_due = now + table.KEY_RETRY_NS
             self._want(Ask(What.KEY))
-        for socket, said in self._said.items():
-            for topic in [topic for topic, due in said.items() if now >= due]:
-                del said[topic]
-                self._to_say[socket].append(topic)
-            self._subscribe(socket, now)
+        self._acts += self._topics.due(now)
 
     @property
     def wake_at(self) -> int | None:
         """When the key needs renewal, or something is to be said, next."""
-        due = [self._say_at[socket] for socket, topics in self._to_say.items() if topics]
-        due += [at for said in self._said.values() for at in said.values()]
-        due += [] if self._key_due is None else [self._key_due]
-        return min(due, default=None)
+        key = [] if self._key_due is None else [self._key_due]
+        return min([*self._topics.wake_at(), *key], default=None)
 
     def acts(self) -> list[Open | Shut | Say | Ask]:
         """What is wanted on the wire, drained."""
@@ -266,14 +166,6 @@ class BingX:
     def _want(self, act: Open | Shut | Ask) -> None:
         if act not in self._acts:
             self._acts.append(act)
-
-    def _subscribe(self, socket: str, now: int) -> None:
-        """The next topic, if its time has come."""
-        if self._to_say[socket] and now >= self._say_at[socket]:
-            topic = self._to_say[socket].popleft()
-            self._say_at[socket], self._said[socket][topic] = now + SUBSCRIBE_NS, now + ACKNOWLEDGE_NS
-            command = {"id": topic, "reqType": "sub", "dataType": topic}
-            self._acts.append(Say(socket, encode(command).decode()))
 
     # Frames
 
@@ -326,11 +218,11 @@ class BingX:
         """An answer to a subscription, or to what was not understood. One that is refused is sent again later."""
         if head.code or (not head.id and not head.e):
             raise ValueError(f"{head.code} {head.msg:.80} ({head.id:.60})")
-        self._said.get(socket, {}).pop(head.id, None)
+        self._topics.acknowledged(socket, head.id)
 
     def _index_price(self, symbol: str, now: int) -> float | None:
-        price, at = self._indices.get(symbol, (0.0, -INDEX_AGE_NS))
-        return price if now - at < INDEX_AGE_NS else None
+        price, at = self._indices.get(symbol, (0.0, -table.INDEX_AGE_NS))
+        return price if now - at < table.INDEX_AGE_NS else None
 
     def _read_private(self, head: wire.Head, text: bytes) -> Sequence[Fact]:
         match head.e:
@@ -372,12 +264,12 @@ class BingX:
 
     def _renamed(self, facts: Sequence[Fact]) -> list[Fact]:
         """Facts about the demo's money, as if it were the money that contracts are settled in."""
-        if self._money == MONEY:
+        if self._money == table.MONEY:
             return list(facts)
         return [
-            replace(one, asset=MONEY)
+            replace(one, asset=table.MONEY)
             if isinstance(one, fact.Balance | fact.Flow) and one.asset == self._money
-            else replace(one, fee_asset=MONEY)
+            else replace(one, fee_asset=table.MONEY)
             if isinstance(one, fact.Filled) and one.fee_asset == self._money
             else one
             for one in facts
@@ -433,7 +325,7 @@ class BingX:
             case SetLeverage():
                 return "leverage_1s"
             case Ask(what):
-                return QUESTIONS[what].bucket
+                return table.QUESTIONS[what].bucket
             case _:
                 assert_never(request)
 
@@ -450,7 +342,7 @@ class BingX:
                 return self._place(request, orders, now)
             case Cancel(order, index):
                 params = {"symbol": self.symbols[index], "clientOrderId": order}
-                return self._signed(request, "DELETE", ORDER, params, now, timeout_ms=ORDER_MS)
+                return self._signed(request, "DELETE", table.ORDER, params, now, timeout_ms=table.ORDER_MS)
             case Arm(index, ms):
                 return self._arm(request, index, ms, now)
             case SetLeverage(index, leverage):
@@ -458,13 +350,13 @@ class BingX:
                     why = "the account is not known to be in one-way mode: set the leverage of both sides at the venue"
                     return outcome(request, Fault.RULE, "", why)
                 params = {"symbol": self.symbols[index], "side": "BOTH", "leverage": str(leverage)}
-                return self._signed(request, "POST", f"{SWAP}/v2/trade/leverage", params, now)
+                return self._signed(request, "POST", f"{table.SWAP}/v2/trade/leverage", params, now)
             case _:
                 assert_never(request)
 
     def _arm(self, request: Arm, index: int, ms: int, now: int) -> Call | Sequence[Fact]:
         """Set the switch, which is one for the whole account, or release it once no instrument wants it any more."""
-        least, most = SWITCH_S
+        least, most = table.SWITCH_S
         if ms:
             self._armed.add(index)
         else:
@@ -473,16 +365,18 @@ class BingX:
                 return []
         wait = str(min(most, max(least, -(-ms // 1_000))))
         params = {"type": "ACTIVATE" if ms else "CLOSE", "timeOut": wait}
-        return self._signed(request, "POST", f"{SWAP}/v2/trade/cancelAllAfter", params, now, timeout_ms=ORDER_MS)
+        return self._signed(
+            request, "POST", f"{table.SWAP}/v2/trade/cancelAllAfter", params, now, timeout_ms=table.ORDER_MS
+        )
 
     def _ask(self, ask: Ask, now: int) -> Call:
-        route = QUESTIONS[ask.what]
+        route = table.QUESTIONS[ask.what]
         if ask.what is What.KEY:
             renew = not self._key_wanted and self._key is not None
             path = route.path + (_query({"listenKey": self._key or ""}) if renew else "")
-            return self._call(ask, "PUT" if renew else "POST", path, now, self._key_header, conceal=CONCEALED_KEY)
+            return self._call(ask, "PUT" if renew else "POST", path, now, self._key_header, conceal=table.CONCEALED_KEY)
         params: dict[str, str] = {}
-        if ask.what in SINGLES or ask.what is What.ORDER:
+        if ask.what in table.SINGLES or ask.what is What.ORDER:
             assert ask.instrument is not None, "the question is about one instrument"
             params["symbol"] = self.symbols[ask.instrument]
         if ask.what is What.INTERVALS:
@@ -493,12 +387,12 @@ class BingX:
         if not route.private:
             return self._call(ask, "GET", route.path + _query(params), now)
         collateral = ask.what is What.MODE and (self._many is None or self._doubted)
-        return self._signed(ask, "GET", ASSETS if collateral else route.path, params, now)
+        return self._signed(ask, "GET", table.ASSETS if collateral else route.path, params, now)
 
     def _place(self, request: Place | Batch, orders: Sequence[Order], now: int) -> Call | Sequence[Fact]:
         """Orders on the wire, in time: the venue may not take them after the first of them expires."""
-        if not 1 <= len(orders) <= BATCH_MAX:
-            return outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
+        if not 1 <= len(orders) <= table.BATCH_MAX:
+            return outcome(request, Fault.RULE, "", f"a batch holds 1 to {table.BATCH_MAX} orders")
         if any(order.symbol not in self._listed for order in orders):
             return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
         window_ms = self._offset.window_ms(now, min(order.expires_at for order in orders), self._window_ms)
@@ -506,9 +400,11 @@ class BingX:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         rows = [self._order_params(order) for order in orders]
         if isinstance(request, Place):
-            return self._signed(request, "POST", ORDER, rows[0], now, window_ms, ORDER_MS)
+            return self._signed(request, "POST", table.ORDER, rows[0], now, window_ms, table.ORDER_MS)
         params = {"batchOrders": encode(rows).decode()}
-        return self._signed(request, "POST", f"{SWAP}/v2/trade/batchOrders", params, now, window_ms, ORDER_MS)
+        return self._signed(
+            request, "POST", f"{table.SWAP}/v2/trade/batchOrders", params, now, window_ms, table.ORDER_MS
+        )
 
     def _order_params(self, order: Order) -> dict[str, str]:
         instrument = self._listed[order.symbol]
@@ -536,7 +432,7 @@ class BingX:
         params: Mapping[str, str],
         now: int,
         window_ms: int | None = None,
-        timeout_ms: int = CALL_MS,
+        timeout_ms: int = table.CALL_MS,
     ) -> Call:
         """A request whose parameters stand in the address, whatever its method: signed raw, and quoted afterwards."""
         assert self._sign is not None, "account questions and orders need credentials"
@@ -553,7 +449,7 @@ class BingX:
         path: str,
         now: int,
         headers: tuple[tuple[str, str], ...] = (),
-        timeout_ms: int = CALL_MS,
+        timeout_ms: int = table.CALL_MS,
         conceal: str | None = None,
     ) -> Call:
         self._tag += 1
@@ -564,7 +460,7 @@ class BingX:
     def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
         """What an answer says. An error may come with status 200: the code in the body counts."""
         good = 200 <= reply.status < 300
-        bare = isinstance(call.request, Ask) and call.request.what in BARE
+        bare = isinstance(call.request, Ask) and call.request.what in table.BARE
         try:
             if good and bare and not reply.body:  # a renewed key is answered by nothing
                 return self._key_answer(call, reply.status, None, now)
@@ -741,7 +637,7 @@ class BingX:
 
     def _mode_answer(self, call: Call, data: Raw) -> Sequence[Fact]:
         """The mode takes two questions: that about collateral comes first, and wants the second one."""
-        if ASSETS in call.url:
+        if table.ASSETS in call.url:
             self._many, self._doubted = wire.ASSET_MODE.decode(data).asset_mode == "multiAssetsMode", False
             self._want(Ask(What.MODE))
             return []
@@ -774,28 +670,19 @@ class BingX:
     def _key_answer(self, call: Call, status: int, key: str | None, now: int) -> Sequence[Fact]:
         """Open the private socket that waits for the key. A renewal is answered without one."""
         if call.method == "PUT":
-            self._key_due = now + KEY_LIFE_NS
+            self._key_due = now + table.KEY_LIFE_NS
             if status == 204:  # told to be "no parameter": nothing was renewed
                 self._lose_key("its key could not be renewed")
             return []
         if key is None:
             raise ValueError("no key in it")
-        before, self._key, self._key_due = self._key, key, now + KEY_LIFE_NS
+        before, self._key, self._key_due = self._key, key, now + table.KEY_LIFE_NS
         if self._key_wanted:
             self._key_wanted = False
-            self._want(Open("private", f"{self._stream}{_query({'listenKey': key})}", QUIET_NS))
+            self._want(Open("private", f"{self._stream}{_query({'listenKey': key})}", table.QUIET_NS))
         elif before is not None and key != before:
             self._want(Shut("private", "its key has changed"))
         return []
-
-
-def _topics(symbols: Sequence[str], depth: bool) -> dict[str, tuple[str, ...]]:
-    """What each market data socket subscribes to: marks on one, the rest on as many as the limit on topics demands."""
-    books = [f"{symbol}@bookTicker" for symbol in symbols]
-    books += [f"{symbol}@depth20@{200 if symbol in FAST else 500}ms" for symbol in symbols] if depth else []
-    parts = [tuple(books[start : start + TOPICS_MAX]) for start in range(0, len(books), TOPICS_MAX)]
-    marks = {fact.MARKET: tuple(f"{symbol}@markPrice" for symbol in symbols)}
-    return marks | {f"public{part or ''}": topics for part, topics in enumerate(parts)}
 
 
 def _same(wanted: str, told: str) -> None:
@@ -805,11 +692,3 @@ def _same(wanted: str, told: str) -> None:
 
 def _query(params: Mapping[str, str]) -> str:
     return "?" + "&".join(f"{name}={quote(value, safe='')}" for name, value in params.items()) if params else ""
-
-
-def _signer(credentials: Credentials) -> Callable[[bytes], str]:
-    """What turns parameters into their signature: HMAC-SHA256 in lower-case hex."""
-    text = credentials.secret.reveal().strip()
-    if not text or "-----BEGIN" in text:
-        raise ValueError("the secret is empty, or a PEM key: BingX takes the secret of an HMAC key alone")
-    return lambda raw: hmac.new(text.encode(), raw, hashlib.sha256).hexdigest()

@@ -6,11 +6,10 @@ import re
 from typing import Final
 
 from adapters.answers import Reaction, replies
+from adapters.bingx_tables import MINUTE, SECOND
 from adapters.reading import MS
 from agent.core.events import Fault
 
-SECOND: Final = 1_000 * MS
-MINUTE: Final = 60 * SECOND
 SLOW_NS: Final = 5 * SECOND
 BAN_NS: Final = 5 * MINUTE
 """Where the venue names no time: it is said to recover within about five minutes."""

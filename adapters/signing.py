@@ -21,11 +21,8 @@ def signer(credentials: Credentials, venue: str, *, ed25519: bool) -> Callable[[
     venue takes such keys. Raises ValueError with the cure.
     """
     text = credentials.secret.reveal().strip()
-    if not text:
-        raise ValueError("the secret is empty")
     if "-----BEGIN" not in text:
-        key = text.encode()
-        return lambda data: hmac.new(key, data, hashlib.sha256).hexdigest()
+        return hmac_signer(credentials, venue)
     try:
         private = load_pem_private_key(text.encode(), None)
     except (ValueError, TypeError):
@@ -36,3 +33,14 @@ def signer(credentials: Credentials, venue: str, *, ed25519: bool) -> Callable[[
         return lambda data: b64encode(private.sign(data, PKCS1v15(), SHA256())).decode()
     kinds = "Ed25519 and RSA keys" if ed25519 else "RSA keys"
     raise ValueError(f"the secret is a key of another kind: {venue} takes {kinds}")
+
+
+def hmac_signer(credentials: Credentials, venue: str) -> Callable[[bytes], str]:
+    """What signs bytes with HMAC-SHA256, in lower-case hex. Raises ValueError with the cure."""
+    text = credentials.secret.reveal().strip()
+    if not text:
+        raise ValueError("the secret is empty")
+    if "-----BEGIN" in text:
+        raise ValueError(f"the secret is a PEM key: {venue} takes the secret of an HMAC key alone")
+    key = text.encode()
+    return lambda data: hmac.new(key, data, hashlib.sha256).hexdigest()
