@@ -1,7 +1,7 @@
 """BingX USDT-margined perpetuals ("swap"): the dialect of its REST interface and its sockets.
 
 What frames and answers say stands in `adapters.bingx_frames` and `adapters.bingx_facts`, what failures mean in
-`adapters.bingx_replies`, and how it is asked in `adapters.bingx_tables`, so that this file holds the conversation alone.
+`adapters.bingx_replies`, how it is asked in `adapters.bingx_tables`: this file holds the conversation alone.
 
 Index price, funding rate and the time of the next settlement do not stream here: they are asked for every few seconds.
 """
@@ -97,6 +97,8 @@ class BingX:
         self._listed: dict[str, Instrument] = {}
         self._most: dict[str, int] = {}
         """Largest leverage of each contract."""
+        self._intervals: dict[int, fact.Interval] = {}
+        """Funding intervals, where they are told beside the prices."""
         self._indices: dict[str, tuple[float, int]] = {}
         """The last index price, and our time of it."""
         self._unproven: set[str] = set()
@@ -350,7 +352,7 @@ class BingX:
                     why = "the account is not known to be in one-way mode: set the leverage of both sides at the venue"
                     return outcome(request, Fault.RULE, "", why)
                 params = {"symbol": self.symbols[index], "side": "BOTH", "leverage": str(leverage)}
-                return self._signed(request, "POST", f"{table.SWAP}/v2/trade/leverage", params, now)
+                return self._signed(request, "POST", table.LEVERAGE, params, now)
             case _:
                 assert_never(request)
 
@@ -365,12 +367,12 @@ class BingX:
                 return []
         wait = str(min(most, max(least, -(-ms // 1_000))))
         params = {"type": "ACTIVATE" if ms else "CLOSE", "timeOut": wait}
-        return self._signed(
-            request, "POST", f"{table.SWAP}/v2/trade/cancelAllAfter", params, now, timeout_ms=table.ORDER_MS
-        )
+        return self._signed(request, "POST", table.SWITCH, params, now, timeout_ms=table.ORDER_MS)
 
-    def _ask(self, ask: Ask, now: int) -> Call:
+    def _ask(self, ask: Ask, now: int) -> Call | Sequence[Fact]:
         route = table.QUESTIONS[ask.what]
+        if ask.what is What.INTERVALS and ask.instrument in self._intervals:
+            return [self._intervals[ask.instrument]]
         if ask.what is What.KEY:
             renew = not self._key_wanted and self._key is not None
             path = route.path + (_query({"listenKey": self._key or ""}) if renew else "")
@@ -402,9 +404,7 @@ class BingX:
         if isinstance(request, Place):
             return self._signed(request, "POST", table.ORDER, rows[0], now, window_ms, table.ORDER_MS)
         params = {"batchOrders": encode(rows).decode()}
-        return self._signed(
-            request, "POST", f"{table.SWAP}/v2/trade/batchOrders", params, now, window_ms, table.ORDER_MS
-        )
+        return self._signed(request, "POST", table.BATCH, params, now, window_ms, table.ORDER_MS)
 
     def _order_params(self, order: Order) -> dict[str, str]:
         instrument = self._listed[order.symbol]
@@ -633,6 +633,8 @@ class BingX:
         for one in facts:
             if isinstance(one, fact.Mark) and one.index is not None:
                 self._indices[self.symbols[one.instrument]] = one.index, now
+            elif isinstance(one, fact.Interval):
+                self._intervals[one.instrument] = one
         return facts
 
     def _mode_answer(self, call: Call, data: Raw) -> Sequence[Fact]:

@@ -32,7 +32,8 @@ LIMITS: Final[tuple[Bucket, ...]] = (
     Bucket("fees_1s", 5, SECOND),
     Bucket("tables_1s", 5, SECOND),
     Bucket("leverage_1s", 5, SECOND),
-    Bucket("settings_1s", 2, SECOND),
+    Bucket("mode_1s", 4, SECOND),
+    Bucket("keys_1s", 5, SECOND),
     Bucket("switch_1s", 2, SECOND),
 )
 """The venue counts by account and endpoint, and market data by address. Its headers name what remains of an unnamed
@@ -66,6 +67,9 @@ class Route(Struct, frozen=True):
 
 SWAP: Final = "/openApi/swap"
 ORDER: Final = f"{SWAP}/v2/trade/order"
+BATCH: Final = f"{SWAP}/v2/trade/batchOrders"
+SWITCH: Final = f"{SWAP}/v2/trade/cancelAllAfter"
+LEVERAGE: Final = f"{SWAP}/v2/trade/leverage"
 ASSETS: Final = f"{SWAP}/v1/trade/assetMode"
 
 QUESTIONS: Final = {
@@ -76,15 +80,15 @@ QUESTIONS: Final = {
     What.VOLUMES: Route(f"{SWAP}/v2/quote/ticker", "market_10s", private=False),
     What.TIERS: Route(f"{SWAP}/v1/maintMarginRatio", "tables_1s"),
     What.FEES: Route(f"{SWAP}/v2/user/commissionRate", "fees_1s"),
-    What.LEVERAGE: Route(f"{SWAP}/v2/trade/leverage", "leverage_1s"),
-    What.MODE: Route(f"{SWAP}/v1/positionSide/dual", "settings_1s"),
+    What.LEVERAGE: Route(LEVERAGE, "leverage_1s"),
+    What.MODE: Route(f"{SWAP}/v1/positionSide/dual", "mode_1s"),
     What.ACCOUNT: Route(f"{SWAP}/v3/user/balance", "balance_1s"),
     What.OWNER: Route(f"{SWAP}/v3/user/balance", "balance_1s"),
     What.POSITIONS: Route(f"{SWAP}/v2/user/positions", "positions_1s"),
     What.ORDERS: Route(f"{SWAP}/v2/trade/openOrders", "orders_1s"),
     What.ORDER: Route(ORDER, "query_1s"),
-    What.RIGHTS: Route("/openApi/v1/account/apiPermissions", "settings_1s"),
-    What.KEY: Route("/openApi/user/auth/userDataStream", "settings_1s"),
+    What.RIGHTS: Route("/openApi/v1/account/apiPermissions", "keys_1s"),
+    What.KEY: Route("/openApi/user/auth/userDataStream", "keys_1s"),
 }
 SINGLES: Final = frozenset({What.INTERVALS, What.TIERS, What.LEVERAGE})
 BARE: Final = (What.KEY, What.RIGHTS)

@@ -6,6 +6,8 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.simulator.binance import Binance
+from adapters.simulator.bingx import BingX
+from adapters.simulator.bingx_views import name_of
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.wire import Venue
 
@@ -20,5 +22,8 @@ class Local(Struct, frozen=True):
     symbol: Callable[[Instrument], str]
 
 
-VENUES: Final = {"binance": Local(Binance, lambda one: one.symbol)}
+VENUES: Final = {
+    "binance": Local(Binance, lambda one: one.symbol),
+    "bingx": Local(BingX, name_of),
+}
 """By name."""
