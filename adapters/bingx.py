@@ -97,8 +97,6 @@ class BingX:
         self._listed: dict[str, Instrument] = {}
         self._most: dict[str, int] = {}
         """Largest leverage of each contract."""
-        self._intervals: dict[int, fact.Interval] = {}
-        """Funding intervals, where they are told beside the prices."""
         self._indices: dict[str, tuple[float, int]] = {}
         """The last index price, and our time of it."""
         self._unproven: set[str] = set()
@@ -348,8 +346,8 @@ class BingX:
             case Arm(index, ms):
                 return self._arm(request, index, ms, now)
             case SetLeverage(index, leverage):
-                if self._hedge is not False:
-                    why = "the account is not known to be in one-way mode: set the leverage of both sides at the venue"
+                if self._hedge:
+                    why = "it has two sides in hedge mode: set the leverage of both at the venue"
                     return outcome(request, Fault.RULE, "", why)
                 params = {"symbol": self.symbols[index], "side": "BOTH", "leverage": str(leverage)}
                 return self._signed(request, "POST", table.LEVERAGE, params, now)
@@ -369,10 +367,8 @@ class BingX:
         params = {"type": "ACTIVATE" if ms else "CLOSE", "timeOut": wait}
         return self._signed(request, "POST", table.SWITCH, params, now, timeout_ms=table.ORDER_MS)
 
-    def _ask(self, ask: Ask, now: int) -> Call | Sequence[Fact]:
+    def _ask(self, ask: Ask, now: int) -> Call:
         route = table.QUESTIONS[ask.what]
-        if ask.what is What.INTERVALS and ask.instrument in self._intervals:
-            return [self._intervals[ask.instrument]]
         if ask.what is What.KEY:
             renew = not self._key_wanted and self._key is not None
             path = route.path + (_query({"listenKey": self._key or ""}) if renew else "")
@@ -381,8 +377,9 @@ class BingX:
         if ask.what in table.SINGLES or ask.what is What.ORDER:
             assert ask.instrument is not None, "the question is about one instrument"
             params["symbol"] = self.symbols[ask.instrument]
-        if ask.what is What.INTERVALS:
-            params["limit"] = "3"
+        if ask.what is What.INTERVALS and ask.instrument is not None:
+            past = {"symbol": self.symbols[ask.instrument], "limit": "3"}
+            return self._call(ask, "GET", table.SETTLEMENTS + _query(past), now)
         if ask.what is What.ORDER:
             assert ask.order is not None, "the question is about one order"
             params["clientOrderId"] = ask.order
@@ -574,6 +571,8 @@ class BingX:
                 return self._instruments_answer(RAWS.decode(data))
             case What.PRICES:
                 return self._prices_answer(RAWS.decode(data), asked_at, now)
+            case What.INTERVALS if ask.instrument is None:
+                return self._intervals_answer(RAWS.decode(data), asked_at)
             case What.VOLUMES:
                 return each(ask.what, RAWS.decode(data), self._index, read.volume_facts)
             case What.FEES:
@@ -633,9 +632,18 @@ class BingX:
         for one in facts:
             if isinstance(one, fact.Mark) and one.index is not None:
                 self._indices[self.symbols[one.instrument]] = one.index, now
-            elif isinstance(one, fact.Interval):
-                self._intervals[one.instrument] = one
         return facts
+
+    def _intervals_answer(self, rows: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
+        """The intervals that stand beside the prices; where one does not, its last settlements are asked for."""
+
+        def take(index: int, row: Raw) -> Sequence[Fact]:
+            told = [one for one in read.premium_facts(index, row, asked_at) if isinstance(one, fact.Interval)]
+            if not told:
+                self._want(Ask(What.INTERVALS, index))
+            return told
+
+        return each(What.INTERVALS, rows, self._index, take)
 
     def _mode_answer(self, call: Call, data: Raw) -> Sequence[Fact]:
         """The mode takes two questions: that about collateral comes first, and wants the second one."""

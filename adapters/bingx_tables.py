@@ -70,13 +70,15 @@ ORDER: Final = f"{SWAP}/v2/trade/order"
 BATCH: Final = f"{SWAP}/v2/trade/batchOrders"
 SWITCH: Final = f"{SWAP}/v2/trade/cancelAllAfter"
 LEVERAGE: Final = f"{SWAP}/v2/trade/leverage"
+SETTLEMENTS: Final = f"{SWAP}/v2/quote/fundingRate"
+"""Those of one instrument, where its funding interval is not told beside the prices."""
 ASSETS: Final = f"{SWAP}/v1/trade/assetMode"
 
 QUESTIONS: Final = {
     What.TIME: Route(f"{SWAP}/v2/server/time", "market_10s", private=False),
     What.INSTRUMENTS: Route(f"{SWAP}/v2/quote/contracts", "market_10s", private=False),
     What.PRICES: Route(f"{SWAP}/v2/quote/premiumIndex", "market_10s", private=False),
-    What.INTERVALS: Route(f"{SWAP}/v2/quote/fundingRate", "market_10s", private=False),
+    What.INTERVALS: Route(f"{SWAP}/v2/quote/premiumIndex", "market_10s", private=False),
     What.VOLUMES: Route(f"{SWAP}/v2/quote/ticker", "market_10s", private=False),
     What.TIERS: Route(f"{SWAP}/v1/maintMarginRatio", "tables_1s"),
     What.FEES: Route(f"{SWAP}/v2/user/commissionRate", "fees_1s"),
@@ -90,6 +92,6 @@ QUESTIONS: Final = {
     What.RIGHTS: Route("/openApi/v1/account/apiPermissions", "keys_1s"),
     What.KEY: Route("/openApi/user/auth/userDataStream", "keys_1s"),
 }
-SINGLES: Final = frozenset({What.INTERVALS, What.TIERS, What.LEVERAGE})
+SINGLES: Final = frozenset({What.TIERS, What.LEVERAGE})
 BARE: Final = (What.KEY, What.RIGHTS)
 """Questions whose answers may come without the envelope."""

@@ -105,6 +105,11 @@ def _income(call: Call) -> list[View]:
     return [view for view in views if kind in (None, view["incomeType"])]
 
 
+def _coins(call: Call) -> list[View]:
+    """The one coin of the wallet, as the wallet service describes it."""
+    return [{"coin": call.account.asset, "name": call.account.asset, "networkList": []}]
+
+
 def _no_orders(call: Call) -> View:
     return {"orders": []}
 
@@ -137,6 +142,7 @@ ACCOUNT = {
     ("POST", f"{SWAP}/v1/positionSide/dual"): _signed(_set_mode, 4),
     ("GET", f"{SWAP}/v1/trade/assetMode"): _signed(_assets, 2),
     ("GET", f"{SWAP}/v2/trade/forceOrders"): _signed(_no_orders, 10),
+    ("GET", "/openApi/wallets/v1/capital/config/getall"): _signed(_coins),
     ("GET", "/openApi/v1/account/apiPermissions"): Endpoint(_permissions, 5, bare=True),
 }
 """What is about an account and no order."""

@@ -53,7 +53,7 @@ def _funding_history(call: Call) -> list[View]:
     one, limit = call.one(), call.params.integer("limit", 100)
     if not 1 <= limit <= 1_000:
         raise bad("limit")
-    rows = call.exchange.funding_rows[one.symbol][-limit:]
+    rows = [row for row in call.exchange.funding_rows[one.symbol] if row.at_ms >= 0][-limit:]
     return [
         {"symbol": name_of(one), "fundingRate": f"{row.rate:.8f}", "fundingTime": row.at_ms} for row in reversed(rows)
     ]
@@ -78,6 +78,14 @@ def _klines(call: Call) -> list[View]:
     ]
 
 
+def _nothing(call: Call) -> list[View]:
+    return []
+
+
+def _no_symbols(call: Call) -> View:
+    return {"symbols": []}
+
+
 PUBLIC = {
     ("GET", f"{SWAP}/v2/server/time"): Endpoint(_time),
     ("GET", f"{SWAP}/v2/quote/contracts"): Endpoint(_contracts),
@@ -87,5 +95,7 @@ PUBLIC = {
     ("GET", f"{SWAP}/v2/quote/depth"): Endpoint(_depth),
     ("GET", f"{SWAP}/v2/quote/fundingRate"): Endpoint(_funding_history),
     ("GET", f"{SWAP}/v3/quote/klines"): Endpoint(_klines),
+    ("GET", "/openApi/cswap/v1/market/contracts"): Endpoint(_nothing),
+    ("GET", "/openApi/spot/v1/common/symbols"): Endpoint(_no_symbols),
 }
-"""What needs no key."""
+"""What needs no key; of its other markets, asked by clients that know all, the exchange has none."""

@@ -11,6 +11,7 @@ from adapters.simulator.bingx_views import (
     View,
     account_event,
     config_event,
+    day_event,
     levels_view,
     mark_event,
     name_of,
@@ -177,7 +178,7 @@ class Streams:
         kind = topic.partition("@")[2]
         if kind == "bookTicker" or kind.endswith("@200ms"):
             return max(10, round(200 / self._pace))
-        return max(10, round((1_000 if kind == "markPrice" else 500) / self._pace))
+        return max(10, round((1_000 if kind in ("markPrice", "ticker") else 500) / self._pace))
 
     def _push(self, session: Session, topic: str, now_ms: int) -> None:
         render = self._renderer(session, topic)
@@ -195,6 +196,8 @@ class Streams:
             return None
         if kind == "markPrice":
             return lambda now_ms: _framed(topic, mark_event(self.exchange, symbol, now_ms))
+        if kind == "ticker":
+            return lambda now_ms: _framed(topic, day_event(self.exchange, symbol, now_ms))
         if kind == "bookTicker":
             return lambda now_ms: self._ticker(session, topic, symbol, now_ms)
         if depth is not None:

@@ -307,7 +307,7 @@ def fill_view(fill: Fill, one: Instrument) -> View:
         "tradeId": str(fill.id),
         "symbol": name_of(one),
         "side": SIDES[fill.side],
-        "positionSide": direction(fill.position_side, Decimal(fill.side)),
+        "positionSide": fill.position_side,
         "volume": f"{fill.quantity:f}",
         "qty": f"{fill.quantity:f}",
         "price": f"{fill.price:f}",
@@ -351,6 +351,31 @@ def ticker_event(exchange: Exchange, symbol: str, now_ms: int) -> View:
         "B": f"{bid_size:.{one.quantity_decimals}f}",
         "a": f"{ask:.{one.price_decimals}f}",
         "A": f"{ask_size:.{one.quantity_decimals}f}",
+    }
+
+
+def day_event(exchange: Exchange, symbol: str, now_ms: int) -> View:
+    """The statistics of a day, as they stream."""
+    row = ticker_view(exchange, symbol)
+    return {
+        "e": "24hTicker",
+        "E": now_ms,
+        "s": row["symbol"],
+        "p": row["priceChange"],
+        "P": row["priceChangePercent"],
+        "o": row["openPrice"],
+        "h": row["highPrice"],
+        "l": row["lowPrice"],
+        "c": row["lastPrice"],
+        "L": row["lastQty"],
+        "v": row["volume"],
+        "q": row["quoteVolume"],
+        "O": row["openTime"],
+        "C": row["closeTime"],
+        "A": row["askPrice"],
+        "a": row["askQty"],
+        "B": row["bidPrice"],
+        "b": row["bidQty"],
     }
 
 
