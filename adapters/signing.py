@@ -15,14 +15,19 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from agent.core.venue import Credentials
 
+BEGINS = "-----BEGIN"
+"""How a key in PEM begins."""
+
 
 def signer(credentials: Credentials, venue: str, *, ed25519: bool) -> Callable[[bytes], str]:
     """What signs bytes: HMAC-SHA256 in hex, or RSA in base64 when the secret is a PEM key, or ``ed25519`` where the
     venue takes such keys. Raises ValueError with the cure.
     """
     text = credentials.secret.reveal().strip()
-    if "-----BEGIN" not in text:
-        return hmac_signer(credentials, venue)
+    if not text:
+        raise ValueError("the secret is empty")
+    if BEGINS not in text:
+        return _hmac(text.encode())
     try:
         private = load_pem_private_key(text.encode(), None)
     except (ValueError, TypeError):
@@ -36,11 +41,12 @@ def signer(credentials: Credentials, venue: str, *, ed25519: bool) -> Callable[[
 
 
 def hmac_signer(credentials: Credentials, venue: str) -> Callable[[bytes], str]:
-    """What signs bytes with HMAC-SHA256, in lower-case hex. Raises ValueError with the cure."""
+    """What signs bytes with HMAC-SHA256 in hex, where the venue takes nothing else. Raises ValueError with the cure."""
     text = credentials.secret.reveal().strip()
-    if not text:
-        raise ValueError("the secret is empty")
-    if "-----BEGIN" in text:
-        raise ValueError(f"the secret is a PEM key: {venue} takes the secret of an HMAC key alone")
-    key = text.encode()
+    if not text or BEGINS in text:
+        raise ValueError(f"the secret is empty or a PEM key: {venue} takes the secret that comes with the API key")
+    return _hmac(text.encode())
+
+
+def _hmac(key: bytes) -> Callable[[bytes], str]:
     return lambda data: hmac.new(key, data, hashlib.sha256).hexdigest()

@@ -71,7 +71,8 @@ OTHERS: Final = {
         moment=frozenset({"timestamp", "signature", "recvWindow"}),
         named="clientOrderId",
         cancels="clientOrderId",
+        spells={"clientOrderId": "clientOrderID"},
         lever={"side": "BOTH"},
-        differences=(),
+        differences=(Difference(("open orders",), "symbol", None, "BTC-USDT", "we ask for all, strangers' included"),),
     ),
 }

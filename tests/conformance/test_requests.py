@@ -107,7 +107,8 @@ def differences(bench: Bench, ours: Seen, theirs: Seen) -> dict[str, tuple[str |
     for what in ("method", "path"):
         if getattr(ours, what) != getattr(theirs, what):
             found[what] = getattr(ours, what), getattr(theirs, what)
-    mine, others = ours.params, theirs.params
+    spelt = {theirs_: ours_ for ours_, theirs_ in bench.other.spells.items()}
+    mine, others = ours.params, {spelt.get(name, name): value for name, value in theirs.params.items()}
     for name in sorted((mine.keys() | others.keys()) - bench.other.moment):
         if f"{mine.get(name)}{ANOTHER}" == others.get(name):
             continue  # each has an id of its own
