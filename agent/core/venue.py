@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, assert_never
 
 from msgspec import Struct
 
@@ -160,6 +160,23 @@ class Lane(IntEnum):
     """Orders that increase, and the settings that they need."""
     REFRESH = 3
     """All other questions."""
+
+
+def lane_of(request: Request) -> Lane:
+    """Which lane a request belongs to, at every venue."""
+    match request:
+        case Cancel() | Arm():
+            return Lane.RESCUE
+        case Place(order):
+            return Lane.RESCUE if order.reduce else Lane.CREATE
+        case Batch(orders):
+            return Lane.RESCUE if all(order.reduce for order in orders) else Lane.CREATE
+        case SetLeverage():
+            return Lane.CREATE
+        case Ask(what):
+            return Lane.RESOLVE if what in (What.ORDER, What.KEY) else Lane.REFRESH
+        case _:
+            assert_never(request)
 
 
 class Weight(Struct, frozen=True, gc=False):
