@@ -1,7 +1,7 @@
 """WEEX USDT-M perpetuals, API V3: the dialect of its REST interface and its two websockets.
 
-What frames and answers say stands in `adapters.weex_frames`. Here come the tables (budgets, questions, replies), then
-the dialect, then what failures mean. What the venue lacks is met so:
+What frames and answers say stands in `adapters.weex_frames`, budgets, questions and replies in `adapters.weex_terms`,
+and what the private stream takes to be read in `adapters.weex_private`. What the venue lacks is met so:
 
 * no look-up of an order by our id: open orders are asked for it, then the history; see `Weex._missing`
 * no time limit of a request but the thirty seconds after its timestamp: an order's is set back, see `Weex._place`
@@ -13,7 +13,7 @@ the dialect, then what failures mean. What the venue lacks is met so:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
 
@@ -26,7 +26,7 @@ from adapters.addresses import pinned, together
 from adapters.answers import Reaction, outcome
 from adapters.ladder import Change, Ladder
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, amount, excerpt, number, plain, positive
+from adapters.reading import MISREAD, MS, RAWS, amount, each, excerpt, number, plain, positive, symbols_of
 from adapters.weex_private import PrivateStream, keep
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -40,7 +40,6 @@ from agent.core.venue import (
     Call,
     Cancel,
     Credentials,
-    Lane,
     Open,
     Place,
     Reply,
@@ -50,6 +49,7 @@ from agent.core.venue import (
     Shut,
     Weight,
     What,
+    lane_of,
 )
 
 PATHS: Final = {"market": "/v3/ws/public", "public": "/v3/ws/public", "private": "/v3/ws/private"}
@@ -91,9 +91,7 @@ class Weex:
         stream_url: str = terms.STREAM_URL,
         depth: bool = False,
     ) -> None:
-        if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > CHANNELS_MAX:
-            raise ValueError(f"symbols: name between 1 and {CHANNELS_MAX} instruments, each once")
-        self.symbols = tuple(symbols)
+        self.symbols = symbols_of(symbols, CHANNELS_MAX)
         self._rest = pinned("rest_url", rest_url, ("https", "http"), terms.DOMAINS, "WEEX")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), terms.DOMAINS, "WEEX")
         together(self._rest, self._stream, terms.DOMAINS)
@@ -135,7 +133,7 @@ class Weex:
     def connect(self, socket: str, now: int) -> Open | Ask:
         """The address of a socket; the private one is signed for in the headers of its handshake."""
         path = PATHS[socket]
-        headers = self._headers("", path, b"", self._venue_ms(now)) if socket == "private" else ()
+        headers = self._headers("", path, b"", self._offset.venue_ms(now)) if socket == "private" else ()
         return Open(socket, self._stream + path, QUIET_NS[socket], headers)
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
@@ -282,21 +280,24 @@ class Weex:
 
     def weigh(self, request: Request) -> Weight:
         """The lane and the price of a request."""
+        price = self._price(request)
+        counted = (("orders_10s", 1), ("orders_1m", 1)) if isinstance(request, Place) else ()
+        return Weight(lane_of(request), (("weight_10s", price), ("weight_1m", price), *counted))
+
+    def _price(self, request: Request) -> int:
         match request:
-            case Place(order):
-                lane, weight = (Lane.RESCUE if order.reduce else Lane.CREATE), 5
-            case Batch(orders):
-                lane, weight = (Lane.RESCUE if all(order.reduce for order in orders) else Lane.CREATE), 0
-            case Cancel() | Arm():
-                lane, weight = Lane.RESCUE, 3
+            case Place():
+                return 5
+            case Cancel():
+                return 3
             case SetLeverage():
-                lane, weight = Lane.CREATE, 20
+                return 20
             case Ask(what):
-                lane, weight = (Lane.RESOLVE if what is What.ORDER else Lane.REFRESH), terms.QUESTIONS[what].weight
+                return terms.QUESTIONS[what].weight
+            case Batch() | Arm():
+                return 0  # neither is sent
             case _:
                 assert_never(request)
-        counted = (("orders_10s", 1), ("orders_1m", 1)) if isinstance(request, Place) else ()
-        return Weight(lane, (("weight_10s", weight), ("weight_1m", weight), *counted))
 
     def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
         """The request, signed; or what became of it where it can't be sent."""
@@ -342,7 +343,7 @@ class Weex:
         if (venue_order := self._private.venue_ids.get(ask.order)) is not None:
             return self._query(ask, terms.ORDER_PATH, [("orderId", venue_order)], now)
         if (missing := self._missing.get(ask.order)) is not None:
-            since = ("startTime", str(self._venue_ms(now - terms.HISTORY_NS)))
+            since = ("startTime", str(self._offset.venue_ms(now - terms.HISTORY_NS)))
             page = [("limit", str(terms.HISTORY_PAGE)), ("page", str(missing.page))]
             return self._query(ask, terms.HISTORY_PATH, [symbol, since, *page], now)
         return self._query(ask, terms.OPEN_PATH, [symbol, ("limit", str(terms.OPEN_PAGE)), ("page", "0")], now)
@@ -357,10 +358,10 @@ class Weex:
             return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
         if order.side is Side.NET or not terms.CLIENT_ID.fullmatch(order.id):
             return outcome(request, Fault.RULE, "", "an order names a position side, LONG or SHORT, and an id of ours")
-        deadline_ms = (order.expires_at + self._offset.ns - self._offset.error_ns) // MS
-        stamp_ms = min(self._venue_ms(now), deadline_ms - 1 - terms.WINDOW_MS)
-        if deadline_ms - 1 <= self._venue_ms(now):
+        left_ms = self._offset.window_ms(now, order.expires_at, terms.WINDOW_MS)
+        if left_ms < 1:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
+        stamp_ms = self._offset.venue_ms(now) + left_ms - terms.WINDOW_MS
         return self._post(request, terms.ORDER_PATH, self._order_params(order), now, stamp_ms, terms.ORDER_MS)
 
     def _order_params(self, order: Order) -> dict[str, str]:
@@ -386,7 +387,7 @@ class Weex:
         params = {"symbol": self.symbols[index], "marginType": "ISOLATED" if isolated else "CROSSED"}
         names = ("isolatedLongLeverage", "isolatedShortLeverage") if isolated else ("crossLeverage",)
         params |= dict.fromkeys(names, str(leverage))
-        return self._post(request, terms.LEVERAGE_PATH, params, now, self._venue_ms(now))
+        return self._post(request, terms.LEVERAGE_PATH, params, now, self._offset.venue_ms(now))
 
     def _query(
         self,
@@ -398,7 +399,7 @@ class Weex:
         timeout_ms: int = terms.CALL_MS,
     ) -> Call:
         path += f"?{urlencode(params, quote_via=quote)}" if params else ""
-        headers = self._headers(method, path, b"", self._venue_ms(now))
+        headers = self._headers(method, path, b"", self._offset.venue_ms(now))
         return self._call(request, method, path, now, headers, timeout_ms=timeout_ms)
 
     def _post(
@@ -429,9 +430,6 @@ class Weex:
     def _headers(self, method: str, path: str, body: bytes, stamp_ms: int) -> tuple[tuple[str, str], ...]:
         assert self._signer is not None, "account questions and orders need credentials"
         return self._signer.headers(f"{stamp_ms}{method}{path}".encode() + body, stamp_ms)
-
-    def _venue_ms(self, now: int) -> int:
-        return (now + self._offset.ns) // MS
 
     # Replies
 
@@ -472,7 +470,7 @@ class Weex:
         if verdict is Reaction.ABSENT:
             match call.request:
                 case Ask(What.ORDER, order=str(order)):
-                    return [fact.Absent(order, self._asked_at(call))]
+                    return [fact.Absent(order, self._offset.earliest(call.at))]
                 case Cancel():
                     verdict = Reaction.GONE
         return outcome(call.request, verdict, code, said)
@@ -499,10 +497,6 @@ class Weex:
             return now + terms.BAN_NS
         return max(now, ((now + self._offset.ns) // terms.MINUTE + 1) * terms.MINUTE - self._offset.ns)
 
-    def _asked_at(self, call: Call) -> int:
-        """The venue's time when a call was signed, at the earliest."""
-        return call.at + self._offset.ns - self._offset.error_ns
-
     def _answer(self, call: Call, body: bytes, now: int) -> Sequence[Fact]:
         match call.request:
             case Place(order):
@@ -521,7 +515,6 @@ class Weex:
         ack = wire.ACK.decode(body)
         if not ack.success:
             code, said = str(ack.error_code or ""), (ack.error_message or ack.error_msg or "")[:200]
-            code = said if said in terms.REPLIES else code
             verdict = terms.verdict(400, code or "refused", said)
             return [*self._consequences(verdict, code, said), *self._outcome(call, verdict, code, said)]
         if isinstance(call.request, Cancel):
@@ -532,7 +525,7 @@ class Weex:
         if ack.client_order_id != order or not ack.order_id:
             raise ValueError("the answer is about another order")
         self._private.learn(str(ack.order_id), order)
-        return [fact.Accepted(order, str(ack.order_id), 0, self._asked_at(call))]
+        return [fact.Accepted(order, str(ack.order_id), 0, self._offset.earliest(call.at))]
 
     def _leverage_answer(self, index: int, leverage: int, answer: wire.SymbolConfig) -> Sequence[Fact]:
         if answer.symbol != self.symbols[index]:
@@ -542,7 +535,7 @@ class Weex:
         return [fact.Leverage(index, leverage, wire.ISOLATED[answer.margin_type])]
 
     def _ask_answer(self, ask: Ask, call: Call, body: bytes, now: int) -> Sequence[Fact]:
-        asked_at = self._asked_at(call)
+        asked_at = self._offset.earliest(call.at)
         match ask.what:
             case What.TIME:
                 return [self._offset.measure(call.at, wire.SERVER_TIME.decode(body).server_time * MS, MS, now)]
@@ -550,9 +543,9 @@ class Weex:
                 info = wire.EXCHANGE_INFO.decode(body)
                 return [*self._instruments_answer(info.symbols), *terms.budgets(info.rate_limits)]
             case What.PRICES:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.premium_facts)
+                return each(ask.what, RAWS.decode(body), self._index, wire.premium_facts)
             case What.VOLUMES:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.volume_facts)
+                return each(ask.what, RAWS.decode(body), self._index, wire.volume_facts)
             case What.LEVERAGE:
                 return self._settings_answer(wire.SYMBOL_CONFIGS.decode(body))
             case What.MODE:
@@ -596,7 +589,7 @@ class Weex:
         order, path = ask.order, call.url.removeprefix(self._rest).partition("?")[0]
         if path == terms.ORDER_PATH:
             return self._order_row(order, ask.instrument, wire.ORDER.decode(body))
-        rows = wire.RAWS.decode(body)
+        rows = RAWS.decode(body)
         for row in rows:
             if wire.NAMED.decode(row).client_order_id == order:
                 self._missing.pop(order, None)
@@ -623,19 +616,6 @@ class Weex:
         self._private.learn(str(row.order_id), order)
         return wire.order_facts(self._grid("order", row.symbol), row)
 
-    def _each(self, what: What, rows: Sequence[Raw], read: Callable[[int, Raw], Sequence[Fact]]) -> list[Fact]:
-        """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
-        facts: list[Fact] = []
-        for row in rows:
-            symbol = wire.SYMBOL.decode(row).symbol
-            if (index := self._index.get(symbol)) is None:
-                continue
-            try:
-                facts += read(index, row)
-            except (*MISREAD, KeyError) as error:
-                facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
-        return facts
-
     def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
         listed: dict[int, Instrument] = {}
 
@@ -644,7 +624,7 @@ class Weex:
             listed[index] = wire.instrument_of(index, self.symbols[index], contract)
             return [wire.assumed_tiers(index, contract)]
 
-        told = self._each(What.INSTRUMENTS, rows, read)
+        told = each(What.INSTRUMENTS, rows, self._index, read)
         self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
         return [fact.Listed(tuple(self._listed.values())), *told]
 

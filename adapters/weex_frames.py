@@ -14,14 +14,13 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, Raw, Struct, field
 from msgspec.json import Decoder
 
-from adapters.reading import MS, Id, Ms, above_zero, amount, exact, lots_of, number, positive
+from adapters.reading import MS, Buying, Id, Ms, above_zero, amount, exact, lots_of, number, positive, signed
 from agent.core import events as fact
 from agent.core.events import Force, Side
 from agent.core.instruments import Instrument, Tier
 
 NAME: Final = "weex"
 
-Buying = Literal["BUY", "SELL"]
 Text = str | int | float
 Level = tuple[Text, Text]
 
@@ -62,11 +61,6 @@ def moment(value: Text) -> int:
     if not 0 < ms <= 9_000_000_000_000:
         raise ValueError(f"{ms} is no time")
     return ms * MS
-
-
-def signed(side: Buying, lots: int) -> int:
-    """Lots with the sign of their side."""
-    return lots if side == "BUY" else -lots
 
 
 # Streams
@@ -179,12 +173,6 @@ class ServerTime(Struct, frozen=True, rename="camel"):
     """The venue's clock."""
 
     server_time: Ms
-
-
-class Symbol(Struct, frozen=True):
-    """What a row is about."""
-
-    symbol: str
 
 
 class RateLimit(Struct, frozen=True, rename="camel"):
@@ -327,8 +315,6 @@ ACCOUNT_UPDATES = Decoder(list[AccountUpdate])
 FAILURE = Decoder(Failure)
 ACK = Decoder(Ack)
 SERVER_TIME = Decoder(ServerTime)
-RAWS = Decoder(list[Raw])
-SYMBOL = Decoder(Symbol)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
 RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from adapters import weex_frames as wire
-from adapters.answers import Reaction
+from adapters.answers import Reaction, replies
 from adapters.reading import MISREAD, MS, excerpt
 from agent.core import events as fact
 from agent.core.events import Fact, Fault
@@ -92,13 +92,9 @@ QUESTIONS: Final = {
 order is priced as the dearest of the three ways to ask for it."""
 
 
-def _replies(*rows: tuple[Fault | Reaction, tuple[int | str, ...]]) -> dict[str, Fault | Reaction]:
-    return {str(code): verdict for verdict, codes in rows for code in codes}
-
-
-REPLIES: Final = _replies(
+REPLIES: Final = replies(
     (Reaction.UNKNOWN, (-1000, -1054, 408)),
-    (Reaction.ABSENT, (-2200, -3200, "FAILED_ORDER_NOT_FOUND")),
+    (Reaction.ABSENT, (-2200, -3200)),
     (Reaction.SLOW, (429, 403)),
     (Reaction.BANNED, (418,)),
     (Reaction.DENIED, (-1044, -1047, -1049, -1050, -1051, -1052, -1053, -1055, -1056, -1057, -1190, -3236, 401)),
@@ -109,6 +105,9 @@ REPLIES: Final = _replies(
     (Fault.OTHER, (-3613,)),
 )
 """What an error code of the venue, or an HTTP status without one, means. A code that is not here is `Fault.OTHER`."""
+
+NOT_FOUND: Final = "FAILED_ORDER_NOT_FOUND"
+"""Stands where a code should, or the text of one."""
 
 SYSTEM: Final = "-1054"
 """A system error, and also refusals that only the text tells apart."""
@@ -167,10 +166,13 @@ def verdict(status: int, code: str, said: str) -> Fault | Reaction:
     low = said.lower()
     if status == 408 or not 400 <= status < 500:
         return Reaction.UNKNOWN
+    if NOT_FOUND in (code, said):
+        return Reaction.ABSENT
     if "duplicat" in low:
         return Reaction.TWIN
     if code == SYSTEM and ("not enough" in low or "insufficient" in low):
         return Fault.MARGIN
     if code == SYSTEM and "position" in low:
         return Fault.REDUCE
-    return REPLIES.get(code, REPLIES.get(str(status), Fault.OTHER if code else Reaction.UNKNOWN))
+    known = REPLIES.get(int(code)) if re.fullmatch("-?[0-9]{1,6}", code) else None
+    return known or REPLIES.get(status, Fault.OTHER if code else Reaction.UNKNOWN)

@@ -162,7 +162,7 @@ class Talk:
             return self.ask(wish)
         parts = urlsplit(wish.url)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        self.sockets[wish.socket] = self.venue.connect(target, self.now)
+        self.sockets[wish.socket] = self.venue.connect(target, self.now, dict(wish.headers))
         return [*self.dialect.on_open(wish.socket, self.now), *self._carry_out()]
 
     def _carry_out(self) -> list[Fact]:
