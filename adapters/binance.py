@@ -6,20 +6,12 @@ the tables (budgets, questions, replies), then the dialect, then what failures m
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import UNSET, Raw, Struct
 from msgspec.json import encode
 from msgspec.structs import replace
@@ -29,6 +21,7 @@ from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome, replies
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, RAWS, each, exact, excerpt, number, plain, symbols_of
+from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
@@ -209,7 +202,7 @@ class Binance:
         together(self._rest, self._stream, DOMAINS)
         self._window_ms = recv_window_ms
         self._depth = depth
-        self._sign = _signer(credentials) if credentials else None
+        self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
         self._readers: dict[str, Callable[[bytes], Sequence[Fact]]] = {
             "public": self._read_public,
@@ -857,25 +850,3 @@ def _verdict(status: int, code: int | None, text: str) -> Fault | Reaction:
     if status == 418 or (verdict is Reaction.SLOW and "banned until" in text):
         return Reaction.BANNED
     return verdict
-
-
-# Signing
-
-
-def _signer(credentials: Credentials) -> Callable[[bytes], str]:
-    """What turns a query into its signature: HMAC in hex, or Ed25519 or RSA in base64 when the secret is a PEM key."""
-    text = credentials.secret.reveal().strip()
-    if not text:
-        raise ValueError("the secret is empty")
-    if "-----BEGIN" not in text:
-        key = text.encode()
-        return lambda query: hmac.new(key, query, hashlib.sha256).hexdigest()
-    try:
-        private = load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError):
-        raise ValueError("the secret is no readable PEM key: use an unencrypted PKCS#8 private key") from None
-    if isinstance(private, Ed25519PrivateKey):
-        return lambda query: b64encode(private.sign(query)).decode()
-    if isinstance(private, RSAPrivateKey):
-        return lambda query: b64encode(private.sign(query, PKCS1v15(), SHA256())).decode()
-    raise ValueError("the secret is a key of another kind: Binance takes Ed25519 and RSA keys")
