@@ -380,11 +380,12 @@ class Weex:
         params["newClientOrderId"] = order.id
         return params
 
-    def _set_leverage(self, request: SetLeverage, index: int, leverage: int, now: int) -> Call | Sequence[Fact]:
+    def _set_leverage(self, request: SetLeverage, index: int, leverage: int, now: int) -> Call:
+        """The setting of the margin type as last told; the answer says which it was."""
         isolated = self._isolated.get(index)
-        if isolated is None:
-            return outcome(request, Fault.OTHER, "", "its margin type is not known yet")
-        params = {"symbol": self.symbols[index], "marginType": "ISOLATED" if isolated else "CROSSED"}
+        params = {"symbol": self.symbols[index]}
+        if isolated is not None:
+            params["marginType"] = "ISOLATED" if isolated else "CROSSED"
         names = ("isolatedLongLeverage", "isolatedShortLeverage") if isolated else ("crossLeverage",)
         params |= dict.fromkeys(names, str(leverage))
         return self._post(request, terms.LEVERAGE_PATH, params, now, self._offset.venue_ms(now))
@@ -467,13 +468,17 @@ class Weex:
         return [*told, *self._outcome(call, verdict, code or str(reply.status), said)]
 
     def _outcome(self, call: Call, verdict: Fault | Reaction, code: str, said: str) -> Sequence[Fact]:
+        """A denial of one order is one; a list that is refused in the same words denies nothing."""
         if verdict is Reaction.ABSENT:
             match call.request:
-                case Ask(What.ORDER, order=str(order)):
+                case Ask(What.ORDER, order=str(order)) if self._path_of(call) == terms.ORDER_PATH:
                     return [fact.Absent(order, self._offset.earliest(call.at))]
                 case Cancel():
                     verdict = Reaction.GONE
         return outcome(call.request, verdict, code, said)
+
+    def _path_of(self, call: Call) -> str:
+        return call.url.removeprefix(self._rest).partition("?")[0]
 
     def _consequences(self, verdict: Fault | Reaction, code: str, said: str) -> list[Fact]:
         """What a failure means beyond the request that it answers."""
@@ -511,20 +516,18 @@ class Weex:
                 raise ValueError("an answer to what was never asked")
 
     def _ack(self, call: Call, body: bytes, order: str) -> Sequence[Fact]:
-        """An order that was taken; or a cancel that was, of which the stream tells when it is done."""
+        """An order that was taken; or a cancel that was: the order is still there, and is asked what is left of it."""
         ack = wire.ACK.decode(body)
         if not ack.success:
             code, said = str(ack.error_code or ""), (ack.error_message or ack.error_msg or "")[:200]
             verdict = terms.verdict(400, code or "refused", said)
             return [*self._consequences(verdict, code, said), *self._outcome(call, verdict, code, said)]
-        if isinstance(call.request, Cancel):
-            if ack.orig_client_order_id not in (None, order):
-                raise ValueError("the answer is about another order")
-            self._want(Ask(What.ORDER, call.request.instrument, order))
-            return []
-        if ack.client_order_id != order or not ack.order_id:
+        named = ack.orig_client_order_id if isinstance(call.request, Cancel) else ack.client_order_id
+        if named != order or not ack.order_id:
             raise ValueError("the answer is about another order")
         self._private.learn(str(ack.order_id), order)
+        if isinstance(call.request, Cancel):
+            self._want(Ask(What.ORDER, call.request.instrument, order))
         return [fact.Accepted(order, str(ack.order_id), 0, self._offset.earliest(call.at))]
 
     def _leverage_answer(self, index: int, leverage: int, answer: wire.SymbolConfig) -> Sequence[Fact]:
@@ -586,7 +589,7 @@ class Weex:
         """One order: itself, or a list in which it is looked for; where it is nowhere, it is denied."""
         assert ask.order is not None, "a question about an order names it"
         assert ask.instrument is not None, "and its instrument"
-        order, path = ask.order, call.url.removeprefix(self._rest).partition("?")[0]
+        order, path = ask.order, self._path_of(call)
         if path == terms.ORDER_PATH:
             return self._order_row(order, ask.instrument, wire.ORDER.decode(body))
         rows = RAWS.decode(body)

@@ -45,7 +45,7 @@ ISOLATED: Final = {"ISOLATED": True, "CROSSED": False}
 DEMO_COIN: Final = "SUSDT"
 """What demo accounts hold: their positions come on the stream of the live account as well."""
 
-ASSUMED: Final = ((1_000_000, 0.05), (5_000_000, 0.10), (20_000_000, 0.25), (float("inf"), 0.50))
+ASSUMED: Final = ((1_000_000, 0.05), (5_000_000, 0.10), (20_000_000, 0.25), (1e15, 0.50))
 """Maintenance margin by the end of each tier, in the settlement currency. The venue publishes no table; these rates are
 above those that others ask for on positions of such a size, so that liquidation is further away than they say."""
 

@@ -122,6 +122,8 @@ class Signer:
         for name in ("key", "secret", "passphrase"):
             if not getattr(credentials, name).reveal().strip():
                 raise ValueError(f"the {name} is empty")
+        if "-----BEGIN" in credentials.secret.reveal():
+            raise ValueError("the secret is a private key: WEEX takes the secret that it gave with the key")
         self._secret = credentials.secret.reveal().strip().encode()
         self._key = credentials.key.reveal()
         self._passphrase = credentials.passphrase.reveal()

@@ -79,5 +79,8 @@ class Described(Struct, frozen=True):
     """Two instruments of the local exchange, by its own names for them, and what they cost."""
     account: Callable[..., Account] = Account
     """An account at the local exchange."""
+    hedged: bool = False
+    """Whether accounts have a long and a short row for every instrument, and no other mode. What the suite holds net is
+    held in one of them then."""
     pack: Callable[[bytes], bytes] = as_it_is
     """How the venue packs the text of a frame."""
