@@ -6,7 +6,9 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.simulator.binance import Binance
+from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.mexc import Mexc
 from adapters.simulator.weex import DEMO_PASSPHRASE, Weex
 from adapters.simulator.wire import Venue
 
@@ -26,5 +28,7 @@ class Local(Struct, frozen=True):
 VENUES: Final = {
     "binance": Local(Binance, lambda one: one.symbol),
     "weex": Local(Weex, lambda one: one.symbol, DEMO_PASSPHRASE),
+    "bybit": Local(Bybit, spelt),
+    "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
 }
 """By name."""

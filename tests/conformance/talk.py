@@ -67,6 +67,8 @@ class Talk:
         self._number = 0
         phrase = Secret(local.passphrase) if local.passphrase else None
         self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret), phrase) if key else None
+        self._taken: dict[str, int] = {}
+        """By budget: when it was last used."""
         self.begin()
 
     def begin(self) -> None:
@@ -81,6 +83,8 @@ class Talk:
         for fact in self.ask(Ask(What.INSTRUMENTS)):
             if isinstance(fact, Listed):
                 self.grid = {one.index: one for one in fact.instruments}
+        for what in self.described.before if self.credentials else ():
+            self.question(what)
         self.opened: list[Fact] = []
         """Facts told while the sockets opened."""
         for name in self.dialect.abilities.sockets:
@@ -90,7 +94,7 @@ class Talk:
 
     def send(self, request: Request, *, late_ns: int = 0) -> tuple[Call, Reply] | list[Fact]:
         """What the venue answers to what was ``late_ns`` on its way, or what the dialect says instead of sending it."""
-        self.now += 20 * MS
+        self.now = max([self.now + 20 * MS, *self._paced(request)])
         call = self.dialect.perform(request, self.now)
         if not isinstance(call, Call):
             return list(call)
@@ -100,6 +104,14 @@ class Talk:
         reply = Reply(got.status, {name.lower(): value for name, value in got.headers.items()}, got.body)
         self.answers.append((request, reply.status, reply.body))
         return call, reply
+
+    def _paced(self, request: Request) -> list[int]:
+        """When its budgets allow a request, if all that they allow is spread evenly."""
+        gaps = {bucket.name: bucket.window_ns // bucket.capacity for bucket in self.dialect.buckets}
+        names = [name for name, _ in self.dialect.weigh(request).takes]
+        due = [self._taken.get(name, self.now - gaps[name]) + gaps[name] for name in names]
+        self._taken.update(dict.fromkeys(names, max([self.now, *due])))
+        return due
 
     def ask(self, request: Request, *, late_ns: int = 0) -> list[Fact]:
         """The facts in the answer, without those about budgets, and in answers to what it led the dialect to ask."""
