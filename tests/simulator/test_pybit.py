@@ -87,6 +87,8 @@ async def test_a_batch_succeeds_though_all_of_it_fails(client: Any) -> None:
 async def test_streams(client: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unified_trading, "PUBLIC_WSS", f"{server.ws_url}/v5/public/{{CHANNEL_TYPE}}")
     monkeypatch.setattr(unified_trading, "PRIVATE_WSS", f"{server.ws_url}/v5/private")
+    assert isinstance(server.venue, Bybit)
+    streams = server.venue.streams
     tickers, orders, trades = queue.SimpleQueue(), queue.SimpleQueue(), queue.SimpleQueue()  # type: ignore[var-annotated]
 
     def listen() -> tuple[Any, Any]:
@@ -102,7 +104,7 @@ async def test_streams(client: Any, server: Server, monkeypatch: pytest.MonkeyPa
     sockets = await asyncio.to_thread(listen)
     try:
         assert float((await heard(tickers))["data"]["markPrice"]) > 0
-        while sum(len(one.topics) for one in server.venue.streams.sessions.values()) < 3:  # type: ignore[attr-defined] # noqa: ASYNC110
+        while sum(len(one.topics) for one in streams.sessions.values()) < 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         placed = await ask(client.place_order, **LINEAR, side="Buy", orderType="Market", qty="0.01")
         assert (await heard(trades))["data"][0]["orderId"] == placed["orderId"]
