@@ -133,7 +133,7 @@ async def test_refusals_arrive_as_what_they_are(venue: Any) -> None:
 
 async def test_in_hedge_mode_it_closes_with_the_side_that_opens_the_other(local: Mexc, venue: Any) -> None:
     """A captured pair of pushes settles what 4 means: an order of side 4 goes with the end of a position of type 1, a
-    long. So a sell that closes a long is 4; ccxt sends 2 for it, which closes a short and is refused as there is none."""
+    long. So a sell that closes a long is 4; ccxt sends 2 for it, which closes a short: refused, as there is none."""
     account = local.exchange.accounts[DEMO_KEY]
     for symbol in ("BTCUSDT", "ETHUSDT"):
         account.position(symbol).trade(-account.position(symbol).quantity, local.exchange.books[symbol].mark)
