@@ -10,7 +10,7 @@ import msgspec
 
 from agent.config.checks import is_name, nearest, on_this_machine
 from agent.config.lines import Place
-from agent.config.portfolio import account_of, plain
+from agent.config.portfolio import PASSPHRASED, account_of, plain
 from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
@@ -393,12 +393,17 @@ def _judge_places(targets: Targets, accounts: list[str], problems: Problems) -> 
 
 
 def _judge_key(mode: str, place: Place, account: dict[str, Any], problems: Problems) -> None:
-    given = [name for name in ("key", "secret") if name in account or problems.at(*place, name)]
+    names = ["key", "secret"]
+    if account.get("venue") in PASSPHRASED:
+        names.append("passphrase")
+    elif "passphrase" in account and not problems.at(*place, "venue"):
+        problems.add((*place, "passphrase"), "is not for this venue, whose keys have none", "leave it out")
+    given = [name for name in names if name in account or problems.at(*place, name)]
     if mode == "paper" and not given:
         return
-    for name in ("key", "secret"):
+    for name in names:
         if name not in given:
-            why = "the other is given" if mode == "paper" else f'mode is "{mode}"'
+            why = f"{given[0]} is given" if mode == "paper" else f'mode is "{mode}"'
             problems.add((*place, name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
 
 

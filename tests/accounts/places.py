@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 
 from adapters import simulator
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, StillMarket
-from adapters.simulator.wire import Close, Session
+from adapters.simulator.wire import Close, Session, Venue
 from agent.cli.build import VENUES
 from agent.core.decisions import Decision, Note, Policy
 from agent.core.desk import Act, Answer, Closed, Desk, Frame, Input, Opened, Silence, Step, Tick, Told
@@ -31,7 +32,7 @@ class Site(Struct):
     name: str
     account: Account
     exchange: Exchange
-    venue: simulator.Venue
+    venue: Venue
     sessions: dict[str, Session]
     away: bool = False
     stirred: int = START // S
@@ -40,7 +41,7 @@ class Site(Struct):
 class Places:
     """A portfolio over several venues: ``accounts`` by venue, whose name is the account's in the file as well."""
 
-    def __init__(self, policy: Policy, accounts: dict[str, Account], prices: dict[str, float]) -> None:
+    def __init__(self, policy: Policy, accounts: dict[str, Account], prices: Mapping[str, Decimal | str | int]) -> None:
         self.now = START
         self.notes: list[Note] = []
         self.orders: list[Order] = []
