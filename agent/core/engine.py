@@ -54,7 +54,7 @@ from agent.core.events import (
 )
 from agent.core.halts import Halts
 from agent.core.mandate import Mandate
-from agent.core.orders import MS, Blotter, Order, S, State, Style
+from agent.core.orders import MS, RESOLVED, Blotter, Order, S, State, Style
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
 from agent.core.pulse import Pulse
 from agent.core.reasons import Reason, Reasons
@@ -70,6 +70,9 @@ ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
+WHOLE_NS = 1 * S
+"""What safety goes by is confirmed once every price held is as new as the newest was when it began, and after so long
+at the latest: in a gap the new prices come one by one, and new ones beside old ones look like a danger."""
 MOVED = 0.01
 """A destination is found anew once equity or a price has moved by more than this fraction."""
 
@@ -157,6 +160,8 @@ class Engine:
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
         self._urgent_rest_until = 0
+        self._alarm: tuple[int, int] | None = None
+        """When what safety goes by began, by our clock, and the time of the newest price then, by the venue's."""
         self._urgent_vain = 0
         """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
@@ -164,8 +169,14 @@ class Engine:
         """The last destination, what it was found from, and the equity and prices that its lots were sized by."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
+        self.beyond: dict[str, Order] = {}
+        """Orders of earlier runs without an end on record, on symbols that the file does not name: nothing can be asked
+        about them."""
+        self._resolved: list[Order] = []
+        """Those of them that a person has just resolved."""
         for order in resume:
             self._resume(order)
+        self.strangers.unrecorded = self.strangers.unrecorded or bool(self.beyond)
         if halted is not None:
             self.halts.halt(halted)
 
@@ -189,13 +200,14 @@ class Engine:
             self.wake_at = self._due_at(now)
         self.seq += 1
         notes, self._notes = self._notes, []
+        resolved, self._resolved = self._resolved, []
         remember, self.mandate.remember = self.mandate.remember, False
         return Decision(
             seq=self.seq,
             at=now,
             requests=tuple(requests),
             notes=tuple(notes),
-            orders=self.blotter.drain(),
+            orders=(*self.blotter.drain(), *resolved),
             wake_at=self.wake_at,
             remember=remember,
             reopen=tuple(reopen),
@@ -235,7 +247,7 @@ class Engine:
             case Orders():
                 self._take_open_orders(fact, now)
             case Clock():
-                self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
+                self.blotter.venue_ahead_ns = fact.offset_ns + fact.error_ns
                 for room in (self.blotter, self.audit, self.strangers):
                     room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():
@@ -377,10 +389,14 @@ class Engine:
             case "pause":
                 self.halts.paused = True
                 self._end(now)
+            case "resume" if self.terms.unfit:
+                self._note("warning", f"not resumed: {self.terms.unfit}")
             case "resume":
                 self.halts.resume()
                 self.strangers.resume()
                 self.reasons.watch.rearm()
+                # What a person has seen to is seen to once the venue says so: till then nothing increases.
+                self.audit.require((*TRUTH, What.LEVERAGE), now, self._venue_now(now))
             case "halt":
                 self.halts.halt(command.argument or "by command")
             case "kill":
@@ -415,6 +431,9 @@ class Engine:
 
     def _resolve(self, name: str, now: int) -> None:
         """A person says that an order of unknown fate will not trade any more; the account is asked what became."""
+        if (order := self.beyond.pop(name, None)) is not None:
+            self._resolved.append(replace(order, state=State.DONE, ended=RESOLVED))
+            return
         before = self.blotter.orders.get(name)
         after = self.blotter.resolve(name, now)
         if before is None or after is None:
@@ -433,7 +452,7 @@ class Engine:
         return [one.reopen for one in found if one.reopen is not None]
 
     def _questions(self, now: int) -> list[Request]:
-        doubtful = bool(self.book.disputed) or any(
+        doubtful = bool(self.book.disputed or self.book.left_out) or any(
             self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols))
         )
         if doubtful:
@@ -509,7 +528,7 @@ class Engine:
         if self.halts.paused or self._blind(now):
             return []
         self.drift = drift
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift, now)):
             self._start(urgent, now)
         if self.correction is None or not self.correction.reason.urgent:
             return []
@@ -568,7 +587,7 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+        if now >= self._urgent_rest_until and (urgent := self._urgent(drift, now)):
             self._start(urgent, now)
         if self.halts.aside(now):
             return
@@ -581,15 +600,26 @@ class Engine:
         if reason is not None:
             self._consider(reason, drift, now)
 
-    def _urgent(self, drift: Drift) -> Reason | None:
+    def _urgent(self, drift: Drift, now: int) -> Reason | None:
         """What safety asks for beyond what is under way for its sake already."""
         under_way = self.correction.reason if self.correction else None
-        if danger := self._danger(drift):
+        danger, over = self._danger(drift), drift.leverage > self.policy.limits.leverage
+        if not danger and not over:
+            self._alarm = None
+        elif not self._confirmed(now):
+            return None
+        elif danger:
             urgent = Reason(cause=danger, urgent=True, relief=self._lots)
             return urgent if under_way is None or under_way.relief is None else None
-        if drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
+        elif under_way is None or not under_way.urgent:
             return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
         return None
+
+    def _confirmed(self, now: int) -> bool:
+        """Whether what safety goes by is no mere mixture of old and new prices."""
+        told = [row.mark.at for row in self.book.rows if row.lots and row.mark is not None]
+        since, newest = self._alarm = self._alarm or (now, max(told, default=0))
+        return now >= since + WHOLE_NS or all(at >= newest for at in told)
 
     def _consider(self, reason: Reason, drift: Drift, now: int) -> None:
         """Start a correction, if it earns more than its orders cost; else look again after the cool-down.
@@ -862,7 +892,11 @@ class Engine:
     # Small things
 
     def _resume(self, order: Order) -> None:
-        """Take over an order of an earlier run: unfinished ones are asked about, finished ones count as turnover."""
+        """Take over an order of an earlier run: unfinished ones are asked about, finished ones count as turnover.
+
+        One on a symbol that the file does not name, maybe because the venue has delisted it, holds nothing up for
+        longer than its request can live: what it bought shows as a position that the file does not name.
+        """
         if order.state is State.DONE:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
@@ -870,8 +904,11 @@ class Engine:
             self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
-            self.halts.halt(
-                f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
+            self.beyond[order.id] = order
+            self._note(
+                "warning",
+                f"order {order.id} of an earlier run on {order.symbol}, which the file does not name, has no end on "
+                f"record. Look it up there, cancel it if it is open, and start once with --resolve {order.id}",
             )
 
     def _rests_until(self, order: Order) -> int | None:
@@ -909,6 +946,7 @@ class Engine:
             self._next_hold_note,
             self.strangers.settled_at,
             self.pulse.wake_at(self.book),
+            self._alarm[0] + WHOLE_NS if self._alarm is not None else None,
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:
