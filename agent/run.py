@@ -445,7 +445,7 @@ class Agent:
             self._look_for_kill_file()
             if self._takes_word():
                 self.tell("resume")
-            if not self._ready and (symbols := self.engine.unlisted()):
+            if not self._ready and (symbols := self.engine.readiness.unlisted()):
                 raise Unlisted(self.portfolio.account.venue, symbols)
             if not self._ready and (why := self.engine.terms.unfit):
                 raise Unfit(why)

@@ -423,7 +423,7 @@ class Stage:
         self.tell()
         self._refreshed = self.now
         self.tell(*self.marks(), Up(stream="market"), Up(stream="private"))
-        assert self.engine.unready() is None, self.engine.unready()
+        assert self.engine.readiness.missing() is None, self.engine.readiness.missing()
         return self
 
     def carry_out(self, seconds: float) -> list[Order]:

@@ -1341,7 +1341,7 @@ def test_instruments_of_several_settlement_assets_wait_for_an_account_that_count
     assert on.said("state") == [], "it is said once"
     on.mode = replace(on.mode, multi_asset=True)
     on.tell(on.mode)
-    assert on.engine.mixed() is None
+    assert on.engine.readiness.missing() is None
 
 
 # Memory
@@ -1640,7 +1640,7 @@ def test_what_a_list_of_open_orders_says_of_fills_counts_as_traded() -> None:
 def test_what_happens_elsewhere_holds_nothing_up() -> None:
     on = stage(BALANCED)
     on.tell(*[Elsewhere("DOGEUSDT")] * 50)
-    assert on.engine.unready() is None
+    assert on.engine.readiness.missing() is None
     on.hush()
     on.wait(2)
     assert on.asked(What.POSITIONS)

@@ -354,10 +354,10 @@ async def test_a_leverage_setting_is_on_disk_before_it_leaves(tmp_path: Path) ->
 async def test_an_observer_changes_no_setting(tmp_path: Path) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server, "observe"), server, tmp_path) as agent:
-        await until(lambda: agent.engine.unready() is None)
+        await until(lambda: agent.engine.readiness.missing() is None)
         done = decide(agent, SetLeverage(instrument=0, leverage=7))
         agent.tell("resync")
-        await until(lambda: agent.engine.unready() is None)
+        await until(lambda: agent.engine.readiness.missing() is None)
         assert done == ["synced"]
     assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 20
 
