@@ -11,6 +11,7 @@ Written from the exchange's documentation and from published captures, and from 
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -72,6 +73,8 @@ class Binance:
     prices so many times more often, for a market that runs fast. Without `rechecks` the matching
     engine does not look at a timestamp again that the gateway has let in, as older venues don't.
     """
+
+    binary = False
 
     def __init__(
         self,
@@ -173,8 +176,8 @@ class Binance:
         return Reply(200, answer, msgspec.json.encode(result))
 
     @exactly
-    def connect(self, target: str, now: int) -> Session:
-        """Open a websocket on a path with its query; it always succeeds, as at the venue."""
+    def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
+        """Open a websocket on a path with its query; it always succeeds, as at the venue, which looks at no header."""
         self.exchange.advance(now // 1_000_000)
         return self.streams.connect(target, self.exchange.now_ms)
 
@@ -283,6 +286,10 @@ class Binance:
     def refusal(self, text: str | bytes) -> bytes:
         """The frame that refuses a message from a client."""
         return binance_faults.refusal(text)
+
+    def text(self, frame: bytes) -> bytes:
+        """What a frame says: itself."""
+        return frame
 
     def topic(self, frame: bytes) -> Topic:
         """What a frame is about."""

@@ -104,6 +104,7 @@ class Server:
         self.clock = clock
         self.venue = gateway.venue
         self.exchange = gateway.venue.exchange
+        self._kind = WSMsgType.BINARY if gateway.venue.binary else WSMsgType.TEXT
         self.host = ""
         self.port = 0
         self.slow_readers = 0
@@ -224,7 +225,7 @@ class Server:
             return self._response(answer if isinstance(answer, Reply) else None)
         response = web.WebSocketResponse(heartbeat=PING_S, compress=False, max_msg_size=1 << 20)
         await response.prepare(request)
-        session = self.gateway.connect(request.raw_path, self.clock())
+        session = self.gateway.connect(request.raw_path, self.clock(), request.headers)
         open_ = self._sockets[session.number] = _Socket(response, request.transport)
         writer = asyncio.create_task(self._write(open_))
         self.settle()
@@ -248,7 +249,7 @@ class Server:
                 if isinstance(frame, Close):
                     await self._end(open_, frame)
                     return
-                await open_.response.send_frame(frame, WSMsgType.TEXT)
+                await open_.response.send_frame(frame, self._kind)
 
     async def _end(self, open_: _Socket, end: Close) -> None:
         """End a websocket as told: nothing more is written to it."""

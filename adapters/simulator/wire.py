@@ -113,6 +113,8 @@ class Venue(Protocol):
     """
 
     exchange: Exchange
+    binary: bool
+    """Whether its frames are binary, not text; `text` says then what is in one."""
 
     def request(
         self,
@@ -129,8 +131,8 @@ class Venue(Protocol):
         """Answer an HTTP request."""
         ...
 
-    def connect(self, target: str, now: int) -> Session:
-        """Open a websocket."""
+    def connect(self, target: str, now: int, headers: Mapping[str, str]) -> Session:
+        """Open a websocket; the headers are those of its handshake."""
         ...
 
     def receive(self, session: Session, text: str | bytes, now: int) -> list[bytes]:
@@ -176,6 +178,10 @@ class Venue(Protocol):
 
     def refusal(self, text: str | bytes) -> bytes:
         """The frame that refuses a message from a client."""
+        ...
+
+    def text(self, frame: bytes) -> bytes:
+        """What a frame says: itself, unless the venue packs its frames."""
         ...
 
     def topic(self, frame: bytes) -> Topic:

@@ -35,7 +35,7 @@ from adapters.simulator import (
     TapeMarket,
     load_faults,
 )
-from adapters.simulator import Binance as LocalBinance
+from adapters.simulator import VENUES as LOCAL
 from adapters.simulator import TapeError as MarketTapeError
 from agent.claim import Claimed
 from agent.cli import bench as benches
@@ -49,6 +49,7 @@ from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
 from agent.core.view import Safety, View, safety
+from agent.doctor import examine
 from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
@@ -142,6 +143,12 @@ def _json(value: object) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
+def _local(venue: str) -> None:
+    """Refuse a venue that the local exchange can't be."""
+    if venue not in LOCAL:
+        raise typer.BadParameter(f"there is no local {venue} exchange; choose {', '.join(LOCAL)}", param_hint="--venue")
+
+
 @app.command()
 def demo(
     for_: Annotated[float | None, typer.Option("--for", help="Seconds to run; until Ctrl-C if not given.")] = None,
@@ -157,8 +164,7 @@ def demo(
 
     65/20/15 in BTC/ETH/SOL against a target of 50/30/20 at 3x. No key, no network, no risk.
     """
-    if venue != "binance":
-        raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
+    _local(venue)
     if not speed > 0:
         raise typer.BadParameter("must be above 0", param_hint="--speed")
     configure(logging.CRITICAL)
@@ -246,6 +252,27 @@ def plan(
         out.print(screen.verdict(verdict))
     out.print(f"After these trades: {screen.safety(after)}", markup=False)
     out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
+
+
+@app.command()
+def doctor(file: File, as_json: Json = False) -> None:
+    """Look at the venue, the key and the account: what may be done with this file, and what stands in the way.
+
+    Asks only. Where the file names a key, the account is looked at whatever the mode. Exit 0 if what the file asks for
+    may be done, 78 if the key or the account is refused for it, 1 if that could not be found out.
+    """
+    portfolio = load(file)
+    configure(logging.CRITICAL)
+    keyed = portfolio.account.key is not None
+    dialect = dialect_of(replace(portfolio, mode="observe") if keyed else portfolio)
+    tag = tag_of(portfolio)
+    found = _run(lambda stop: examine(portfolio, dialect, stop, tag=tag, keyed=keyed, patience_s=READY_S))
+    if as_json:
+        _json(found)
+    else:
+        out.print(screen.diagnosis(found))
+    if not found.suffices:
+        raise SystemExit(CONFIG if any(one.grade == "refused" for one in found.findings) else FAILED)
 
 
 async def _preview(
@@ -436,12 +463,11 @@ def simulate(
     balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
-    if venue != "binance":
-        raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
+    _local(venue)
     configure(logging.INFO)
     market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
     exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-    local = LocalBinance(exchange, mark_pace=speed)
+    local = LOCAL[venue].side(exchange, mark_pace=speed)
     try:
         plan = load_faults(faults) if faults else None
     except ValueError as error:

@@ -438,7 +438,8 @@ class Book:
         if self.margin is None or needed is None:
             return False
         mine = needed.pop((index, side), 0.0)
-        return self.margin_seen <= since or self.margin.maintenance > sum(needed.values()) + mine / 2
+        stated = self.margin.maintenance
+        return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
 
     def _look_behind(self) -> None:
         """Compare the account's margin with that of the positions we were told of, unless they have moved since.
@@ -452,14 +453,14 @@ class Book:
         held = [(i, side) for i, row in enumerate(self.rows) for side, one in row.holdings.items() if one.lots]
         missing = [one.instrument for one in self._reserves if (one.instrument, one.side) not in held]
         self.left_out = tuple(dict.fromkeys(missing)) if self.positions_at is not None else ()
-        needed = self._needed()
-        if needed is None:
+        needed, total = self._needed(), self.margin.maintenance
+        if total is None or needed is None:
             return
         stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
-        unexplained = self.margin.maintenance - sum({**needed, **stated}.values())
+        unexplained = total - sum({**needed, **stated}.values())
         one_price = self.margin.reserves is not None and needed.keys() <= stated.keys() and not self._collaterals
         part = UNLISTED if one_price else HIDDEN
-        self.hidden = unexplained if unexplained > part * self.margin.maintenance else 0.0
+        self.hidden = unexplained if unexplained > part * total else 0.0
 
     @property
     def _collaterals(self) -> bool:

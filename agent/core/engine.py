@@ -66,7 +66,7 @@ from agent.core.strangers import Strangers
 from agent.core.tally import Tally
 from agent.core.targets import Given
 from agent.core.terms import Terms
-from agent.core.venue import Ask, Cancel, Place, Request, What
+from agent.core.venue import Abilities, Ask, Cancel, Place, Request, What
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
@@ -79,7 +79,7 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch. ``nonce`` sets this run's
+    ``memory`` is what the last one remembered; ``nonce`` sets this run's
     ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
     ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
     any more nothing but safety begins.
@@ -91,8 +91,7 @@ class Engine:
         *,
         epoch: int,
         tag: str,
-        answers: frozenset[What],
-        streams: tuple[str, ...],
+        abilities: Abilities,
         schedule: Callable[[int], int | None],
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
@@ -100,7 +99,6 @@ class Engine:
         nonce: int = 0,
         halted: str | None = None,
         unrecorded: bool = False,
-        arms: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
@@ -109,8 +107,8 @@ class Engine:
         self.blotter = Blotter()
         self.tally = Tally()
         self.breaker = Breaker()
-        self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
-        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
+        self.dead_man = DeadMan(policy.execution.dead_man_s if abilities.arms else 0.0)
+        self.audit = Audit(abilities, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
         self.pulse = Pulse(round(policy.limits.data_age_s * S))
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
@@ -145,7 +143,7 @@ class Engine:
             halts=self.halts,
         )
         quiet_ns = round(policy.timing.quiet_s * S)
-        self.readiness = Readiness(self.book, self.audit, self.blotter, streams, quiet_ns)
+        self.readiness = Readiness(self.book, self.audit, self.blotter, abilities.sockets, quiet_ns)
         self.alarm = Alarm(self.book, policy.limits, round(policy.triggers.cool_down_s * S))
         self.course = Course(policy, self.book, self.blotter, self.tally, self.economist, self.mandate)
         self.correction: Correction | None = None

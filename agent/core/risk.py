@@ -131,7 +131,7 @@ def tradable(leg: Leg, s: Situation) -> str | None:
 
     Safety may reduce what a person has yet to see to, where the venue's own margin shows it to be understood.
     """
-    if s.book.mode is not None and not s.book.mode.can_trade:
+    if s.book.mode is not None and s.book.mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:

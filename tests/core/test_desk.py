@@ -52,8 +52,7 @@ class Floor:
             POLICY,
             epoch=1,
             tag="t",
-            answers=self.parrot.answers,
-            streams=self.parrot.sockets,
+            abilities=self.parrot.abilities,
             schedule=lambda now: None,
         )
         dialect: Dialect = self.parrot
@@ -357,7 +356,7 @@ def test_on_paper_the_whole_way_is_gone_without_an_order_on_the_wire() -> None:
     public: Dialect = parrot
     paper: Dialect = Paper(public, PaperAccount(positions=dict(MISSION)), list(THIRDS))
     floor = Floor(parrot)
-    engine = Engine(POLICY, epoch=1, tag="t", answers=paper.answers, streams=("market",), schedule=lambda now: None)
+    engine = Engine(POLICY, epoch=1, tag="t", abilities=paper.abilities, schedule=lambda now: None)
     floor.desk = Desk(paper, engine, salt="desk")
     floor.take()
     floor.settle()

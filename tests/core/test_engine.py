@@ -48,7 +48,7 @@ from agent.core.orders import Order, State, Style, order_id
 from agent.core.planner import Execution, Limits, Plan
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Ask, Cancel, Place, SetLeverage, What
+from agent.core.venue import Abilities, Ask, Cancel, Place, SetLeverage, What
 from agent.core.view import look, safety
 from tests.core.kit import MISSION, MS, START, THIRDS, S, Stage, instrument, order
 
@@ -1006,7 +1006,7 @@ def test_a_wake_up_always_comes_and_it_never_spins() -> None:
 
 def test_before_the_grids_are_known_a_fill_counts_with_what_its_order_was_worth() -> None:
     engine = Engine(
-        policy(), epoch=1, tag="t", answers=frozenset(What), streams=(), schedule=lambda now: None,
+        policy(), epoch=1, tag="t", abilities=Abilities(frozenset(What), ()), schedule=lambda now: None,
         resume=[order("o1", lots=-5)],
     )  # fmt: skip
     decision = engine.step([Filled("o1", 0, "1", -5, 6e4, 0.1, "USDT", False, 5, START)], START)

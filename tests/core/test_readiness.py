@@ -11,7 +11,7 @@ from agent.core.decisions import Timing
 from agent.core.events import Fact, Filled, Listed, Mark, Side, Up
 from agent.core.orders import Blotter
 from agent.core.readiness import Readiness
-from agent.core.venue import What
+from agent.core.venue import Abilities, What
 from tests.core.kit import MISSION, START, S, book_of, instrument, order
 
 
@@ -19,7 +19,7 @@ def ready(book: Book, blotter: Blotter | None = None) -> Readiness:
     """All is known of this book, but for what the test has left out."""
     for stream in ("market", "private"):
         book.apply(Up(stream), START)
-    audit = Audit(frozenset(), len(book.rows), salt="t", timing=Timing())
+    audit = Audit(Abilities(frozenset(), ()), len(book.rows), salt="t", timing=Timing())
     return Readiness(book, audit, blotter or Blotter(), ("market", "private"), 15 * S)
 
 
@@ -32,7 +32,10 @@ def test_when_all_is_known_nothing_is_missing() -> None:
 
 def test_what_is_missing_is_named() -> None:
     book = book_of(MISSION)
-    assert Readiness(book, Audit(frozenset(), 3, salt="t"), Blotter(), ("a", "b"), S).missing() == "stream a, b"
+    assert (
+        Readiness(book, Audit(Abilities(frozenset(), ()), 3, salt="t"), Blotter(), ("a", "b"), S).missing()
+        == "stream a, b"
+    )
     book.rows[1].mark = book.rows[2].mark = None
     assert ready(book).missing() == "a price of ETHUSDT, SOLUSDT"
     book.rows[1].instrument = None
@@ -41,7 +44,7 @@ def test_what_is_missing_is_named() -> None:
 
 def test_answers_come_before_all_but_a_symbol_that_is_not_there() -> None:
     book = Book(["BTCUSDT"])
-    audit = Audit(frozenset(ANSWERS), 1, salt="t")
+    audit = Audit(Abilities(frozenset(ANSWERS), ()), 1, salt="t")
     known = Readiness(book, audit, Blotter(), ("market",), S)
     assert (known.missing(), known.unlisted()) == ("answers of the venue", []), "it was not asked yet"
     audit.due(START)

@@ -270,6 +270,12 @@ def test_an_account_that_may_not_trade_sends_nothing() -> None:
     assert "let the account trade" in refused(REDUCTION, situation(book)).reason
 
 
+def test_an_account_of_which_the_venue_does_not_say_whether_it_may_trade_does() -> None:
+    book = book_of(MISSION)
+    book.apply(Mode(hedge=False, multi_asset=False, can_trade=None), START)
+    assert judge(REDUCTION, situation(book)) is None
+
+
 def test_an_unlisted_instrument_is_not_traded() -> None:
     book = book_of(MISSION)
     book.apply(Listed(instruments=(instrument(1, "ETHUSDT"), instrument(2, "SOLUSDT"))), START)
