@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance
+from adapters import binance, mexc
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -30,7 +30,10 @@ class Venue(Struct, frozen=True):
     """Whether another service tells what the key may do (`rights_url`)."""
 
 
-VENUES = {"binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True)}
+VENUES = {
+    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
+}
 """Every venue that can be named in a portfolio file."""
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from adapters.answers import Reaction
 from adapters.simulator import Account
 from agent.core.events import Fact, Fault
-from agent.core.venue import Dialect, Reply, Request
+from agent.core.venue import Dialect, Reply, Request, What
 
 
 class Heard(NamedTuple):
@@ -79,5 +79,7 @@ class Described(Struct, frozen=True):
     """Two instruments of the local exchange, by its own names for them, and what they cost."""
     account: Callable[..., Account] = Account
     """An account at the local exchange."""
+    before: tuple[What, ...] = ()
+    """What the dialect must have asked before it can send an order, or tell of a position or of funding."""
     pack: Callable[[bytes], bytes] = as_it_is
     """How the venue packs the text of a frame."""

@@ -27,11 +27,15 @@ class Seeds(Struct):
     answers: list[tuple[Request, int, bytes]]
 
     def dialect(self) -> Dialect:
-        """One that knows the instruments and nothing else."""
+        """One that knows the instruments and what it needs to send an order, and nothing else."""
         talk = self.talk
         made = build.VENUES[talk.described.name].dialect(symbols=talk.symbols, credentials=talk.credentials, depth=True)
-        body = next(body for request, _, body in self.answers if request == Ask(What.INSTRUMENTS))
-        made.on_reply(call_for(made, Ask(What.INSTRUMENTS), talk.now), Reply(200, {}, body), talk.now)
+        known = (What.INSTRUMENTS, *talk.described.before)
+        asked = {str(request): (request, body) for request, _, body in reversed(talk.answers)}
+        for request, body in asked.values():
+            if isinstance(request, Ask) and request.what in known:
+                made.on_reply(call_for(made, request, talk.now), Reply(200, {}, body), talk.now)
+        made.acts()
         return made
 
 
