@@ -444,6 +444,8 @@ class Engine:
     def _questions(self, now: int) -> list[Request]:
         if self.book.disputed or self.book.left_out or self.readiness.behind():
             self.audit.hurry(What.POSITIONS, now)
+        if self.book.left_out:  # it may be the account's answer that is old
+            self.audit.hurry(What.ACCOUNT, now)
         if self.strangers.curious(now):
             self.audit.hurry(What.ORDERS, now)
         if self.blotter.live():
