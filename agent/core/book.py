@@ -28,6 +28,7 @@ from agent.core.events import (
     Position,
     Positions,
     Quote,
+    Reserve,
     Side,
     Tiers,
     Up,
@@ -45,6 +46,8 @@ HIDDEN = 0.05
 is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
 LEAST = 0.01
 """The least that an account is taken to be worth, in the settlement currency."""
+UNLISTED = 0.01
+"""The same of the positions that the account's answer lists itself: all of it is of one moment, at the same prices."""
 KEEP_TRADES = 10_000
 """How many trades are remembered, so that none counts twice."""
 
@@ -162,6 +165,8 @@ class Account:
         """Our time of the answer that first told of a change of the wallet."""
         self._wallet_at = 0
         """Our time when the wallet was last told of."""
+        self.left_out: tuple[int, ...] = ()
+        """Instruments on which the account lists a position, and no answer about positions shows it."""
 
     @property
     def equity(self) -> float | None:
@@ -242,9 +247,12 @@ class Account:
     def carries(self, index: int, side: Side, since: int) -> bool:
         """Whether the venue may still reserve margin for a position: its total has room for more than half of its own.
 
-        A total from before the doubt, ``since``, proves nothing.
+        A total from before the doubt, ``since``, proves nothing. Where the account lists its positions, one that is
+        there is.
         """
         needed = self._needed()
+        if self.margin is not None and any((one.instrument, one.side) == (index, side) for one in self._reserves):
+            return True
         if self.margin is None or needed is None:
             return False
         mine = needed.pop((index, side), 0.0)
@@ -252,15 +260,48 @@ class Account:
         return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
 
     def look_behind(self) -> None:
-        """Compare the account's margin with that of the positions we were told of, unless they have moved since."""
+        """Compare the account's margin with that of the positions we were told of, unless they have moved since.
+
+        Where the account lists its positions, none of them may be missing, however small.
+        """
         if self.strangers:
             self.hidden = 0.0
-        needed = self._needed()
-        stated = self.margin.maintenance if self.margin else None
-        if self.margin is None or stated is None or needed is None or self.moved_at > self.margin.asked_at:
+        if self.margin is None or self.moved_at > self.margin.asked_at:
             return
-        unexplained = stated - sum(needed.values())
-        self.hidden = unexplained if unexplained > HIDDEN * stated else 0.0
+        held = [(i, side) for i, row in self.rows.items() for side, one in row.holdings.items() if one.lots]
+        missing = [one.instrument for one in self._reserves if (one.instrument, one.side) not in held]
+        self.left_out = tuple(dict.fromkeys(missing)) if self.positions_at is not None else ()
+        needed, total = self._needed(), self.margin.maintenance
+        if total is None or needed is None:
+            return
+        stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
+        unexplained = total - sum({**needed, **stated}.values())
+        one_price = self.margin.reserves is not None and needed.keys() <= stated.keys() and not self._collaterals
+        part = UNLISTED if one_price else HIDDEN
+        self.hidden = unexplained if unexplained > part * total else 0.0
+
+    def borne_out(self, index: int) -> bool:
+        """Whether the venue's own margin for a position is what ours is: its grid, price and quantity are then those
+        that the venue reckons with. False where the account lists no positions."""
+        row = self.rows[index]
+        stated = {one.side: one.maintenance for one in self._reserves if one.instrument == index}
+        for side, holding in row.holdings.items():
+            if not holding.lots:
+                continue
+            ours = _maintenance(row, holding)
+            if ours is None or abs(stated.get(side, 0.0) - ours) > HIDDEN * ours:
+                return False
+        return True
+
+    @property
+    def _collaterals(self) -> bool:
+        """Whether several assets are collateral: the venue's totals are then in a currency of their own."""
+        return self.mode is None or self.mode.multi_asset
+
+    @property
+    def _reserves(self) -> tuple[Reserve, ...]:
+        """The positions that the account's last answer lists; none where it lists none."""
+        return (self.margin.reserves if self.margin is not None else None) or ()
 
     def _needed(self) -> dict[tuple[int, Side], float] | None:
         """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
@@ -270,9 +311,7 @@ class Account:
             for side, holding in row.holdings.items():
                 if not holding.lots:
                     continue
-                if row.instrument is None or row.mark is None:
-                    return None
-                share = maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))
+                share = _maintenance(row, holding)
                 if share is None:
                     return None
                 needed[index, side] = share
@@ -531,3 +570,10 @@ class Book:
         """Nanoseconds since the venue gave the mark; None if it never did."""
         seen = self.rows[index].mark_seen
         return None if seen is None else now - seen
+
+
+def _maintenance(row: Row, holding: Holding) -> float | None:
+    """Maintenance margin of a position at mark; None where its grid, price or table is not known."""
+    if row.instrument is None or row.mark is None:
+        return None
+    return maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))

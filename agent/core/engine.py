@@ -6,16 +6,18 @@ compared with old ones. The same facts at the same times give the same decisions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from agent.core import margin, words
+from agent.core.alarm import Alarm
 from agent.core.audit import TRUTH
 from agent.core.book import Book, Row
 from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
+from agent.core.course import Course
 from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
@@ -43,7 +45,6 @@ from agent.core.events import (
     Positions,
     Quote,
     Refused,
-    Side,
     Throttled,
     Unanswered,
     Unknown,
@@ -53,8 +54,9 @@ from agent.core.events import (
 )
 from agent.core.guard import Guard, Seat, placed
 from agent.core.mandate import Mandate
-from agent.core.orders import MS, Blotter, Order, S, State, Style
-from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
+from agent.core.orders import MS, RESOLVED, Blotter, Order, S, State, Style
+from agent.core.planner import Leg, Plan
+from agent.core.readiness import settled
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -66,8 +68,6 @@ ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
-MOVED = 0.01
-"""A destination is found anew once equity or a price has moved by more than this fraction."""
 
 
 class Engine:
@@ -103,7 +103,6 @@ class Engine:
         self.blotter = Blotter()
         self.tally = Tally()
         self.breaker = Breaker()
-        self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
         self.settings = Settings(policy.execution.leverage)
@@ -114,6 +113,8 @@ class Engine:
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
+        self.alarm = Alarm(self.guards, policy.limits, round(policy.triggers.cool_down_s * S))
+        self.course = Course(policy, self.book, self.blotter, self.tally, self.economist, self.mandate)
         self.correction: Correction | None = None
         self.drift: Drift | None = None
         self.plan: Plan | None = None
@@ -124,16 +125,18 @@ class Engine:
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
-        self._urgent_rest_until = 0
-        self._urgent_vain = 0
-        """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
-        self._led: tuple[tuple[Reason, object], list[float], Destination] | None = None
-        """The last destination, what it was found from, and the equity and prices that its lots were sized by."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
+        self.beyond: dict[str, Order] = {}
+        """Orders of earlier runs without an end on record, on symbols that the file does not name: nothing can be asked
+        about them."""
+        self._resolved: list[Order] = []
+        """Those of them that a person has just resolved."""
         for order in resume:
             self._resume(order)
+        for guard in self.guards:
+            guard.strangers.unrecorded = guard.strangers.unrecorded or bool(self.beyond)
         if halted is not None:
             for guard in self.guards:
                 guard.halts.halt(halted)
@@ -154,7 +157,7 @@ class Engine:
         reopen: list[str] = []
         if not self._changes_nothing(facts, now):
             for guard in self.guards:
-                guard.look()
+                guard.readiness.look()
             reopen = self._feel(now)
             requests += self._questions(now)
             requests += self._settings(now)
@@ -162,13 +165,14 @@ class Engine:
             self.wake_at = self._due_at(now)
         self.seq += 1
         notes, self._notes = self._notes, []
+        resolved, self._resolved = self._resolved, []
         remember, self.mandate.remember = self.mandate.remember, False
         return Decision(
             seq=self.seq,
             at=now,
             requests=tuple(requests),
             notes=tuple(notes),
-            orders=self.blotter.drain(),
+            orders=(*self.blotter.drain(), *resolved),
             wake_at=self.wake_at,
             remember=remember,
             reopen=tuple(reopen),
@@ -207,7 +211,7 @@ class Engine:
                 self._take_open_orders(fact, guard, now)
             case Clock():
                 clocks = [account.clock for account in self.book.accounts if account.clock is not None]
-                self.blotter.venue_ahead_ns = max([0, *(clock.offset_ns + clock.error_ns for clock in clocks)])
+                self.blotter.venue_ahead_ns = max(clock.offset_ns + clock.error_ns for clock in clocks)
                 self.blotter.rewind(now + fact.offset_ns + fact.error_ns, guard.account.rows)
             case Command():
                 self._obey(fact, now)
@@ -380,6 +384,9 @@ class Engine:
 
     def _resolve(self, name: str, now: int) -> None:
         """A person says that an order of unknown fate will not trade any more; the account is asked what became."""
+        if (order := self.beyond.pop(name, None)) is not None:
+            self._resolved.append(replace(order, state=State.DONE, ended=RESOLVED))
+            return
         before = self.blotter.orders.get(name)
         after = self.blotter.resolve(name, now)
         if before is None or after is None:
@@ -421,7 +428,7 @@ class Engine:
         """A leverage setting to change, where the user wants that."""
         if self.policy.mode == "observe" or self.drift is None or self.unready():
             return []
-        barred = self._rows(guard for guard in self.guards if guard.withheld() or guard.away or guard.halts.aside(now))
+        barred = self._rows(guard for guard in self.guards if guard.withheld() or guard.left_alone(now))
         change = self.settings.due(self.book, self.drift, self.blotter, now, barred)
         if change is None:
             return []
@@ -442,9 +449,10 @@ class Engine:
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return self._rescue(drift, now) if drift is not None else []
-        if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
+        quiet, busy = settled(self.book, self.blotter), self.correction is not None
+        if self.mandate.tend(self.book, drift, now, quiet=quiet, busy=busy):
             drift = self.mandate.drift(self.book, leverage, now) or drift
-        left_alone = [guard for guard in self.guards if guard.away or guard.halts.aside(now)]
+        left_alone = [guard for guard in self.guards if guard.left_alone(now)]
         if len(left_alone) < len(self.guards):
             drift = drift.without(self._rows(left_alone))
         self.drift = drift
@@ -470,39 +478,30 @@ class Engine:
 
     def _rescue(self, drift: Drift, now: int) -> list[Order]:
         """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
-        if self.idle or self.drift is None or all(self._blind(guard, now) for guard in self.guards):
+        if self.idle or self.drift is None or all(guard.readiness.blind(now) for guard in self.guards):
             return []
         self.drift = drift
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift, now)):
+        if urgent := self.alarm.due(drift, self.correction, now):
             self._start(urgent, now)
         if self.correction is None or not self.correction.reason.urgent:
             return []
         return self._correct(self.correction, drift, now)
 
-    def _blind(self, guard: Guard, now: int) -> bool:
-        """Whether not even a reduction can be sized there: something is missing, and positions were not told lately."""
-        return guard.away is not None and guard.blind(self.policy.timing.quiet_s, now)
-
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
-        if self._doubted and self._quiet():
+        if self._doubted and settled(self.book, self.blotter):
             self._doubted = False
             for guard in self.guards:
                 for index, before, after in guard.strangers.reckon():
                     guard.terms.jumped(index, before, after)
-
-    def _quiet(self) -> bool:
-        """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
-        behind = any(guard.behind(self.blotter) for guard in self.guards)
-        return not (self.blotter.live() or self.book.disputed or behind)
 
     def unready(self) -> str | None:
         """What is still missing before anything may be decided; None when enough is known.
 
         Of each account all must have been known once; while something of one is missing, that one is left alone.
         """
-        missing = [(guard, guard.away) for guard in self.guards if guard.away]
-        if all(guard.complete for guard, _ in missing) and len(missing) < len(self.guards):
+        missing = [(guard, guard.readiness.away) for guard in self.guards if guard.readiness.away]
+        if all(guard.readiness.complete for guard, _ in missing) and len(missing) < len(self.guards):
             return None
         return missing[0][0].named(missing[0][1])
 
@@ -513,7 +512,7 @@ class Engine:
 
     def unlisted(self) -> list[str]:
         """Symbols that their venue, having been asked, does not have."""
-        return [symbol for guard in self.guards for symbol in guard.unlisted()]
+        return [symbol for guard in self.guards for symbol in guard.readiness.unlisted()]
 
     @property
     def idle(self) -> str | None:
@@ -535,7 +534,7 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift, now)):
+        if urgent := self.alarm.due(drift, self.correction, now):
             self._start(urgent, now)
         if self.aside(now):
             return
@@ -548,23 +547,13 @@ class Engine:
         if reason is not None:
             self._consider(reason, drift, now)
 
-    def _urgent(self, drift: Drift, now: int) -> Reason | None:
-        """What safety asks for beyond what is under way for its sake already."""
-        under_way = self.correction.reason if self.correction else None
-        if danger := self._dangers(now):
-            urgent = Reason(cause=", ".join(danger.values()), urgent=True, relief=self._endangered(danger))
-            return urgent if under_way is None or under_way.relief is None else None
-        if drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
-            return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
-        return None
-
     def _consider(self, reason: Reason, drift: Drift, now: int) -> None:
         """Start a correction, if it earns more than its orders cost; else look again after the cool-down.
 
         Where a cost is not known, what has left the tolerance is corrected. What is wanted and not held at all is
         opened without weighing: the user wants it.
         """
-        todo = self._plan(drift, reason, now, maker=self.policy.execution.style == "maker")
+        todo = self.course.plan(drift, reason, now, maker=self.policy.execution.style == "maker")
         verdict = self.economist.verdict(self.book, drift, todo, breach=reason.breach)
         opening = reason.breach and not reason.goals and any(opens(leg, drift) for leg in todo.legs)
         if not todo.legs:
@@ -584,24 +573,6 @@ class Engine:
         self.declined = why
         self.reasons.watch.rest(now, S)
 
-    def _dangers(self, now: int) -> dict[int, str]:
-        """The accounts in danger of liquidation, and why; one whose positions are not known lately is not judged."""
-        limits = self.policy.limits
-        found = {}
-        for guard in self.guards:
-            held, worth = margin.exposures(guard.account), guard.account.worth
-            if held is None or worth is None or self._blind(guard, now):
-                continue
-            if why := margin.danger(worth, held, limits.liquidation_distance, limits.maintenance):
-                found[guard.index] = guard.named(why)
-        return found
-
-    def _endangered(self, accounts: Container[int]) -> tuple[int | None, ...]:
-        """The net lots of what is on these accounts."""
-        return tuple(
-            row.lots if seat in accounts else None for row, seat in zip(self.book.rows, self.book.seats, strict=True)
-        )
-
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now)
         if reason.urgent:
@@ -615,14 +586,11 @@ class Engine:
         reason = correction.reason
         correction.begun = correction.begun or drift
         maker = self.policy.execution.style == "maker" and not reason.urgent
-        if reason.relief is not None:
-            todo = self._relieved(drift, reason.relief)
-        else:
-            todo = self._plan(drift, reason, now, maker=maker)
+        todo = self.course.plan(drift, reason, now, maker=maker)
         if reason.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
-        away = self._rows(guard for guard in self.guards if guard.away)
+        away = self._rows(guard for guard in self.guards if guard.readiness.away)
         live = [order for order in self.blotter.live() if order.instrument not in away]
         if not todo.legs and not live:
             self._finish(correction, drift, todo, now)
@@ -645,59 +613,11 @@ class Engine:
                 self._end(now)
         return orders
 
-    def _plan(self, drift: Drift, reason: Reason, now: int, *, maker: bool) -> Plan:
-        fixed: dict[int, float] | None = None
-        if reason.scope is not None:
-            fixed = {index: aim for index in reason.scope if (aim := drift.aims[index]) is not None}
-        elif reason.goals:
-            fixed = dict(reason.goals)
-        to = self._destination(drift, reason, fixed, now)
-        sigmas, policy = self.economist.sigmas, self.policy
-        return plan(self.book, drift, policy.limits, policy.costs, to, maker=maker, sigmas=sigmas, fixed=fixed)
-
-    def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
-        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has, or when
-        equity or a price has moved so far that its lots are the wrong ones."""
-        settings = [row.leverage for row in self.book.rows]
-        basis = (reason, (self._lots, settings, drift.aims, self.economist.looked_at))
-        sizes = [drift.equity, *(row.mark.price for row in self.book.rows if row.mark is not None)]
-        if self._led is None or self._led[0] != basis or outgrown(self._led[1], sizes):
-            bands, limits = self.policy.bands, self.policy.limits
-            to_target = reason.to_target or bands.destination == "target"
-            part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
-            increased = self.tally.increased_today(self.blotter.live(), now)
-            to = destination(
-                self.book,
-                drift,
-                limits,
-                guide=self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None),
-                part=part,
-                fixed=fixed,
-                groups=self.mandate.hedges(self.book, drift),
-                budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
-            )
-            if self._led is not None and self._led[0][0] == reason and (to_target or fixed is not None):
-                to = steady(self.book, drift, to, self._led[2])
-            self._led = (basis, sizes, to)
-        return self._led[2]
-
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""
         if correction.reason.urgent:
             return None
         return self.economist.verdict(self.book, drift, todo, breach=correction.reason.breach)
-
-    @property
-    def _lots(self) -> tuple[int, ...]:
-        return tuple(row.lots for row in self.book.rows)
-
-    def _relieved(self, drift: Drift, start: tuple[int | None, ...]) -> Plan:
-        under_way: dict[tuple[int, Side], int] = {}
-        for order in self.blotter.live():
-            if order.reduce:
-                row = order.instrument, order.side
-                under_way[row] = under_way.get(row, 0) + order.open_lots
-        return relieved(self.book, drift, self.policy.limits, self.policy.costs, start, under_way)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         """The orders of this moment: reductions, and increases once no reduction is left that can be had.
@@ -780,7 +700,7 @@ class Engine:
             blotter=self.blotter,
             limits=self.policy.limits,
             now=now,
-            halted=guard.withheld() or guard.away,
+            halted=guard.withheld() or guard.readiness.away,
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
             crowd=guard.strangers.crowd,
@@ -813,10 +733,7 @@ class Engine:
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
         if self.correction is not None and self.correction.reason.urgent:
-            longest = max(S, min(self._cool_down_ns, GIVE_UP_NS))
-            self._urgent_vain = 0 if self.correction.traded else self._urgent_vain + 1
-            rest = min(S << min(self._urgent_vain, 16), longest) if self.correction.orders else longest
-            self._urgent_rest_until = now + (rest if self._urgent_vain else 0)
+            self.alarm.rest(self.correction, now)
         self.correction = None
         self.economist.forget()
         self.reasons.watch.rest(now)
@@ -838,11 +755,10 @@ class Engine:
         if self.unready() or self.drift is None:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
-        if danger := self._dangers(now):
-            todo = self._relieved(drift, self._endangered(danger))
-        else:
-            reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target)
-            todo = self._plan(drift, reason, now, maker=maker)
+        danger = self.alarm.dangers(now)
+        relief = self.alarm.lots(danger) if danger else None
+        reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target, relief=relief)
+        todo = self.course.plan(drift, reason, now, maker=maker)
         verdicts = {leg.instrument: judge(leg, self._situation(leg, drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
 
@@ -855,7 +771,11 @@ class Engine:
     # Small things
 
     def _resume(self, order: Order) -> None:
-        """Take over an order of an earlier run: unfinished ones are asked about, finished ones count as turnover."""
+        """Take over an order of an earlier run: unfinished ones are asked about, finished ones count as turnover.
+
+        One on a symbol that the file does not name, maybe because the venue has delisted it, holds nothing up for
+        longer than its request can live: what it bought shows as a position that the file does not name.
+        """
         if order.state is State.DONE:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
@@ -863,8 +783,11 @@ class Engine:
             self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
-            self.guards[0].halts.halt(
-                f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
+            self.beyond[order.id] = order
+            self._note(
+                "warning",
+                f"order {order.id} of an earlier run on {order.symbol}, which the file does not name, has no end on "
+                f"record. Look it up there, cancel it if it is open, and start once with --resolve {order.id}",
             )
 
     def _rests_until(self, order: Order) -> int | None:
@@ -895,6 +818,7 @@ class Engine:
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
+            self.alarm.wake_at(),
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:
@@ -905,8 +829,3 @@ class Engine:
 def opens(leg: Leg, drift: Drift) -> bool:
     """Whether a leg opens what is wanted and not held at all."""
     return not drift.weights[leg.instrument] and (drift.aims[leg.instrument] or 0.0) * leg.lots > 0
-
-
-def outgrown(before: Sequence[float], now: Sequence[float]) -> bool:
-    """Whether one of these has moved too far for what was sized by them to be kept."""
-    return any(abs(new - old) > MOVED * old for old, new in zip(before, now, strict=True))

@@ -17,6 +17,7 @@ from agent.core.events import Clock, Command, Fact
 from agent.core.halts import Halts
 from agent.core.orders import Blotter, S, base36
 from agent.core.pulse import Pulse
+from agent.core.readiness import Readiness, behind
 from agent.core.strangers import Sharing, Strangers
 from agent.core.terms import Terms
 from agent.core.venue import Abilities, Ask, Request, What
@@ -56,14 +57,12 @@ class Guard:
         symbols = [row.symbol for row in book.rows]
         self.name = seat.name
         self.index = index
+        self._note = note
         self.book = book
         self.account = book.accounts[index]
-        self.streams = seat.abilities.sockets
-        self.complete = False
-        """All that is needed was known at once."""
-        self.away: str | None = "answers of the venue"
-        """What is missing, as of the last look."""
         self.audit = Audit(seat.abilities, self.account.rows, index, f"{seat.tag}{epoch}", policy.timing)
+        quiet_ns = round(policy.timing.quiet_s * S)
+        self.readiness = Readiness(self.account, self.audit, seat.abilities.sockets, quiet_ns)
         self.pulse = Pulse(self.account, round(policy.limits.data_age_s * S))
         self.dead_man = DeadMan(self.account.rows, policy.execution.dead_man_s if seat.abilities.arms else 0.0)
         self.halts = Halts(note)
@@ -106,7 +105,8 @@ class Guard:
     def questions(self, blotter: Blotter, now: int) -> list[Request]:
         """What to ask of the venue now, and which dead-man's switches to set."""
         rows = self.account.rows
-        if any(index in rows for index, _ in self.book.disputed) or self.behind(blotter):
+        disputed = any(index in rows for index, _ in self.book.disputed)
+        if disputed or self.account.left_out or behind(self.account, blotter):
             self.audit.hurry(What.POSITIONS, now)
         if self.strangers.curious(now):
             self.audit.hurry(What.ORDERS, now)
@@ -114,49 +114,6 @@ class Guard:
             self.audit.attend(now)
         asks: list[Ask] = self.audit.due(now)
         return [*asks, *self.dead_man.due(blotter, now)]
-
-    def behind(self, blotter: Blotter) -> bool:
-        """Whether a position is older than our last effect on it."""
-        return any(self.book.known_at(index) < blotter.needed(index) for index in self.account.rows)
-
-    def look(self) -> None:
-        """See whether all is known that decisions here need."""
-        self.away = self.unready()
-        self.complete = self.complete or self.away is None
-
-    def unready(self) -> str | None:
-        """What is still missing before anything may be decided here; None when all is known."""
-        missing = self.audit.missing()
-        if unlisted := self.unlisted():
-            return f"the venue to list {', '.join(unlisted)}"
-        if missing:
-            return "answers of the venue"
-        if mixed := self.mixed():
-            return mixed
-        down = [stream for stream in self.streams if stream not in self.account.streams]
-        if down:
-            return f"stream {', '.join(down)}"
-        silent = [row.symbol for row in self.account.rows.values() if row.mark is None]
-        return f"a price of {', '.join(silent)}" if silent else None
-
-    def mixed(self) -> str | None:
-        """What a person must change where instruments are settled in several assets and the account counts one."""
-        rows, mode = self.account.rows.values(), self.account.mode
-        settled = list(dict.fromkeys(row.instrument.settle for row in rows if row.instrument is not None))
-        if len(settled) < 2 or mode is None or mode.multi_asset:
-            return None
-        return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
-
-    def unlisted(self) -> list[str]:
-        """Symbols that the venue, having been asked, does not have."""
-        if What.INSTRUMENTS in self.audit.missing():
-            return []
-        return [row.symbol for row in self.account.rows.values() if row.instrument is None]
-
-    def blind(self, quiet_s: float, now: int) -> bool:
-        """Whether positions were not told within ``quiet_s``, so that not even a reduction can be sized."""
-        told_at = self.account.positions_at
-        return not self.complete or told_at is None or now - told_at > round(quiet_s * S) or self.mixed() is not None
 
     def venue_now(self, now: int) -> int:
         """The venue's time, at the earliest it can be."""
@@ -172,9 +129,13 @@ class Guard:
         match command.name:
             case "pause":
                 self.halts.paused = True
+            case "resume" if self.terms.unfit:
+                self._note("warning", f"not resumed: {self.terms.unfit}", None)
             case "resume":
                 self.halts.resume()
                 self.strangers.resume()
+                # What a person has seen to is seen to once the venue says so: till then nothing increases.
+                self.require((*TRUTH, What.LEVERAGE), now)
             case "halt":
                 self.halts.halt(command.argument or "by command")
             case "kill":
@@ -188,6 +149,10 @@ class Guard:
             case _:
                 pass
 
+    def left_alone(self, now: int) -> str | None:
+        """Why nothing but safety begins here; None if anything may."""
+        return self.readiness.away or self.halts.aside(now)
+
     def named(self, what: str) -> str:
         """Something of this account, called by both names where the portfolio has several."""
         return f"{self.name}:{what}" if self.name else what
@@ -195,7 +160,7 @@ class Guard:
     def withheld(self) -> str | None:
         """Why nothing may increase here; None if it may."""
         worth = self.account.worth
-        if not self.halts.idle and self.complete and worth is not None and worth <= LEAST:
+        if not self.halts.idle and self.readiness.complete and worth is not None and worth <= LEAST:
             return "nothing is left of the account's equity"
         return self.halts.withheld
 

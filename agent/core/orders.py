@@ -37,6 +37,8 @@ FORGOTTEN_NS = 72 * 3600 * S
 then on, "no such order" proves nothing."""
 HOPELESS_NS = 60 * S
 """Denials that prove nothing, for so long: no question will settle it, a person must."""
+RESOLVED = "resolved by a person"
+"""How an order has ended of which a person has found out that it will not trade any more."""
 KEEP_NS = 600 * S
 """How long a finished order is remembered, for what arrives late."""
 KEEP_TRADES = 10_000
@@ -152,8 +154,8 @@ class Watch(Struct):
     """What is remembered about an order besides the order: when to ask, cancel, forget."""
 
     asked_at: int | None = None
-    dead_at: int = 0
-    """The venue's time after which it must not accept it, as far as its clock was known when it was sent."""
+    dead_at: int | None = None
+    """The venue's time after which it must not accept it; None while its clock was never compared with ours."""
     denied_at: int | None = None
     vain_at: int | None = None
     """Since when denials come that prove nothing though they should."""
@@ -186,8 +188,9 @@ class Blotter:
         """
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
-        self.venue_ahead_ns = 0
-        """How far the venue's clock may be ahead of ours: its answers are timed by its own."""
+        self.venue_ahead_ns: int | None = None
+        """How far the venue's clock may be ahead of ours, negative if it is behind: its answers are timed by its own.
+        None until the two have been compared."""
         self.changed: dict[str, None] = {}
         self._unfinished: dict[str, None] = {}
         self._finished: deque[str] = deque()
@@ -197,7 +200,7 @@ class Blotter:
         """Take in an order that is about to be sent, or one of an earlier life whose end is not on record."""
         assert order.id not in self.orders, "an id is never used twice"
         self.orders[order.id] = order
-        dead_at = order.expires_at + self.venue_ahead_ns
+        dead_at = None if self.venue_ahead_ns is None else order.expires_at + self.venue_ahead_ns
         self.watches[order.id] = Watch(dead_at=dead_at, cancel_at=cancel_at, heard_at=now, told_lots=order.filled_lots)
         self.changed[order.id] = None
         self._unfinished[order.id] = None
@@ -270,8 +273,7 @@ class Blotter:
 
     def _denied(self, order: Order, fact: Absent, watch: Watch, now: int, held_lots: int | None) -> Order:
         """Believe a denial only when the request is dead, nothing speaks against it, and it is repeated."""
-        # Our clock may have been set since: whichever of the two differences to the venue's leads to the later moment.
-        if fact.asked_at < max(watch.dead_at, order.expires_at + self.venue_ahead_ns) + SETTLE_NS:
+        if fact.asked_at < (order.expires_at if watch.dead_at is None else watch.dead_at) + SETTLE_NS:
             return order
         if why := _against(order, fact, held_lots):
             watch.denied_at, watch.vain = None, why
@@ -296,14 +298,20 @@ class Blotter:
         self.effects[instrument] = max(self.effects.get(instrument, 0), at)
 
     def rewind(self, latest: int, instruments: Container[int]) -> None:
-        """No effect of ours on these is later than the venue's own time, ``latest``, should its clock have been set
-        back."""
+        """On these no effect of ours is later than the venue's own time, ``latest``, and no request is dead later than
+        its life from now, should either clock have been set back: both would wait for as long as the step."""
         for index, at in self.effects.items():
             if index in instruments:
                 self.effects[index] = min(at, latest)
         for name, (index, at) in self.untold.items():
             if index in instruments:
                 self.untold[name] = index, min(at, latest + STALE_NS)
+        for order in self.live():
+            if order.instrument not in instruments:
+                continue
+            watch = self.watches[order.id]
+            told = order.expires_at + (self.venue_ahead_ns or 0) if watch.dead_at is None else watch.dead_at
+            watch.dead_at = min(told, latest + order.expires_at - order.created_at)
 
     def needed(self, instrument: int) -> int:
         """The venue's time that a position of an instrument must not be older than."""
@@ -337,8 +345,8 @@ class Blotter:
         order = self.orders.get(name)
         if order is None or order.state is not State.UNKNOWN:
             return None
-        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + self.venue_ahead_ns)
-        return self.apply(Ended(order=name, how="resolved by a person", filled_lots=order.filled_lots, at=now), now)
+        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + (self.venue_ahead_ns or 0))
+        return self.apply(Ended(order=name, how=RESOLVED, filled_lots=order.filled_lots, at=now), now)
 
     def compare(self, fact: Orders, now: int, instruments: Container[int]) -> list[Accepted]:
         """Look for our orders on an account's ``instruments`` in an answer about all open ones: what it says of each;
@@ -378,7 +386,9 @@ class Blotter:
             if order.state is State.UNKNOWN and (watch.asked_at is None or now >= watch.asked_at + ASK_NS):
                 watch.asked_at = now
                 asks.append(order)
-            if watch.cancel_at is not None and now >= watch.cancel_at and order.state is State.WORKING:
+            # One that was created after now is from before our clock was set back between two runs.
+            due = watch.cancel_at is not None and (now >= watch.cancel_at or now < order.created_at)
+            if due and order.state is State.WORKING:
                 watch.cancel_at, watch.cancelled_at = now + REPLY_NS, now
                 cancels.append(order)
         return asks, cancels

@@ -38,7 +38,7 @@ class Situation(Struct):
     crowd: str | None = None
     """Why others on the account keep it from increasing, if so."""
     blocked: Mapping[int, str] = {}
-    """Instruments on which nothing may be traded before a person has seen to it, and why."""
+    """Instruments on which nothing but safety may trade before a person has seen to it, and why."""
     urgent: bool = False
     """Safety asks for it."""
     refusing: Mapping[int, str] = {}
@@ -127,13 +127,18 @@ def alone(leg: Leg, s: Situation) -> str | None:
 
 
 def tradable(leg: Leg, s: Situation) -> str | None:
-    """The venue must be matching this instrument, and let the account trade."""
-    mode = s.book.of(leg.instrument).mode
-    if mode is not None and mode.can_trade is False:
+    """The venue must be matching this instrument, and let the account trade; and no person's word be waited for.
+
+    Safety may reduce what a person has yet to see to, where the venue's own margin shows it to be understood.
+    """
+    account = s.book.of(leg.instrument)
+    if account.mode is not None and account.mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
+    if s.urgent and leg.reduce and account.borne_out(leg.instrument):
+        return None
     return s.blocked.get(leg.instrument)
 
 
@@ -178,6 +183,9 @@ def positions_known(leg: Leg, s: Situation) -> str | None:
     age = (s.now - account.positions_at) / S
     if age > s.quiet_s:
         return f"the last complete answer about positions is {age:.0f} s old; at most {s.quiet_s:g} s are allowed"
+    if account.left_out:
+        names = ", ".join(s.book.rows[index].symbol for index in account.left_out)
+        return f"the account lists a position on {names} that no answer about positions shows"
     if account.hidden:
         return f"the account sets {account.hidden:,.2f} of margin aside for positions that no answer shows"
     return None

@@ -58,7 +58,7 @@ def test_an_outage_of_one_venue_freezes_what_is_there_and_nothing_else() -> None
     assert not on.orders
     on.leave("bybit")
     on.run(60)
-    assert on.engine.guards[1].away
+    assert on.engine.guards[1].readiness.away
     assert on.engine.posture == "holding"
     on.move("binance", "BTCUSDT", 0.7)
     on.run(60)
@@ -69,7 +69,7 @@ def test_an_outage_of_one_venue_freezes_what_is_there_and_nothing_else() -> None
     assert not on.sent("bybit")
     on.come_back("bybit")
     on.run(90)
-    assert on.engine.guards[1].away is None
+    assert on.engine.guards[1].readiness.away is None
     assert held(on)[1] * 2_000 == pytest.approx(equity, rel=0.02)
 
 

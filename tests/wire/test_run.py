@@ -34,9 +34,9 @@ from agent.core.triggers import Triggers
 from agent.core.venue import Call, Credentials, Request, Secret, SetLeverage
 from agent.core.view import View
 from agent.journal import Journal, JournalFailed
-from agent.run import Agent
+from agent.run import RESUME, Agent
 from tests.core.kit import order
-from tests.wire.test_demo import ROOT
+from tests.wire.test_demo import ROOT, trimtab
 
 PRICES = {"BTCUSDT": "100000", "ETHUSDT": "4000"}
 KEYS = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
@@ -225,6 +225,24 @@ def test_a_kill_file_that_can_not_be_looked_for_may_be_there(tmp_path: Path) -> 
     loop.unlink()
     agent._look_for_kill_file()
     assert told[1:] == [("unkill", "")]
+
+
+async def test_a_person_resumes_a_running_agent_and_a_word_from_before_it_began_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / RESUME).touch()
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server), server, state) as agent:
+        await until(lambda: at_rest(agent))
+        agent.tell("halt", "to see")
+        ended = await asyncio.to_thread(trimtab, "resume", "--state", str(state), state=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert agent.engine.guards[0].halts.halted is None
+        await until(lambda: at_rest(agent))
+    told = b" ".join(row.record for row in Journal.read(state / "journal.db").decisions())
+    assert told.count(b"command resume") == 1
 
 
 async def test_sigkill_in_the_middle_and_a_restart_lose_and_double_nothing(tmp_path: Path) -> None:
