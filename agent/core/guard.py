@@ -108,6 +108,8 @@ class Guard:
         disputed = any(index in rows for index, _ in self.book.disputed)
         if disputed or self.account.left_out or behind(self.account, blotter):
             self.audit.hurry(What.POSITIONS, now)
+        if self.account.left_out:  # it may be the account's answer that is old
+            self.audit.hurry(What.ACCOUNT, now)
         if self.strangers.curious(now):
             self.audit.hurry(What.ORDERS, now)
         if any(order.instrument in rows for order in blotter.live()):
