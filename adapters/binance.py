@@ -34,6 +34,7 @@ from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
 from agent.core.orders import Order, Style
 from agent.core.venue import (
+    Abilities,
     Arm,
     Ask,
     Batch,
@@ -181,7 +182,6 @@ class Binance:
 
     name = wire.NAME
     buckets = LIMITS
-    arms = True
 
     def __init__(
         self,
@@ -203,12 +203,13 @@ class Binance:
         if rights_url is None and self._rest == REST_URL:
             rights_url = RIGHTS_URL
         self._rights = rights_url and pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
-        self.answers = frozenset(
+        answers = frozenset(
             what
             for what, route in QUESTIONS.items()
             if (credentials or not route.private) and (what is not What.RIGHTS or self._rights)
         )
-        self.sockets: tuple[str, ...] = ("public", "market", "private") if credentials else ("public", "market")
+        sockets = ("public", "market", "private") if credentials else ("public", "market")
+        self.abilities = Abilities(answers=answers, sockets=sockets, arms=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
         together(self._rest, self._stream, DOMAINS)
@@ -252,7 +253,7 @@ class Binance:
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Subscribe where the address did not; only the private socket counts as up before its first event."""
-        self._rotate_at[socket] = now + LIFE_NS - self.sockets.index(socket) * STAGGER_NS
+        self._rotate_at[socket] = now + LIFE_NS - self.abilities.sockets.index(socket) * STAGGER_NS
         if socket == "private":
             return [fact.Up(socket)]
         self._unproven.add(socket)
@@ -372,7 +373,7 @@ class Binance:
         if instrument is None:
             self._want(Ask(What.INSTRUMENTS))
             return []
-        if event.brackets is not UNSET and What.TIERS in self.answers:
+        if event.brackets is not UNSET and What.TIERS in self.abilities.answers:
             self._want(Ask(What.TIERS))
         trading = event.status == "TRADING"
         if trading is instrument.trading:
@@ -477,7 +478,7 @@ class Binance:
 
     def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
         """The request, signed; or what became of it where it can't be sent."""
-        if self._sign is None and not (isinstance(request, Ask) and request.what in self.answers):
+        if self._sign is None and not (isinstance(request, Ask) and request.what in self.abilities.answers):
             return outcome(request, Fault.ACCOUNT, "", "no key is configured")
         match request:
             case Ask():

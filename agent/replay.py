@@ -61,8 +61,7 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         policy_of(portfolio),
         epoch=header.epoch,
         tag=header.tag,
-        answers=dialect.answers,
-        streams=dialect.sockets,
+        abilities=dialect.abilities,
         schedule=schedule_of(portfolio.triggers),
         blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
@@ -70,7 +69,6 @@ def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
         nonce=header.nonce,
         halted=header.halted,
         unrecorded=header.unrecorded,
-        arms=dialect.arms,
     )
     return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
 

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     "instruments", "events", "prices", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry",
     "band", "upkeep", "programme", "lots", "triggers", "orders", "breaker", "margin", "pairs", "planner", "economy",
-    "risk", "tally", "sleeves", "strangers", "terms", "venue", "decisions", "limits", "deadman", "audit", "pulse",
-    "settings", "paper", "words", "reasons", "mandate", "correction", "engine", "view", "desk",
+    "risk", "tally", "sleeves", "halts", "strangers", "terms", "venue", "decisions", "limits", "deadman", "audit",
+    "pulse", "settings", "paper", "words", "reasons", "mandate", "correction", "engine", "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 

@@ -11,6 +11,7 @@ from adapters.simulator.market import SeededMarket, StillMarket
 from adapters.simulator.matching import Fees
 from adapters.simulator.server import Server, serve
 from adapters.simulator.tape import TapeError, TapeMarket
+from adapters.simulator.venues import VENUES
 from adapters.simulator.wire import CLOSE, Close, Reply
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "DEMO_KEY",
     "DEMO_SECRET",
     "INSTRUMENTS",
+    "VENUES",
     "Account",
     "Answer",
     "Binance",

@@ -73,6 +73,8 @@ class Binance:
     engine does not look at a timestamp again that the gateway has let in, as older venues don't.
     """
 
+    binary = False
+
     def __init__(
         self,
         exchange: Exchange,
@@ -283,6 +285,10 @@ class Binance:
     def refusal(self, text: str | bytes) -> bytes:
         """The frame that refuses a message from a client."""
         return binance_faults.refusal(text)
+
+    def text(self, frame: bytes) -> bytes:
+        """What a frame says: itself."""
+        return frame
 
     def topic(self, frame: bytes) -> Topic:
         """What a frame is about."""

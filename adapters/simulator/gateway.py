@@ -527,9 +527,10 @@ class Gateway:
         if now < self._muted.get((session.number, topic), 0):
             return
         passage = _Passage(session, topic, [frame])
+        said = self.venue.text(frame)
         for rule in rules:
             assert isinstance(rule.fault, FrameFault)
-            if self._may(rule, now, frame) and self._bend(passage, rule.fault, now):
+            if self._may(rule, now, said) and self._bend(passage, rule.fault, now):
                 self._struck(rule)
                 if passage.over:
                     return

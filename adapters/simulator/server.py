@@ -104,6 +104,7 @@ class Server:
         self.clock = clock
         self.venue = gateway.venue
         self.exchange = gateway.venue.exchange
+        self._kind = WSMsgType.BINARY if gateway.venue.binary else WSMsgType.TEXT
         self.host = ""
         self.port = 0
         self.slow_readers = 0
@@ -248,7 +249,7 @@ class Server:
                 if isinstance(frame, Close):
                     await self._end(open_, frame)
                     return
-                await open_.response.send_frame(frame, WSMsgType.TEXT)
+                await open_.response.send_frame(frame, self._kind)
 
     async def _end(self, open_: _Socket, end: Close) -> None:
         """End a websocket as told: nothing more is written to it."""

@@ -113,6 +113,8 @@ class Venue(Protocol):
     """
 
     exchange: Exchange
+    binary: bool
+    """Whether its frames are binary, not text; `text` says then what is in one."""
 
     def request(
         self,
@@ -176,6 +178,10 @@ class Venue(Protocol):
 
     def refusal(self, text: str | bytes) -> bytes:
         """The frame that refuses a message from a client."""
+        ...
+
+    def text(self, frame: bytes) -> bytes:
+        """What a frame says: itself, unless the venue packs its frames."""
         ...
 
     def topic(self, frame: bytes) -> Topic:

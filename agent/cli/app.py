@@ -34,7 +34,7 @@ from adapters.simulator import (
     TapeMarket,
     load_faults,
 )
-from adapters.simulator import Binance as LocalBinance
+from adapters.simulator import VENUES as LOCAL
 from adapters.simulator import TapeError as MarketTapeError
 from agent.claim import Claimed
 from agent.cli import bench as benches
@@ -139,6 +139,12 @@ def _json(value: object) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
+def _local(venue: str) -> None:
+    """Refuse a venue that the local exchange can't be."""
+    if venue not in LOCAL:
+        raise typer.BadParameter(f"there is no local {venue} exchange; choose {', '.join(LOCAL)}", param_hint="--venue")
+
+
 @app.command()
 def demo(
     for_: Annotated[float | None, typer.Option("--for", help="Seconds to run; until Ctrl-C if not given.")] = None,
@@ -154,8 +160,7 @@ def demo(
 
     65/20/15 in BTC/ETH/SOL against a target of 50/30/20 at 3x. No key, no network, no risk.
     """
-    if venue != "binance":
-        raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
+    _local(venue)
     if not speed > 0:
         raise typer.BadParameter("must be above 0", param_hint="--speed")
     configure(logging.CRITICAL)
@@ -415,12 +420,11 @@ def simulate(
     balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
-    if venue != "binance":
-        raise typer.BadParameter(f"there is no local {venue} exchange; choose binance", param_hint="--venue")
+    _local(venue)
     configure(logging.INFO)
     market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
     exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-    local = LocalBinance(exchange, mark_pace=speed)
+    local = LOCAL[venue].side(exchange, mark_pace=speed)
     try:
         plan = load_faults(faults) if faults else None
     except ValueError as error:

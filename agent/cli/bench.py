@@ -61,7 +61,7 @@ from agent.core.orders import MS, S
 from agent.core.planner import Guide, Limits, destination, plan
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Credentials, Place, Secret
+from agent.core.venue import Abilities, Credentials, Place, Secret
 from agent.log import JsonLine
 from agent.run import VERSION, Agent
 
@@ -232,8 +232,7 @@ def _stepping(size: int, laps: int) -> Row:
         Policy(mode="live", targets=targets),
         epoch=1,
         tag="be",
-        answers=frozenset(ANSWERS),
-        streams=("market",),
+        abilities=Abilities(answers=frozenset(ANSWERS), sockets=("market",)),
         schedule=lambda now: None,
     )
     now = 1_790_000_000 * S

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters.binance import REST_URL, STREAM_URL, Binance
+from adapters import binance
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -23,12 +23,14 @@ from agent.secrets import resolve
 class Venue(Struct, frozen=True):
     """How to speak to a venue, and where it is."""
 
-    dialect: type[Binance]
+    dialect: Callable[..., Dialect]
     rest_url: str
     stream_url: str
+    rights: bool = False
+    """Whether another service tells what the key may do (`rights_url`)."""
 
 
-VENUES = {"binance": Venue(Binance, REST_URL, STREAM_URL)}
+VENUES = {"binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True)}
 """Every venue that can be named in a portfolio file."""
 
 
@@ -51,15 +53,18 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
         assert account.secret is not None, "the file was checked"
         credentials = Credentials(key=resolve(account.key), secret=resolve(account.secret))
     venue = VENUES[account.venue]
-    rest_url, stream_url = account.rest_url or venue.rest_url, account.stream_url or venue.stream_url
+    if account.rights_url is not None and not venue.rights:
+        problem = Problem("account", None, "rights_url", account.rights_url, "is not for this venue", "leave it out")
+        raise ConfigError([problem])
+    rights = {"rights_url": account.rights_url} if venue.rights else {}
     try:
         dialect = venue.dialect(
             symbols=symbols,
             credentials=credentials,
-            rest_url=rest_url,
-            stream_url=stream_url,
-            rights_url=account.rights_url,
+            rest_url=account.rest_url or venue.rest_url,
+            stream_url=account.stream_url or venue.stream_url,
             depth=True,
+            **rights,
         )
     except ValueError as error:
         problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")

@@ -20,6 +20,7 @@ from adapters.simulator import (
     DEMO_KEY,
     DEMO_SECRET,
     INSTRUMENTS,
+    VENUES,
     Account,
     Exchange,
     SeededMarket,
@@ -27,7 +28,6 @@ from adapters.simulator import (
     TapeMarket,
     serve,
 )
-from adapters.simulator import Binance as LocalBinance
 from agent.cli import screen
 from agent.cli.build import dialect_of, state_home
 from agent.config import Account as Access
@@ -141,7 +141,8 @@ class Demo:
         self.account = Account(balance=EQUITY, positions=positions)
         self.market = market
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
-        self.venue = LocalBinance(self.exchange, mark_pace=options.speed)
+        self.local = VENUES[options.venue]
+        self.venue = self.local.side(self.exchange, mark_pace=options.speed)
         self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
         self.folder = options.keep or _fresh_folder()
 
@@ -156,17 +157,19 @@ class Demo:
     def portfolio(self, server: Server) -> Portfolio:
         """The portfolio file of the demo. Confirmation and cool-down shrink with the market's speed."""
         pace = max(1.0, self.options.speed)
+        spelt = {symbol: self.local.symbol(one) for symbol, one in self.exchange.instruments.items()}
+        weights = {spelt[symbol]: share for symbol, share in self.wanted.items()}
         return Portfolio(
             mode="live",
             state=str(self.folder),
             account=Access(
-                venue="binance",
+                venue=self.options.venue,
                 key="env:TRIMTAB_DEMO_KEY",
                 secret="env:TRIMTAB_DEMO_SECRET",  # noqa: S106 — a reference, and to nothing
                 rest_url=server.rest_url,
                 stream_url=server.ws_url,
             ),
-            targets=Targets(weights=dict(self.wanted), leverage=LEVERAGE),
+            targets=Targets(weights={**weights}, leverage=LEVERAGE),
             triggers=Triggers(confirm_s=round(180 / pace, 3), cool_down_s=round(180 / pace, 3)),
             limits=Limits(leverage=5.0, turnover_per_day=100.0, orders_per_minute=600),
         )

@@ -26,7 +26,7 @@ from agent.core.paper import Paper, PaperAccount
 from agent.core.planner import Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Ask, Bucket, Call, Lane, Open, Place, Reply, Request, Say, Shut, Weight, What
+from agent.core.venue import Abilities, Ask, Bucket, Call, Lane, Open, Place, Reply, Request, Say, Shut, Weight, What
 
 START = 1_790_000_000 * S
 """When every trial begins."""
@@ -44,9 +44,7 @@ class Feed:
 
     name = "trial"
     buckets: tuple[Bucket, ...] = ()
-    answers = frozenset({What.INSTRUMENTS})
-    arms = False
-    sockets: tuple[str, ...] = ("market",)
+    abilities = Abilities(answers=frozenset({What.INSTRUMENTS}), sockets=("market",))
     wake_at: int | None = None
 
     def __init__(self, symbols: Sequence[str], half_spreads: Sequence[float]) -> None:
@@ -210,8 +208,7 @@ class Trial:
             policy,
             epoch=1,
             tag="tr",
-            answers=self.account.answers,
-            streams=feed.sockets,
+            abilities=self.account.abilities,
             schedule=lambda now: None,
         )
         self._desk = Desk(self.account, self.engine, salt="trial", lag_ns=None)

@@ -13,6 +13,7 @@ from agent.core.events import (
     Clock,
     Fact,
     Fees,
+    Funding,
     Interval,
     Leverage,
     Listed,
@@ -30,7 +31,7 @@ from agent.core.events import (
 from agent.core.limits import backoff
 from agent.core.orders import MS, S
 from agent.core.terms import TRIES
-from agent.core.venue import Ask, What
+from agent.core.venue import Abilities, Ask, What
 
 ANSWERS: dict[What, type] = {
     What.TIME: Clock,
@@ -48,7 +49,7 @@ ANSWERS: dict[What, type] = {
     What.OWNER: Owner,
     What.RIGHTS: Rights,
 }
-"""The fact that shows a question to be answered."""
+"""The fact that shows a question to be answered: where funding does not stream, and prices are asked for it, that."""
 
 EVERY_NS: dict[What, int] = {
     What.TIME: 60 * S,
@@ -104,21 +105,22 @@ class Poll(Struct):
 class Audit:
     """All standing questions of one account."""
 
-    def __init__(self, answers: frozenset[What], instruments: int, salt: str, timing: Timing | None = None) -> None:
+    def __init__(self, abilities: Abilities, instruments: int, salt: str, timing: Timing | None = None) -> None:
         self.salt = salt
         self.timing = timing or Timing()
         often = round(self.timing.positions_s * S)
-        self.every_ns = {**EVERY_NS, What.POSITIONS: often, What.ACCOUNT: often}
+        self.every_ns = {**EVERY_NS, What.POSITIONS: often, What.ACCOUNT: often, **abilities.cadence}
         self.polls: dict[tuple[What, int | None], Poll] = {}
         self._vain = 0
         """How many questions in a row have gone without an answer."""
         for what in ANSWERS:
-            if what in answers:
-                for index in range(instruments) if what is What.FEES else (None,):
+            if what in abilities.answers:
+                for index in range(instruments) if what in abilities.singles else (None,):
                     self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index))
+        answers = {**ANSWERS, What.PRICES: Funding} if What.PRICES in abilities.cadence else ANSWERS
         self._by_answer: dict[type, list[Poll]] = {}
         for poll in self.polls.values():
-            self._by_answer.setdefault(ANSWERS[poll.ask.what], []).append(poll)
+            self._by_answer.setdefault(answers[poll.ask.what], []).append(poll)
 
     def apply(self, fact: Fact, now: int) -> None:
         """See whether a fact answers one of the questions, or says that no answer came."""

@@ -431,17 +431,19 @@ class Book:
         if self.margin is None or needed is None:
             return False
         mine = needed.pop((index, side), 0.0)
-        return self.margin_seen <= since or self.margin.maintenance > sum(needed.values()) + mine / 2
+        stated = self.margin.maintenance
+        return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
 
     def _look_behind(self) -> None:
         """Compare the account's margin with that of the positions we were told of, unless they have moved since."""
         if self.strangers:
             self.hidden = 0.0
         needed = self._needed()
-        if self.margin is None or needed is None or self._position_at > self.margin.asked_at:
+        stated = self.margin.maintenance if self.margin else None
+        if self.margin is None or stated is None or needed is None or self._position_at > self.margin.asked_at:
             return
-        unexplained = self.margin.maintenance - sum(needed.values())
-        self.hidden = unexplained if unexplained > HIDDEN * self.margin.maintenance else 0.0
+        unexplained = stated - sum(needed.values())
+        self.hidden = unexplained if unexplained > HIDDEN * stated else 0.0
 
     def _needed(self) -> dict[tuple[int, Side], float] | None:
         """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take

@@ -127,7 +127,7 @@ class Desk:
         self.lanes = Lanes(dialect.buckets)
         self.lockout = Lockout()
         self.calls: dict[int, Call] = {}
-        self.lines = {socket: Line() for socket in dialect.sockets}
+        self.lines = {socket: Line() for socket in dialect.abilities.sockets}
         self._salt = salt
         self._listed = False
         self._lag_ns = lag_ns

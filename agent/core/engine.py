@@ -52,6 +52,7 @@ from agent.core.events import (
     Up,
     Warned,
 )
+from agent.core.halts import Halts
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, Blotter, Order, S, State, Style
 from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
@@ -63,7 +64,7 @@ from agent.core.strangers import Strangers
 from agent.core.tally import Tally
 from agent.core.targets import Given
 from agent.core.terms import Terms
-from agent.core.venue import Ask, Cancel, Place, Request, What
+from agent.core.venue import Abilities, Ask, Cancel, Place, Request, What
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
@@ -78,7 +79,7 @@ class Engine:
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
-    ``memory`` is what the last one remembered; ``arms``: the venue has a dead-man's switch. ``nonce`` sets this run's
+    ``memory`` is what the last one remembered; ``nonce`` sets this run's
     ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
     ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
     any more nothing but safety begins.
@@ -90,8 +91,7 @@ class Engine:
         *,
         epoch: int,
         tag: str,
-        answers: frozenset[What],
-        streams: tuple[str, ...],
+        abilities: Abilities,
         schedule: Callable[[int], int | None],
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
@@ -99,18 +99,17 @@ class Engine:
         nonce: int = 0,
         halted: str | None = None,
         unrecorded: bool = False,
-        arms: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
-        self.streams = streams
+        self.streams = abilities.sockets
         self.symbols = policy.targets.symbols
         self.book = Book(self.symbols)
         self.blotter = Blotter()
         self.tally = Tally()
         self.breaker = Breaker()
-        self.dead_man = DeadMan(policy.execution.dead_man_s if arms else 0.0)
-        self.audit = Audit(answers, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
+        self.dead_man = DeadMan(policy.execution.dead_man_s if abilities.arms else 0.0)
+        self.audit = Audit(abilities, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
         self.pulse = Pulse(round(policy.limits.data_age_s * S))
         self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
@@ -123,7 +122,7 @@ class Engine:
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
-        live = policy.mode == "live"
+        self.halts = Halts(self._note)
         self.strangers = Strangers(
             policy.sharing,
             self.symbols,
@@ -132,33 +131,24 @@ class Engine:
             epoch=epoch,
             nonce=nonce,
             life_ns=round(policy.execution.request_life_s * S),
+            unrecorded=unrecorded,
             silent=policy.mode == "observe",
             note=self._note,
-            halt=self._halt,
+            halts=self.halts,
         )
         self.terms = Terms(
             self.symbols,
             owner=memory.owner,
-            live=live,
+            live=policy.mode == "live",
             allow_withdrawals=policy.allow_withdrawals,
             note=self._note,
-            halt=self._halt,
+            halts=self.halts,
         )
         self.correction: Correction | None = None
         self.drift: Drift | None = None
         self.plan: Plan | None = None
-        self.halted: str | None = None
-        """Why nothing increases until a person has seen to it."""
-        self._halting = False
-        """It has just been halted, and what rests is still to be cancelled."""
-        self._reasons_told: dict[str, None] = {}
-        self.killed: str | None = None
-        """Why nothing increases while the kill switch is on."""
-        self.paused = False
-        self.stopping = False
         self.state = "starting"
         self.seq = 0
-        self._unrecorded = unrecorded
         self._doubted = True
         """Something was told about the account since its positions were last reckoned up."""
         self.wake_at = 0
@@ -175,7 +165,7 @@ class Engine:
         for order in resume:
             self._resume(order)
         if halted is not None:
-            self._halt(halted)
+            self.halts.halt(halted)
 
     # One step
 
@@ -184,8 +174,7 @@ class Engine:
         self.strangers.begin(now)
         for fact in facts:
             self._take(fact, now)
-        if self._halting:
-            self._halting = False
+        if self.halts.fresh():
             self.blotter.cancel_resting(now, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
@@ -260,12 +249,12 @@ class Engine:
                 self._note("state", f"stream {stream} is up")
                 if stream == PRIVATE:
                     self.audit.require(TRUTH, now, self._venue_now(now))
-            case Down(stream=stream, reason=reason) if not self.stopping:
+            case Down(stream=stream, reason=reason) if not self.halts.stopping:
                 self._note("state", f"stream {stream} is down: {reason}")
             case Unknown():
                 self._misread(fact, now)
             case Denied(reason=reason):
-                self._halt(f"the venue rejects the key or account: {reason}")
+                self.halts.halt(f"the venue rejects the key or account: {reason}")
             case Forced():
                 self.strangers.forced(fact)
                 self.audit.hurry(What.ACCOUNT, now)
@@ -279,7 +268,7 @@ class Engine:
                 self.audit.require((What.LEVERAGE,), now, 0)
             case Unanswered(what=what) if what.startswith("leverage "):
                 self.audit.require((What.LEVERAGE,), now, 0)
-            case Unanswered() if self.audit.away and not self.halted:
+            case Unanswered() if self.audit.away and not self.halts.halted:
                 self._note("warning", "the venue answers nothing; once it does, it is asked for everything")
                 self.audit.require(TRUTH, now, self._venue_now(now))
             case Throttled(reason=reason, banned=banned):
@@ -370,7 +359,7 @@ class Engine:
             case Fault.CLOCK:
                 self.audit.require((What.TIME,), now, 0)
             case Fault.ACCOUNT:
-                self._halt(f"the venue refuses our orders: {fact.reason} ({fact.code})")
+                self.halts.halt(f"the venue refuses our orders: {fact.reason} ({fact.code})")
             case _:
                 pass
 
@@ -385,27 +374,25 @@ class Engine:
             self._note("state", f"command {command.name} {command.argument}".rstrip())
         match command.name:
             case "pause":
-                self.paused = True
+                self.halts.paused = True
                 self._end(now)
             case "resume":
-                self.paused, self.halted = False, None
-                self._reasons_told.clear()
+                self.halts.resume()
                 self.strangers.resume()
-                self.terms.resume()
                 self.reasons.watch.rearm()
             case "halt":
-                self._halt(command.argument or "by command")
+                self.halts.halt(command.argument or "by command")
             case "kill":
-                self.killed = command.argument or "by command"
+                self.halts.killed = command.argument or "by command"
                 self.blotter.cancel_resting(now, increases_only=True)
             case "unkill":
-                self.killed = None
+                self.halts.killed = None
             case "resync":
                 self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
             case "resolve":
                 self._resolve(command.argument, now)
             case "stop":
-                self.stopping = True
+                self.halts.stopping = True
                 self._end(now)
                 self.blotter.cancel_resting(now)
             case "rebalance":
@@ -418,7 +405,7 @@ class Engine:
                 self._note("warning", f"there is no command {command.name}")
 
     def _rebalance(self, now: int, *, to_target: bool) -> None:
-        if why := "paused" if self.paused else self.aside(now):
+        if why := self.halts.idle or self.halts.aside(now):
             self._note("warning", f"nothing is corrected now: {why}")
         elif self.correction is not None and self.correction.reason.urgent:
             self._note("warning", "reducing for safety; ask for a correction once that is done")
@@ -434,16 +421,6 @@ class Engine:
             return
         self._finished(after, now)
         self.audit.require(TRUTH, now, self._venue_now(now))
-
-    def _halt(self, reason: str) -> None:
-        """Nothing increases from here on. Every reason is told once."""
-        if reason in self._reasons_told:
-            return
-        self._reasons_told[reason] = None
-        self.halted, self._halting = reason, True
-        self._note(
-            "halt", f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
-        )
 
     # What to ask
 
@@ -467,7 +444,7 @@ class Engine:
         requests: list[Request] = [*self.audit.due(now)]
         asks, cancels = self.blotter.due(now)
         for order, why in self.blotter.hopeless(now):
-            self._halt(
+            self.halts.halt(
                 f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
                 f"cancel it if it is open, and start again with --resolve {order.id}"
             )
@@ -481,7 +458,7 @@ class Engine:
     def _settings(self, now: int) -> list[Request]:
         """A leverage setting to change, where the user wants that."""
         idle = self.policy.mode == "observe" or self.withheld()
-        if idle or self.aside(now) or self.drift is None or self.unready():
+        if idle or self.halts.aside(now) or self.drift is None or self.unready():
             return []
         change = self.settings.due(self.book, self.drift, self.blotter, now)
         if change is None:
@@ -493,7 +470,7 @@ class Engine:
     # What to do
 
     def _work(self, now: int) -> list[Order]:
-        if self.stopping:
+        if self.halts.stopping:
             self._enter("stopping")
             return []
         begun = self.correction.begun if self.correction else None
@@ -508,11 +485,11 @@ class Engine:
         self.drift = drift
         self._reckon()
         self.economist.look(self.book, drift, now)
-        if self.aside(now) and self.correction is not None and not self.correction.reason.urgent:
+        if self.halts.aside(now) and self.correction is not None and not self.correction.reason.urgent:
             self._note("done", "left off: others are at work on the account")
             self._end(now)
             self.blotter.cancel_resting(now)
-        if not self.paused:
+        if not self.halts.paused:
             self._pull_triggers(drift, now)
         if self.correction and self.correction.outrun(drift):
             self._note(
@@ -528,7 +505,7 @@ class Engine:
 
     def _rescue(self, drift: Drift, now: int) -> list[Order]:
         """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
-        if self.paused or self._blind(now):
+        if self.halts.paused or self._blind(now):
             return []
         self.drift = drift
         if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
@@ -586,19 +563,13 @@ class Engine:
     @property
     def posture(self) -> str:
         """In a word, what the engine is free to do."""
-        if self.halted or self.killed:
-            return f"halted: {self.halted or self.killed}"
-        if self.paused:
-            return "paused"
-        if self.strangers.pause:
-            return f"paused: {self.strangers.pause}"
-        return "correcting" if self.correction else "holding"
+        return self.halts.posture or ("correcting" if self.correction else "holding")
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
         if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
             self._start(urgent, now)
-        if self.aside(now):
+        if self.halts.aside(now):
             return
         busy = self.correction is not None
         reason = self.reasons.due(
@@ -782,26 +753,16 @@ class Engine:
 
     def forbids(self, order: Order) -> str | None:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
-        if self.stopping or self.paused:
-            return "stopping" if self.stopping else "paused"
-        if order.reduce:
-            return None
+        if self.halts.idle or order.reduce:
+            return self.halts.idle
         missing = "waiting for answers of the venue" if self.audit.missing() else None
         return self.withheld() or missing
 
     def withheld(self) -> str | None:
         """Why nothing may increase; None if it may."""
-        if self.stopping or self.paused:
-            return "stopping" if self.stopping else "paused"
-        if self.drift is not None and self.drift.equity <= LEAST:
+        if not self.halts.idle and self.drift is not None and self.drift.equity <= LEAST:
             return "nothing is left of the account's equity"
-        return self.halted or self.killed or self.strangers.pause
-
-    def aside(self, now: int) -> str | None:
-        """Why nothing but safety begins; None if anything may."""
-        if self._unrecorded and now < self.strangers.settled_at:
-            return "requests of an earlier run may still be accepted"
-        return self.strangers.pause
+        return self.halts.withheld
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
@@ -828,7 +789,7 @@ class Engine:
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
             crowd=self.strangers.crowd,
-            altered=self.terms.altered,
+            blocked=self.halts.blocked,
             urgent=urgent,
             quiet_s=self.policy.timing.quiet_s,
             request_life_s=self.policy.execution.request_life_s,
@@ -870,10 +831,10 @@ class Engine:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
             where = "inside the band"
-            if aside := self.aside(now):
+            if aside := self.halts.aside(now):
                 where = aside
             elif self.reasons.outside:
-                where = "paused" if self.paused else "waiting for confirmation or cool-down"
+                where = "paused" if self.halts.paused else "waiting for confirmation or cool-down"
                 where = self.declined or where
             aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""
             self._note("hold", f"{where}: largest drift {drift.worst:.1%} ({drift.reach:.0%} of its band){aware}")
@@ -908,7 +869,7 @@ class Engine:
             self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
-            self._halt(
+            self.halts.halt(
                 f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
             )
 

@@ -133,7 +133,8 @@ class Mode(Event, frozen=True):
 
     hedge: bool
     multi_asset: bool
-    can_trade: bool
+    can_trade: bool | None
+    """None where the venue does not say it of the account; its key has `Rights`."""
 
 
 # The account
@@ -181,7 +182,8 @@ class Margin(Event, frozen=True):
     wallet: float
     equity: float
     initial: float
-    maintenance: float
+    maintenance: float | None
+    """None where the venue does not state it."""
     available: float
     asked_at: int
 
@@ -259,7 +261,10 @@ class Accepted(Event, frozen=True):
 
 
 class Filled(Event, frozen=True):
-    """One trade of an order. ``lots`` is this trade's signed size, ``filled_lots`` the unsigned total so far."""
+    """One trade of an order. ``lots`` is this trade's signed size, ``filled_lots`` the unsigned total so far.
+
+    ``fee`` is positive where it was paid; ``maker`` is None where the venue does not tell.
+    """
 
     order: str
     instrument: int
@@ -268,7 +273,7 @@ class Filled(Event, frozen=True):
     price: float
     fee: float
     fee_asset: str
-    maker: bool
+    maker: bool | None
     filled_lots: int
     at: int
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.book import Book
 from agent.core.costs import levels
@@ -90,9 +91,10 @@ class Paper:
         self.symbols = list(symbols)
         self.name = f"{public.name} (paper)"
         self.buckets = public.buckets
-        self.answers = public.answers | PRIVATE
-        self.arms = False
-        self.sockets = public.sockets
+        own = public.abilities
+        self.abilities = replace(
+            own, answers=own.answers | PRIVATE, singles=own.singles - PRIVATE | {What.FEES}, arms=False
+        )
         self.book = Book(symbols)
         self.wallet = account.equity
         self.leverage = [account.leverage] * len(symbols)

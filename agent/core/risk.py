@@ -37,7 +37,7 @@ class Situation(Struct):
     sent_last_minute: int
     crowd: str | None = None
     """Why others on the account keep it from increasing, if so."""
-    altered: Mapping[int, str] = {}
+    blocked: Mapping[int, str] = {}
     """Instruments on which nothing may be traded before a person has seen to it, and why."""
     urgent: bool = False
     """Safety asks for it."""
@@ -128,12 +128,12 @@ def alone(leg: Leg, s: Situation) -> str | None:
 
 def tradable(leg: Leg, s: Situation) -> str | None:
     """The venue must be matching this instrument, and let the account trade."""
-    if s.book.mode is not None and not s.book.mode.can_trade:
+    if s.book.mode is not None and s.book.mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
-    return s.altered.get(leg.instrument)
+    return s.blocked.get(leg.instrument)
 
 
 def not_refused(leg: Leg, s: Situation) -> str | None:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from agent.core.book import Book
 from agent.core.events import Accepted, Ended, Filled, Force, Forced, OpenOrder, Orders
+from agent.core.halts import Halts
 from agent.core.orders import SETTLE_NS, Blotter, Origin, S, order_id, origin_of
 
 OFTEN = 2
@@ -46,11 +47,11 @@ class Sharing(Struct, frozen=True):
 
 
 class Strangers:
-    """Others on the account. ``note`` is told what is worth a word (kind, text, symbol), ``halt`` why nothing may
-    increase any more.
+    """Others on the account. ``note`` is told what is worth a word (kind, text, symbol), ``halts`` what follows.
 
     ``life_ns`` is how long a request of ours lives: requests of earlier runs may be accepted until that and
-    `SETTLE_NS` have passed since the start. ``silent`` observers send nothing, so others are no concern of theirs.
+    `SETTLE_NS` have passed since the start; ``unrecorded``: some may be under way that are on no record. ``silent``
+    observers send nothing, so others are no concern of theirs.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Strangers:
         epoch: int,
         nonce: int,
         life_ns: int,
+        unrecorded: bool,
         silent: bool,
         note: Callable[[str, str, str | None], None],
-        halt: Callable[[str], None],
+        halts: Halts,
     ) -> None:
         self.sharing = sharing
         self.symbols = symbols
@@ -73,17 +75,16 @@ class Strangers:
         self.tag = f"{tag:0>2.2}"
         self.epoch = epoch
         self.nonce = nonce
-        self.pause: str | None = None
-        """Why nothing but safety is traded until a person resumes."""
         self.resting: dict[str, int | None] = {}
         """Open orders of others, and on which instrument of ours."""
         self.made = 0
         """How many ids were made."""
         self.begun_at: int | None = None
         self._life_ns = life_ns
+        self.unrecorded = unrecorded
         self._silent = silent
         self._note = note
-        self._halt = halt
+        self._halts = halts
         self._late = False
         """Requests of earlier runs can't be accepted any more, and all that rested of them was listed."""
         self._unlisted = False
@@ -115,6 +116,7 @@ class Strangers:
         """The run begins."""
         if self.begun_at is None:
             self.begun_at = now
+            self._halts.expiring_until = self.settled_at if self.unrecorded else None
 
     @property
     def settled_at(self) -> int:
@@ -152,7 +154,7 @@ class Strangers:
         match fact.kind:
             case Force.LIQUIDATION:
                 self._note("external", f"liquidation: the venue closes {fact.symbol} by force", None)
-                self._halt(f"the venue liquidates {fact.symbol}")
+                self._halts.halt(f"the venue liquidates {fact.symbol}")
             case Force.DELEVERAGING:
                 text = f"auto-deleveraging: the venue reduces {fact.symbol} against somebody's liquidation"
                 self._note("external", f"{text}; what is left is planned from after the cool-down", None)
@@ -215,7 +217,6 @@ class Strangers:
 
     def resume(self) -> None:
         """A person has seen to it."""
-        self.pause = None
         self._lately.clear()
 
     # What follows
@@ -269,10 +270,9 @@ class Strangers:
         else:
             _keep(self._leftovers, order)
             return True
-        if self.pause != why:
-            self.pause = why
+        if self._halts.stand_back(why):
             self._note("external", f"order {order} is of another instance", None)
-            self._halt(why)
+            self._halts.halt(why)
         return False
 
     def _explain(self, fact: Filled) -> bool:
@@ -294,10 +294,11 @@ class Strangers:
             self._lately.popleft()
         if all(order != fact.order for _, order in self._lately):
             self._lately.append((now, fact.order))
-        if len(self._lately) >= OFTEN and self.pause is None:
-            self.pause = f"others have traded {len(self._lately)} times within {WINDOW_NS // (60 * S)} minutes"
+        if len(self._lately) >= OFTEN and self._halts.others is None:
+            why = f"others have traded {len(self._lately)} times within {WINDOW_NS // (60 * S)} minutes"
+            self._halts.stand_back(why)
             cure = 'resume by a restart once they are done, or set account.foreign = "adopt" to follow up each trade'
-            self._note("halt", f"paused: {self.pause}. Nothing but safety is traded; {cure}", None)
+            self._note("halt", f"paused: {why}. Nothing but safety is traded; {cure}", None)
 
     def _rests(self, order: str, index: int | None) -> None:
         if order not in self.resting:

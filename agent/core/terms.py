@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from agent.core.book import Book, Row
 from agent.core.events import Fact, Leverage, Listed, Mode, Owner, Rights, Tiers, Unanswered
+from agent.core.halts import Halts
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import S
 
@@ -38,18 +39,16 @@ class Terms:
         live: bool,
         allow_withdrawals: bool,
         note: Callable[[str, str, str | None], None],
-        halt: Callable[[str], None],
+        halts: Halts,
     ) -> None:
         self.symbols = symbols
         self.owner = owner
         self.unfit: str | None = None
         """Why this key must not trade this portfolio at all."""
-        self.altered: dict[int, str] = {}
-        """Instruments whose contract has become another one, and how: none is traded until a person resumes."""
         self._live = live
         self._allow_withdrawals = allow_withdrawals
         self._note = note
-        self._halt = halt
+        self._halts = halts
         self._mode: Mode | None = None
         self._isolated: dict[int, bool] = {}
         self._rights: Rights | None = None
@@ -87,14 +86,10 @@ class Terms:
         if factor >= REDENOMINATED and factor == Decimal(10) ** factor.adjusted():
             self._alter(index, f"its position went from {before:f} to {after:f} at once, as when it is redenominated")
 
-    def resume(self) -> None:
-        """A person has seen to it."""
-        self.altered.clear()
-
     def _refuse(self, why: str) -> None:
         if self._live:
             self.unfit = self.unfit or why
-        self._halt(why)
+        self._halts.halt(why)
 
     def _compare_owner(self, account: str) -> None:
         if self.owner is None:
@@ -105,23 +100,23 @@ class Terms:
 
     def _compare_mode(self, mode: Mode) -> None:
         before, self._mode = self._mode, self._mode or mode
-        if not mode.can_trade:
-            self._halt("the venue lets the account trade no more: ask it why, then restart")
+        if mode.can_trade is False:
+            self._halts.halt("the venue lets the account trade no more: ask it why, then restart")
         if before is None:
             return
         words = {True: ("hedge", "many"), False: ("one-way", "one")}
         cure = "change it back; a restart takes it as it is"
         if mode.hedge != before.hedge:
-            self._halt(f"position mode was changed to {words[mode.hedge][0]} while this was running: {cure}")
+            self._halts.halt(f"position mode was changed to {words[mode.hedge][0]} while this was running: {cure}")
         if mode.multi_asset != before.multi_asset:
             kind = words[mode.multi_asset][1]
-            self._halt(f"the account was set to {kind} collateral asset(s) while this was running: {cure}")
+            self._halts.halt(f"the account was set to {kind} collateral asset(s) while this was running: {cure}")
 
     def _compare_margin(self, index: int, isolated: bool) -> None:
         if self._isolated.setdefault(index, isolated) != isolated:
             kind = "isolated" if isolated else "cross"
             cure = "change it back; a restart takes it as it is"
-            self._halt(f"the margin of {self.symbols[index]} was set to {kind} while this was running: {cure}")
+            self._halts.halt(f"the margin of {self.symbols[index]} was set to {kind} while this was running: {cure}")
 
     def _judge_rights(self, rights: Rights, now: int) -> None:
         before, self._rights = self._rights, rights
@@ -168,9 +163,8 @@ class Terms:
                 self._alter(index, why)
 
     def _alter(self, index: int, why: str) -> None:
-        if index not in self.altered:
-            self.altered[index] = f"{why}; see that its target still means what it should, then restart"
-            self._note("halt", f"nothing is traded here any more: {self.altered[index]}", self.symbols[index])
+        cure = "see that its target still means what it should, then restart"
+        self._halts.block(index, f"{why}; {cure}", self.symbols[index])
 
 
 def _most(tiers: Sequence[Tier], leverage: int | None) -> float:

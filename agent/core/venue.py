@@ -227,6 +227,24 @@ class Reply(Struct, frozen=True):
     body: bytes
 
 
+class Abilities(Struct, frozen=True):
+    """What a dialect can do for the engine, as its venue and its key allow."""
+
+    answers: frozenset[What]
+    """The questions it can answer."""
+    sockets: tuple[str, ...]
+    """The websockets to keep open, by name, once the instruments are known."""
+    singles: frozenset[What] = frozenset({What.FEES})
+    """Of the standing questions those that are about one instrument at a time."""
+    cadence: dict[What, int] = {}
+    """Questions that must be asked more often than elsewhere, and how often (ns): what they tell does not stream.
+
+    Prices among them are asked for the sake of `events.Funding`, which alone shows them to be answered.
+    """
+    arms: bool = False
+    """Whether there is a dead-man's switch (`Arm`)."""
+
+
 class Dialect(Protocol):
     """A venue's language. Pure: told the time, opens nothing, remembers only what the protocol needs.
 
@@ -235,12 +253,7 @@ class Dialect(Protocol):
 
     name: str
     buckets: tuple[Bucket, ...]
-    answers: frozenset[What]
-    """The questions this venue can answer."""
-    arms: bool
-    """Whether the venue has a dead-man's switch (`Arm`)."""
-    sockets: tuple[str, ...]
-    """The websockets to keep open, by name, once the instruments are known."""
+    abilities: Abilities
 
     def connect(self, socket: str, now: int) -> Open | Ask:
         """What opens ``socket``: its address, or the question whose answer gives it (see `acts`)."""

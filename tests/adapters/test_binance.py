@@ -38,8 +38,8 @@ SOMETHING = {"listenKey": "abcDEF0123"}
 def test_it_keeps_the_contract() -> None:
     dialect: Dialect = build()
     assert dialect.name == "binance"
-    assert dialect.sockets == ("public", "market", "private")
-    assert dialect.answers == frozenset(What)
+    assert dialect.abilities.sockets == ("public", "market", "private")
+    assert dialect.abilities.answers == frozenset(What)
     assert {one.name: (one.capacity, one.window_ns // S) for one in dialect.buckets} == {
         "weight_1m": (2400, 60),
         "orders_10s": (300, 10),
@@ -51,8 +51,8 @@ def test_it_keeps_the_contract() -> None:
 
 def test_without_a_key_it_answers_public_questions_only() -> None:
     dialect = build(keyed=False)
-    assert dialect.sockets == ("public", "market")
-    assert dialect.answers == {What.TIME, What.INSTRUMENTS, What.PRICES, What.INTERVALS, What.VOLUMES}
+    assert dialect.abilities.sockets == ("public", "market")
+    assert dialect.abilities.answers == {What.TIME, What.INSTRUMENTS, What.PRICES, What.INTERVALS, What.VOLUMES}
     assert dialect.perform(Ask(What.ACCOUNT), NOW) == [Unanswered("account", "no key is configured")]
     assert dialect.perform(Ask(What.KEY), NOW) == [Unanswered("key", "no key is configured")]
     assert dialect.perform(Arm(0, 1), NOW) == [Unarmed(0, "no key is configured")]
@@ -287,7 +287,7 @@ def test_the_key_is_never_deleted() -> None:
 def test_sockets_are_renewed_one_by_one_before_a_day_is_over() -> None:
     dialect = build()
     shut: dict[str, int] = {}
-    for socket in dialect.sockets:
+    for socket in dialect.abilities.sockets:
         dialect.on_open(socket, NOW)
     dialect.acts()
     while (at := dialect.wake_at) is not None:

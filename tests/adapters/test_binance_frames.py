@@ -7,17 +7,12 @@ import json
 from collections import Counter
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from adapters.binance import Binance
 from agent.core.events import (
     Accepted,
     Balance,
     Depth,
-    Down,
     Elsewhere,
     Ended,
     Fact,
@@ -169,7 +164,7 @@ def test_a_bare_event_is_not_taken() -> None:
 )
 def test_acknowledgements_are_silent_and_noise_is_said(frame_: bytes, taken: bool) -> None:
     dialect = build()
-    for socket in dialect.sockets:
+    for socket in dialect.abilities.sockets:
         facts = list(dialect.on_frame(socket, frame_, NOW))
         if taken:
             assert facts == []
@@ -417,82 +412,7 @@ def test_an_event_of_a_new_kind_may_be_about_us() -> None:
     unread(frame(build(), "private", {"e": "SOMETHING_NEW"}), private=True, words="SOMETHING_NEW")
 
 
-# Samples and noise
-
-PRIVATE: dict[str, tuple[type, ...]] = {
-    "ws_user_account_config_leverage": (Leverage,),
-    "ws_user_account_config_multi_assets": (Unknown,),
-    "ws_user_account_update_deposit": (Balance, Flow),
-    "ws_user_account_update_funding_fee_cross": (Balance, Flow),
-    "ws_user_account_update_hedge_isolated": (Position, Position, Position, Balance),
-    "ws_user_account_update_withdraw": (Balance, Flow),
-    "ws_user_algo_update_canceled": (Unknown,),
-    "ws_user_algo_update_new": (Unknown,),
-    "ws_user_conditional_order_trigger_reject": (Unknown,),
-    "ws_user_fill_1_trade_lite": (),
-    "ws_user_fill_2_account_update_order": (Position, Balance),
-    "ws_user_fill_3_order_filled": (Filled, Ended),
-    "ws_user_isolated_open_account_update": (Position, Balance),
-    "ws_user_listen_key_expired": (Down,),
-    "ws_user_margin_call": (Warned,),
-    "ws_user_market_close_sequence": (Ended, Accepted, Position, Balance, Filled, Ended),
-    "ws_user_order_adl": (Forced, Filled, Ended),
-    "ws_user_order_amendment": (Accepted,),
-    "ws_user_order_canceled": (Ended,),
-    "ws_user_order_ioc_expired_unfilled": (Ended,),
-    "ws_user_order_liquidation_calculated": (Forced, Filled, Ended),
-    "ws_user_order_new_limit": (Accepted,),
-    "ws_user_order_partial_fill": (Filled,),
-}
-MARKET: dict[str, tuple[str, str, tuple[type, ...]]] = {
-    "ws_book_ticker": ("public", "bnbusdt@bookTicker", (Quote,)),
-    "ws_depth_partial": ("public", "btcusdt@depth20@100ms", (Depth,)),
-    "ws_depth_diff": ("public", "btcusdt@depth@100ms", (Unknown,)),
-    "ws_mark_price": ("market", "btcusdt@markPrice@1s", (Mark, Funding)),
-    "ws_mark_price_all_arr": ("market", "!markPrice@arr@1s", (Mark, Funding)),
-    "ws_contract_info": ("market", "!contractInfo", ()),
-    "ws_force_order": ("market", "!forceOrder@arr", (Unknown,)),
-    "cm_ws_book_ticker": ("public", "btcusd_perp@bookTicker", (Unknown,)),
-    "cm_ws_depth_diff": ("public", "btcusd_perp@depth", (Unknown,)),
-    "cm_ws_mark_price_delivery": ("market", "btcusd_261225@markPrice", (Unknown,)),
-}
-RAW: dict[str, tuple[str, tuple[type, ...]]] = {
-    "ws_combined_wrapper": ("market", (Mark, Funding)),
-    "ws_subscribe_ack": ("market", ()),
-    "ws_list_subscriptions_response": ("market", ()),
-    "ws_subscribe_error": ("market", (Unknown,)),
-    "ws_subscribe_request": ("market", ()),
-}
-
-
-def test_every_recorded_frame_says_what_it_should() -> None:
-    folder = shared("venues/payloads/binance")
-    found = {path.stem for path in folder.glob("*ws_*.json")}
-    assert found == set(PRIVATE) | set(MARKET) | set(RAW)
-    for name in sorted(found):
-        content = json.loads((folder / f"{name}.json").read_bytes())
-        if name in RAW:
-            socket, kinds = RAW[name]
-            facts = list(build().on_frame(socket, json.dumps(content).encode(), NOW))
-        elif name in MARKET:
-            socket, stream, kinds = MARKET[name]
-            facts = frame(build(), socket, content, stream)
-        else:
-            kinds = PRIVATE[name]
-            events = content if isinstance(content, list) else [content]
-            dialect = build()
-            facts = [fact for one in events for fact in frame(dialect, "private", one)]
-        assert tuple(type(fact) for fact in facts) == kinds, name
-
-
-def test_every_sample_on_every_socket_does_no_harm() -> None:
-    folder = shared("venues/payloads/binance")
-    dialect = build()
-    for path in sorted(folder.glob("*.json")):
-        data = path.read_bytes()
-        for socket in dialect.sockets:
-            for body in (data, b'{"stream":"btcusdt@depth20@100ms","data":' + data + b"}"):
-                assert msgspec.json.encode(dialect.on_frame(socket, body, NOW))
+# Recordings
 
 
 def test_the_recorded_isolated_positions_keep_their_wallets() -> None:
@@ -522,73 +442,6 @@ def test_frames_recorded_from_the_venue() -> None:
                     assert not fact.private
     assert counts["Quote"] > 10_000
     assert set(counts) == {"Quote", "Unknown"}
-
-
-SEEDS: list[tuple[str, bytes]] = [
-    *((socket, json.dumps({"stream": BOOK_STREAM, "data": one}).encode())
-      for socket, one in (("public", TICKER), ("public", BOOK), ("market", MARK), ("market", [MARK]),
-                          ("market", contract_info(bks=[])))),
-    *(("private", json.dumps(one).encode())
-      for one in (event(), event(**FILL), account([row("BTCUSDT", "1")], [money("3")], "DEPOSIT"),
-                  {"e": "MARGIN_CALL", "E": 5, "p": [{"s": "ETHUSDT"}]},
-                  {"e": "ACCOUNT_CONFIG_UPDATE", "ac": {"s": "ETHUSDT", "l": 25}})),
-]  # fmt: skip
-
-
-def harmless(dialect: Binance, socket: str, data: bytes) -> None:
-    facts = dialect.on_frame(socket, data, NOW)
-    again = msgspec.json.decode(msgspec.json.encode(facts))
-    assert len(again) == len(facts)
-    for fact in facts:
-        if isinstance(fact, Mark):
-            assert 0 < fact.price < float("inf")
-        elif isinstance(fact, Quote):
-            assert 0 < fact.bid < fact.ask < float("inf")
-        elif isinstance(fact, Position):
-            assert (fact.entry is None) == (fact.lots == 0)
-        elif isinstance(fact, Filled):
-            assert fact.lots != 0
-            assert fact.price > 0
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.sampled_from(["public", "market", "private"]), st.binary(max_size=200))
-def test_no_bytes_whatever_raise(socket: str, data: bytes) -> None:
-    harmless(build(["BTCUSDT", "ETHUSDT"]), socket, data)
-
-
-@settings(max_examples=600, deadline=None)
-@given(st.sampled_from(SEEDS), st.data())
-def test_no_damaged_frame_raises(seed: tuple[str, bytes], data: st.DataObject) -> None:
-    socket, whole = seed
-    start = data.draw(st.integers(0, len(whole)))
-    end = data.draw(st.integers(start, min(len(whole), start + 12)))
-    patch = data.draw(st.binary(max_size=6) | st.sampled_from([b"NaN", b"-", b"1e999", b"null", b'"', b"9" * 400]))
-    harmless(build(["BTCUSDT", "ETHUSDT"]), socket, whole[:start] + patch + whole[end:])
-
-
-VALUES: st.SearchStrategy[Any] = st.sampled_from(
-    ["NaN", "-1", "0", "1e400", "", "1e-30", "FILLED", "TRADE", "STRANGE", -1, 0, 2**80, 1.5, None, True, [], {}]
-) | st.text(max_size=8)  # fmt: skip
-
-
-@settings(max_examples=600, deadline=None)
-@given(st.sampled_from(SEEDS), st.data())
-def test_no_frame_with_other_values_raises(seed: tuple[str, bytes], data: st.DataObject) -> None:
-    socket, whole = seed
-    content = json.loads(whole)
-    inside: Any = content
-    while True:
-        keys = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
-        if not keys:
-            break
-        key = data.draw(st.sampled_from(keys))
-        if isinstance(inside[key], dict | list) and data.draw(st.booleans()):
-            inside = inside[key]
-            continue
-        inside[key] = data.draw(VALUES)
-        break
-    harmless(build(["BTCUSDT", "ETHUSDT"]), socket, json.dumps(content).encode())
 
 
 def test_a_private_frame_is_not_known_for_quiet_by_the_name_of_its_stream() -> None:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from decimal import Decimal
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from adapters.answers import Reaction
-from adapters.binance import REPLIES
 from agent.core.events import (
     Absent,
     Accepted,
@@ -45,14 +38,13 @@ from agent.core.events import (
     Throttled,
     Tiers,
     Unanswered,
-    Unarmed,
     Unknown,
     Unset,
     Used,
     Volume,
 )
 from agent.core.instruments import Instrument, Tier
-from agent.core.venue import Arm, Ask, Batch, Cancel, Place, Reply, Request, SetLeverage, What
+from agent.core.venue import Arm, Ask, Batch, Cancel, Place, Request, SetLeverage, What
 from tests.adapters.binance_kit import (
     MS,
     NOW,
@@ -61,9 +53,7 @@ from tests.adapters.binance_kit import (
     build,
     call_for,
     contract,
-    credentials,
     order,
-    shared,
     tell,
     told,
 )
@@ -80,14 +70,6 @@ ROW = {
     "side": "BUY",
     "updateTime": 5,
 }
-REQUESTS: list[Request] = [
-    Place(ORDER),
-    Batch((ORDER, order(id="second"))),
-    Cancel(ORDER.id, 0),
-    Arm(0, 1),
-    SetLeverage(0, 5),
-    *(Ask(what, 0, ORDER.id) for what in What),
-]
 
 
 def failed(request: Request, status: int, body: Any, **headers: str) -> list[Fact]:
@@ -146,50 +128,6 @@ def test_a_good_status_without_the_order_proves_nothing(body: Any) -> None:
     assert isinstance(asked, Unanswered)
 
 
-CLASSES: dict[Fault | str, list[int]] = {
-    "lost": [-1000, -1001, -1006, -1007, -2011, -2013, -4116, -1125, -4046, -4059, -4171],
-    Fault.ACCOUNT: [
-        -1002, -1022, -2014, -2015, -2023, -4087, -4088, -4109, -4189, -4192, -4202, -4203, -4205, -4209, -4400, -4401,
-        -4402, -4403,
-    ],
-    Fault.BUSY: [-1003, -1008, -1015, -2025, -4117],
-    Fault.CLOCK: [-1021, -4188, -5028],
-    Fault.MARGIN: [-2018, -2019, -2027, -2028],
-    Fault.REDUCE: [-2022, -2024, -4118],
-    Fault.PRICE: [-2020, -4131, -5021, -5022],
-    Fault.CLOSED: [-1121, -1122, -4108, -4110, -4140, -4141],
-    Fault.RULE: [
-        -1013, -1102, -1104, -1106, -1111, -1116, -1117, -1120, -1130, -2026, -4000, -4001, -4002, -4003, -4004, -4005,
-        -4013, -4014, -4015, -4016, -4021, -4023, -4024, -4028, -4060, -4061, -4062, -4082, -4120, -4137, -4138, -4164,
-        -4183, -4184, -4210, -4211, -5037, -5038, -5039, -5040, -5041, -5043, -5047,
-    ],
-    Fault.OTHER: [
-        -2010, -2021, -4045, -4047, -4048, -4067, -4068, -4142, -4161, -4167, -4168, -4169, -4170, -4172, -4531, -5024,
-        -5025, -5026, -5027,
-    ],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("expected", "code"), [(kind, code) for kind, codes in CLASSES.items() for code in codes])
-def test_every_code_has_a_class(expected: Fault | str, code: int) -> None:
-    assert code in REPLIES
-    facts = failed(Place(ORDER), 400, {"code": code, "msg": "words"})
-    last = facts[-1]
-    if expected == "lost":
-        assert isinstance(last, Lost)
-    else:
-        assert isinstance(last, Refused)
-        assert (last.fault, last.code, last.reason) == (expected, str(code), "words")
-
-
-def test_no_class_is_without_a_test() -> None:
-    tested = {code for codes in CLASSES.values() for code in codes}
-    in_between = {-4204, -4206, -4207, -4208}
-    assert {code for code in REPLIES if code < 0} == tested | in_between
-    assert {code for code in REPLIES if code > 0} == {401, 403, 408, 418, 429, 451}
-    assert set(REPLIES.values()) == set(Reaction) | set(Fault)
-
-
 @pytest.mark.parametrize(
     ("status", "body", "fault"),
     [
@@ -229,20 +167,6 @@ def test_only_a_plain_no_refuses_an_order(status: int, body: Any, fault: Fault |
         assert last.fault is fault
 
 
-@pytest.mark.parametrize("code", sorted(REPLIES))
-def test_a_failed_cancel_or_question_never_refuses_an_order(code: int) -> None:
-    status, body = (code, b"") if code > 0 else (400, {"code": code, "msg": "m"})
-    for request in (Cancel(ORDER.id, 0), Ask(What.ORDER, 0, ORDER.id), Ask(What.POSITIONS), Arm(0, 1)):
-        facts = failed(request, status, body)
-        assert not any(isinstance(fact, Refused) for fact in facts)
-        if isinstance(request, Cancel):
-            assert isinstance(facts[-1], Lost)
-        elif code == -2013 and isinstance(request, Ask) and request.what is What.ORDER:
-            assert facts == [Absent(ORDER.id, NOW)]
-        else:
-            assert isinstance(facts[-1], Unarmed if isinstance(request, Arm) else Unanswered)
-
-
 def test_a_cancel_of_an_unknown_order_is_asked_about() -> None:
     assert failed(Cancel("x", 0), 400, {"code": -2011, "msg": "Unknown order sent."}) == [
         Lost("x", "cancel: unknown order")
@@ -261,21 +185,6 @@ def test_absence_is_dated_by_the_venues_clock_when_it_was_asked() -> None:
     call = call_for(dialect, Ask(What.ORDER, 0, "x"), NOW + S)
     facts = told(dialect, call, {"code": -2013, "msg": ""}, 400, now=NOW + 3 * S)
     assert facts == [Absent("x", NOW + S + 9_000 * MS - 10 * MS - 10 * MS)]
-
-
-def test_silence() -> None:
-    dialect = build()
-    for sent, placed in ((False, Refused(ORDER.id, "", "reset", Fault.BUSY)), (True, Lost(ORDER.id, "reset"))):
-        assert dialect.on_silence(call_for(dialect, Place(ORDER)), sent, "reset", NOW) == [placed]
-        assert dialect.on_silence(call_for(dialect, Cancel("x", 0)), sent, "reset", NOW) == [Lost("x", "cancel: reset")]
-        for request in (Ask(What.ORDER, 0, "x"), Ask(What.TIME), Arm(0, 1)):
-            (fact,) = dialect.on_silence(call_for(dialect, request), sent, "reset", NOW)
-            assert isinstance(fact, Unarmed if isinstance(request, Arm) else Unanswered)
-    batch = Batch((ORDER, order(id="b")))
-    assert dialect.on_silence(call_for(dialect, batch), True, "reset", NOW) == [
-        Lost(ORDER.id, "reset"),
-        Lost("b", "reset"),
-    ]
 
 
 # Leverage
@@ -314,14 +223,6 @@ def test_a_setting_without_a_proper_answer_is_neither_changed_nor_refused(status
     (fact,) = tell(build(), SetLeverage(0, 5), body, status)
     assert isinstance(fact, Unanswered)
     assert fact.what == NOT_SET
-
-
-def test_a_setting_that_never_left_was_not_changed() -> None:
-    dialect = build()
-    call = call_for(dialect, SetLeverage(0, 5))
-    assert dialect.on_silence(call, False, "reset", NOW) == [Unset(0, 5, "reset")]
-    assert dialect.on_silence(call, True, "reset", NOW) == [Unanswered(NOT_SET, "reset")]
-    assert dialect.acts() == [], "nothing is sent again by itself"
 
 
 # Batches
@@ -674,7 +575,7 @@ def test_the_troubles_of_the_service_that_knows_rights_are_not_those_of_the_exch
 def test_rights_are_asked_for_at_the_venues_own_address_or_where_the_file_says() -> None:
     assert call_for(build(), Ask(What.RIGHTS)).url.startswith("https://api.binance.com/sapi/v1/account/")
     testnet = "https://demo-fapi.binance.com"
-    assert What.RIGHTS not in build(rest_url=testnet).answers
+    assert What.RIGHTS not in build(rest_url=testnet).abilities.answers
     told_where = build(rest_url=testnet, rights_url="http://127.0.0.1:9001")
     assert call_for(told_where, Ask(What.RIGHTS)).url.startswith("http://127.0.0.1:9001/sapi/")
 
@@ -830,119 +731,6 @@ def test_the_memory_of_ids_is_bounded() -> None:
     tell(dialect, Ask(What.ORDERS), rows)
     facts = tell(dialect, Ask(What.TRADES, 0), [trade(1, 0), trade(2, 10_049)])
     assert [fact.order for fact in facts if isinstance(fact, Filled)] == ["0", "n10049"]
-
-
-# Samples and noise
-
-
-SAMPLES: dict[str, tuple[Request, tuple[type, ...]]] = {
-    "rest_time.json": (Ask(What.TIME), (Clock,)),
-    "rest_exchange_info_BTCUSDT.json": (Ask(What.INSTRUMENTS), (Listed, Allowed)),
-    "rest_funding_info.json": (Ask(What.INTERVALS), (Interval,)),
-    "rest_leverage_bracket.json": (Ask(What.TIERS), (Tiers,)),
-    "rest_leverage_bracket_notional_coef.json": (Ask(What.TIERS), (Tiers,)),
-    "rest_commission_rate.json": (Ask(What.FEES, 0), (Fees,)),
-    "rest_symbol_config.json": (Ask(What.LEVERAGE), (Leverage,)),
-    "rest_account_config.json": (Ask(What.MODE), (Mode,)),
-    "rest_account_v3.json": (Ask(What.ACCOUNT), (Margin, Balance)),
-    "rest_position_risk_v3_hedge.json": (Ask(What.POSITIONS), (Positions,)),
-    "rest_position_risk_v3_one_way.json": (Ask(What.POSITIONS), (Positions,)),
-    "rest_open_orders.json": (Ask(What.ORDERS), (Orders,)),
-    "rest_order_query.json": (Ask(What.ORDER, 0, "abc"), (Accepted,)),
-    "rest_order_place_response.json": (Place(order(id="testOrder")), (Accepted,)),
-    "rest_batch_orders_response.json": (Batch((order(id="testOrder"), order(id="b"))), (Accepted, Refused)),
-    "rest_order_cancel_response.json": (Cancel("myOrder1", 0), (Accepted, Ended)),
-    "rest_user_trades.json": (Ask(What.TRADES, 0), (Filled,)),
-    "rest_countdown_cancel_all.json": (Arm(0, 100_000), ()),
-    "rest_set_leverage_response.json": (SetLeverage(0, 21), (Leverage,)),
-    "rest_error_leverage_insufficient_margin.json": (SetLeverage(0, 1), (Unset,)),
-    "rest_error_max_position_for_leverage.json": (SetLeverage(0, 125), (Unset,)),
-    "rest_listen_key_post.json": (Ask(What.KEY), ()),
-    "rest_error_order_does_not_exist.json": (Ask(What.ORDER, 0, "abc"), (Absent,)),
-}
-LOST = {"backend_timeout_unknown", "duplicate_client_order_id", "order_does_not_exist", "unknown_order_cancel"}
-LOST |= {"listen_key_missing", "no_need_change_margin_type", "no_need_change_position_side"}
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_recorded_answers(name: str) -> None:
-    request, kinds = SAMPLES[name]
-    body = (shared("venues/payloads/binance") / name).read_bytes()
-    facts = tell(build(), request, body, 400 if "error" in name else 200)
-    assert tuple(dict.fromkeys(type(fact) for fact in facts)) == kinds
-
-
-def test_the_premium_sample_is_a_row_of_all_prices() -> None:
-    body = (shared("venues/payloads/binance") / "rest_premium_index_BTCUSDT.json").read_bytes()
-    facts = tell(build(), Ask(What.PRICES), b"[" + body + b"]")
-    assert [type(fact) for fact in facts] == [Mark, Funding]
-
-
-def test_the_ticker_sample_is_a_row_of_all_volumes() -> None:
-    body = (shared("venues/payloads/binance") / "rest_ticker_24hr.json").read_bytes()
-    assert tell(build(), Ask(What.VOLUMES), b"[" + body + b"]") == [Volume(0, 13258734360.38)]
-
-
-def test_recorded_errors_refuse_or_lose_an_order() -> None:
-    folder = shared("venues/payloads/binance")
-    for path in sorted(folder.glob("rest_error_*.json")):
-        name = path.stem.removeprefix("rest_error_")
-        status = {"too_many_requests_banned": 418, "server_overload": 503, "backend_timeout_unknown": 408}.get(
-            name, 400
-        )
-        last = tell(build(), Place(ORDER), path.read_bytes(), status)[-1]
-        assert isinstance(last, Lost if name in LOST else Refused), name
-
-
-def safe(facts: list[Fact]) -> None:
-    assert msgspec.json.encode(facts)
-    plain = [fact for fact in facts if not isinstance(fact, Unknown | Unanswered | Lost)]
-    assert not re.search(r"=(nan|-?inf)\b", str(plain))
-
-
-def test_every_sample_answers_every_request_without_harm() -> None:
-    folder = shared("venues/payloads/binance")
-    bodies = [path.read_bytes() for path in sorted(folder.glob("*.json"))]
-    assert len(bodies) > 100
-    for body in bodies:
-        for request in REQUESTS:
-            for status in (200, 400, 503):
-                safe(tell(build(), request, body, status))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-    | st.sampled_from(["NaN", "1e400", "-1", "0", "BTCUSDT", "FILLED", "BUY", ORDER.id, "Infinity", "9" * 5000]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.sampled_from([*ROW, "code", "msg", "symbols", "assets", "listenKey"]), inner, max_size=9),
-    max_leaves=20,
-)  # fmt: skip
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.sampled_from(REQUESTS),
-    st.integers(100, 599),
-    st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()),
-    st.dictionaries(st.sampled_from(["retry-after", "x-mbx-used-weight-1m"]), st.text(max_size=9)),
-)
-def test_no_answer_whatever_raises(request: Request, status: int, body: bytes, headers: dict[str, str]) -> None:
-    dialect = build(["BTCUSDT"], credentials=credentials())
-    call = call_for(dialect, request)
-    facts = list(dialect.on_reply(call, Reply(status, headers, body), NOW))
-    safe(facts)
-    ours = {one.id for one in (ORDER, order(id="second"))}
-    if isinstance(request, Place | Batch | Cancel):
-        assert any(getattr(fact, "order", None) in ours for fact in facts), "an order is never left without an outcome"
-    if isinstance(request, SetLeverage):
-        assert any(isinstance(fact, Leverage | Unset | Unanswered) for fact in facts), "nor is a setting"
-
-
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'[{"symbol":' + b"[" * 100_000])
-def test_deep_answers_do_not_sink_it(body: bytes) -> None:
-    for request in REQUESTS:
-        for status in (200, 400):
-            assert isinstance(tell(build(), request, body, status), list)
 
 
 def test_the_whole_portfolio_is_listed() -> None:

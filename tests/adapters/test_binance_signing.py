@@ -14,45 +14,7 @@ from adapters.binance import _signer
 from agent.core.venue import Ask, Cancel, What
 from tests.adapters.binance_kit import NOW, build, call_for, credentials, params
 
-FUTURES = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"
-SPOT = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
 Private = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-@pytest.mark.parametrize(
-    ("secret", "payload", "signature"),
-    [
-        (
-            FUTURES,
-            "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000"
-            "&timestamp=1591702613943",
-            "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9",
-        ),
-        (
-            FUTURES,
-            "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTCquantity=1&price=9000&recvWindow=5000"
-            "&timestamp=1591702613943",
-            "30baaf0fab549bbeda7f5ef201898b34122da25fd23c646cac2c529aebe670a4",
-        ),
-        (
-            SPOT,
-            "symbol=LTCBTC&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=0.1&recvWindow=5000"
-            "&timestamp=1499827319559",
-            "c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71",
-        ),
-        (SPOT, "timestamp=1578963600000", "d84e6641b1e328e7b418fff030caed655c266299c9355e36ce801ed14631eed4"),
-        (
-            SPOT,
-            "apiKey=vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A&newOrderRespType=ACK"
-            "&price=52000.00&quantity=0.01000000&recvWindow=100&side=SELL&symbol=BTCUSDT&timeInForce=GTC"
-            "&timestamp=1645423376532&type=LIMIT",
-            "cc15477742bd704c29492d96c7ead9414dfd8e0ec4a00f947bb5bb454ddbd08a",
-        ),
-    ],
-)
-def test_published_vectors(secret: str, payload: str, signature: str) -> None:
-    assert _signer(credentials(secret))(payload.encode()) == signature
-    assert _signer(credentials(f" {secret}\n"))(payload.encode()) == signature
 
 
 def test_the_query_is_signed_as_sent_and_the_signature_comes_last() -> None:

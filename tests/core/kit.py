@@ -51,6 +51,7 @@ from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Order, State, Style
 from agent.core.planner import Limits, Plan, destination, plan
 from agent.core.venue import (
+    Abilities,
     Ask,
     Bucket,
     Call,
@@ -249,13 +250,11 @@ class Stage:
             tag="t",
             nonce=nonce,
             unrecorded=unrecorded,
-            answers=frozenset(ANSWERS),
-            streams=("market", "private"),
+            abilities=Abilities(answers=frozenset(ANSWERS), sockets=("market", "private"), arms=True),
             schedule=schedule,
             blackout=blackout,
             resume=resume,
             memory=memory,
-            arms=True,
         )
         if experienced:
             warm(self.engine, [self.prices[symbol] for symbol in self.symbols], START)
@@ -462,9 +461,7 @@ class Parrot:
     def __init__(self, sockets: tuple[str, ...] = ("market", "private"), *, keyed: bool = False) -> None:
         self.name = "parrot"
         self.buckets: tuple[Bucket, ...] = (Bucket("weight", 1_000, 60 * S),)
-        self.answers = frozenset(ANSWERS)
-        self.arms = True
-        self.sockets = sockets
+        self.abilities = Abilities(answers=frozenset(ANSWERS), sockets=sockets, arms=True)
         self.keyed = keyed
         """The private socket's address has to be asked for."""
         self.meanings: dict[bytes, list[Fact]] = {}

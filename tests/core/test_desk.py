@@ -52,8 +52,7 @@ class Floor:
             POLICY,
             epoch=1,
             tag="t",
-            answers=self.parrot.answers,
-            streams=self.parrot.sockets,
+            abilities=self.parrot.abilities,
             schedule=lambda now: None,
         )
         dialect: Dialect = self.parrot
@@ -190,7 +189,7 @@ def test_a_reply_that_holds_a_secret_is_recorded_as_its_stand_in() -> None:
 def test_a_command_reaches_the_engine() -> None:
     floor = Floor().ready()
     floor.take(Told("pause"))
-    assert floor.desk.engine.paused
+    assert floor.desk.engine.halts.paused
 
 
 def test_what_the_venue_says_about_budgets_is_believed() -> None:
@@ -357,7 +356,7 @@ def test_on_paper_the_whole_way_is_gone_without_an_order_on_the_wire() -> None:
     public: Dialect = parrot
     paper: Dialect = Paper(public, PaperAccount(positions=dict(MISSION)), list(THIRDS))
     floor = Floor(parrot)
-    engine = Engine(POLICY, epoch=1, tag="t", answers=paper.answers, streams=("market",), schedule=lambda now: None)
+    engine = Engine(POLICY, epoch=1, tag="t", abilities=paper.abilities, schedule=lambda now: None)
     floor.desk = Desk(paper, engine, salt="desk")
     floor.take()
     floor.settle()
@@ -431,7 +430,7 @@ def test_a_socket_that_can_be_silent_is_left_alone() -> None:
 def test_a_certificate_that_does_not_hold_halts() -> None:
     floor = Floor().ready()
     floor.take(Closed("market", "certificate has expired", fatal=True))
-    assert floor.desk.engine.halted == "the venue rejects the key or account: market: certificate has expired"
+    assert floor.desk.engine.halts.halted == "the venue rejects the key or account: market: certificate has expired"
 
 
 # Waking

@@ -47,7 +47,7 @@ from agent.core.orders import Order, State, Style, order_id
 from agent.core.planner import Execution, Limits, Plan
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Ask, Cancel, Place, SetLeverage, What
+from agent.core.venue import Abilities, Ask, Cancel, Place, SetLeverage, What
 from agent.core.view import safety
 from tests.core.kit import MISSION, MS, START, THIRDS, S, Stage, instrument, order
 
@@ -815,7 +815,7 @@ def test_trouble_with_the_account_halts_until_a_person_says_resume() -> None:
     on.tell(refuse(first_order(on), Fault.ACCOUNT))
     assert on.engine.posture.startswith("halted: the venue refuses our orders")
     on.tell(Denied(reason="key expired"))
-    assert on.engine.halted == "the venue rejects the key or account: key expired"
+    assert on.engine.halts.halted == "the venue rejects the key or account: key expired"
 
 
 def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
@@ -958,7 +958,7 @@ def test_a_wake_up_always_comes_and_it_never_spins() -> None:
 
 def test_before_the_grids_are_known_a_fill_counts_with_what_its_order_was_worth() -> None:
     engine = Engine(
-        policy(), epoch=1, tag="t", answers=frozenset(What), streams=(), schedule=lambda now: None,
+        policy(), epoch=1, tag="t", abilities=Abilities(frozenset(What), ()), schedule=lambda now: None,
         resume=[order("o1", lots=-5)],
     )  # fmt: skip
     decision = engine.step([Filled("o1", 0, "1", -5, 6e4, 0.1, "USDT", False, 5, START)], START)
@@ -1576,5 +1576,5 @@ def test_a_halt_for_an_order_that_no_question_settles_has_resting_increases_canc
     on.engine.blotter.add(lost, on.now)
     for _ in range(120):
         on.tell(*on.deny("x1"), *on.accept(bought), *on.marks(), after=1)
-    assert on.engine.halted
+    assert on.engine.halts.halted
     assert bought.id in on.cancelled()

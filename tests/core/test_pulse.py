@@ -7,6 +7,7 @@ from agent.core.book import Book
 from agent.core.events import MARKET, PRIVATE, Balance, Clock, Listed, Margin, Mark, Up
 from agent.core.prices import LEAP, REPEATED_NS, told_at
 from agent.core.pulse import LONGEST_REST_NS, REST_NS, Pulse
+from agent.core.venue import Abilities
 from tests.core.kit import MS, START, S, instrument
 
 
@@ -15,7 +16,7 @@ def listening() -> tuple[Pulse, Book, Audit]:
     book.apply(Listed(instruments=(instrument(),)), START)
     book.apply(Up(stream=MARKET), START)
     book.apply(Up(stream=PRIVATE), START)
-    return Pulse(5 * S), book, Audit(frozenset(ANSWERS), 1, salt="p")
+    return Pulse(5 * S), book, Audit(Abilities(frozenset(ANSWERS), ()), 1, salt="p")
 
 
 def mark(price: float = 60_000.0, at: int = START) -> Mark:

@@ -126,7 +126,7 @@ def test_nothing_but_safety_pays_a_wide_spread(what: Leg) -> None:
 
 @pytest.mark.parametrize("what", [INCREASE, REDUCTION])
 def test_what_has_become_another_contract_is_not_traded(what: Leg) -> None:
-    found = refused(what, situation(altered={what.instrument: "the contract has changed"}))
+    found = refused(what, situation(blocked={what.instrument: "the contract has changed"}))
     assert (found.gate, found.reason) == ("tradable", "the contract has changed")
 
 
@@ -245,6 +245,12 @@ def test_an_account_that_may_not_trade_sends_nothing() -> None:
     book = book_of(MISSION)
     book.apply(Mode(hedge=False, multi_asset=False, can_trade=False), START)
     assert "let the account trade" in refused(REDUCTION, situation(book)).reason
+
+
+def test_an_account_of_which_the_venue_does_not_say_whether_it_may_trade_does() -> None:
+    book = book_of(MISSION)
+    book.apply(Mode(hedge=False, multi_asset=False, can_trade=None), START)
+    assert judge(REDUCTION, situation(book)) is None
 
 
 def test_an_unlisted_instrument_is_not_traded() -> None:

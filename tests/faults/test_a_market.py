@@ -170,7 +170,7 @@ def test_three_days_of_forced_disconnections_cost_seconds(struck: Struck) -> Non
                 acts += desk.take((Opened(act.socket),), now + 50 * MS).acts
                 if act.socket in opened:
                     gaps.append(now + 50 * MS - opened.pop(act.socket))
-        for socket in dialect.sockets:
+        for socket in dialect.abilities.sockets:
             if desk.lines[socket].open:
                 desk.take((Frame(socket, b'{"id":1,"result":null}'),), now)
         due = [line.due_at for line in desk.lines.values() if line.due_at is not None]
@@ -383,4 +383,4 @@ def test_a_frame_that_lay_in_a_buffer_is_as_old_as_what_it_says() -> None:
 
 
 def test_the_market_stream_is_asked_for_by_its_name() -> None:
-    assert MARKET in Binance(symbols=tuple(AT_REST), credentials=None).sockets
+    assert MARKET in Binance(symbols=tuple(AT_REST), credentials=None).abilities.sockets

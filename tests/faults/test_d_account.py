@@ -85,7 +85,7 @@ class Scene:
 def test_a_liquidation_halts_and_is_adopted(struck: Struck) -> None:
     scene = Scene(Incident("liquidate", at_s=20, symbol="ETHUSDT")).until(60)
     struck("D1", scene.struck("liquidate"))
-    assert scene.engine.halted == "the venue liquidates ETHUSDT"
+    assert scene.engine.halts.halted == "the venue liquidates ETHUSDT"
     assert scene.engine.book.rows[1].lots == 0
     assert scene.increases() == []
     assert any("liquidation: the venue closes ETHUSDT" in text for text in scene.said("external"))
@@ -95,12 +95,12 @@ def test_a_liquidation_halts_and_is_adopted(struck: Struck) -> None:
 def test_auto_deleveraging_is_adopted_and_planned_from_after_the_cool_down(struck: Struck) -> None:
     scene = Scene(Incident("adl", at_s=20, symbol="ETHUSDT", quantity=Decimal(10))).until(22)
     struck("D2", scene.struck("adl"))
-    assert scene.engine.halted is None
+    assert scene.engine.halts.halted is None
     assert any("auto-deleveraging" in text for text in scene.said("external"))
     scene.until(90)
     assert scene.increases()
     assert abs(scene.held("ETHUSDT") - 25) < 1
-    assert scene.engine.strangers.pause is None, "the venue is nobody who trades beside us"
+    assert scene.engine.halts.others is None, "the venue is nobody who trades beside us"
 
 
 @pytest.mark.fault("E2")
@@ -124,7 +124,7 @@ def test_one_trade_by_hand_is_adopted_and_corrected(struck: Struck) -> None:
     struck("D3", scene.struck("trade"))
     (told,) = scene.said("external")
     assert told.startswith("a trade that is not ours: +12000 lots at ")
-    assert scene.engine.strangers.pause is None
+    assert scene.engine.halts.others is None
     assert scene.orders[0].order.symbol == "ETHUSDT"
     assert abs(scene.held("ETHUSDT") - 25) < 1
 
@@ -154,7 +154,7 @@ def test_where_the_file_says_so_every_trade_by_hand_is_followed_up(sharing: Shar
     hand = Incident("trade", at_s=20, symbol="ETHUSDT", quantity=Decimal(6), every_s=30, times=3)
     scene = Scene(hand, sharing=sharing).until(180)
     struck("D3", scene.struck("trade"))
-    assert scene.engine.strangers.pause is None
+    assert scene.engine.halts.others is None
     assert abs(scene.held("ETHUSDT") - 25) < 1
 
 
@@ -204,7 +204,7 @@ def test_leverage_that_is_changed_outside_is_seen(struck: Struck) -> None:
     scene = Scene(Incident("leverage", at_s=20, symbol="ETHUSDT", leverage=7)).until(25)
     struck("D6", scene.struck("leverage"))
     assert scene.engine.book.rows[1].leverage == 7
-    assert scene.engine.halted is None
+    assert scene.engine.halts.halted is None
 
 
 @pytest.mark.fault("D6")
@@ -222,9 +222,9 @@ def test_modes_that_are_changed_outside_halt_with_the_cure(event: Incident, why:
     targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=0.0005)  # too little for any order
     scene = Scene(event, account=Account(balance=1_000), targets=targets).until(400)
     struck("D6", scene.struck(event.do))
-    assert scene.engine.halted is not None
-    assert scene.engine.halted.startswith(why)
-    assert scene.engine.halted.endswith("change it back; a restart takes it as it is")
+    assert scene.engine.halts.halted is not None
+    assert scene.engine.halts.halted.startswith(why)
+    assert scene.engine.halts.halted.endswith("change it back; a restart takes it as it is")
     assert scene.orders == []
 
 
@@ -234,7 +234,7 @@ def test_a_frozen_account_halts(mode: str, struck: Struck) -> None:
     frozen = Incident("freeze account", at_s=10.1, mode=mode)
     scene = Scene(frozen, Incident("trade", at_s=10, symbol="ETHUSDT", quantity=Decimal(-12))).until(60)
     struck("D8", scene.struck("freeze account"))
-    assert scene.engine.halted is not None
+    assert scene.engine.halts.halted is not None
     assert len(scene.increases()) <= 3
     assert scene.said("halt")
 

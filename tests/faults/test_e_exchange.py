@@ -76,7 +76,7 @@ def test_orders_obey_a_grid_that_has_changed(struck: Struck) -> None:
     assert row.instrument is not None
     assert row.instrument.step == Decimal("0.01")
     assert row.instrument.quantity(row.lots) == scene.held("ETHUSDT")
-    assert scene.engine.terms.altered == {}
+    assert scene.engine.halts.blocked == {}
 
 
 @pytest.mark.fault("E3")
@@ -106,14 +106,14 @@ def test_lower_brackets_cap_what_is_bought(struck: Struck) -> None:
         "and it was 3,000,000"
     ]
     assert scene.increases() == []
-    assert scene.engine.halted is None
+    assert scene.engine.halts.halted is None
 
 
 @pytest.mark.fault("E5")
 def test_a_redenominated_contract_is_not_traded_until_a_person_has_seen_to_it(struck: Struck) -> None:
     scene = Scene(Incident("redenominate", at_s=20, symbol="ETHUSDT", factor=Decimal(1000))).until(120)
     struck("E5", scene.struck("redenominate"))
-    assert list(scene.engine.terms.altered) == [1]
+    assert list(scene.engine.halts.blocked) == [1]
     assert [place for place in scene.orders if place.order.symbol == "ETHUSDT"] == []
     assert any("which no trade explains" in text for text in scene.said("external"))
 
@@ -125,7 +125,7 @@ def test_a_contract_that_has_become_another_is_not_traded(change: dict[str, Any]
     on.instruments[0] = replace(on.instruments[0], **change)
     on.tell(Listed(tuple(on.instruments)))
     struck("E5")
-    assert list(on.engine.terms.altered) == [0]
+    assert list(on.engine.halts.blocked) == [0]
     assert on.wait(30) == []
     (said,) = on.said("halt")
     assert said.startswith("nothing is traded here any more: the contract has changed")
@@ -136,7 +136,7 @@ def test_a_contract_of_which_nothing_is_held_may_become_another() -> None:
     on = Stage(replace(POLICY, targets=Targets({"BTCUSDT": 0.5, "ETHUSDT": 0.5}, 3.0)), {"BTCUSDT": 0.0}).ready()
     on.instruments[0] = replace(on.instruments[0], base="1000BTC")
     on.tell(Listed(tuple(on.instruments)))
-    assert on.engine.terms.altered == {}
+    assert on.engine.halts.blocked == {}
 
 
 @pytest.mark.fault("E6")
@@ -158,7 +158,7 @@ def test_what_nobody_knew_does_no_harm_to_what_is_known(kind: str, on: str, stru
     row = scene.engine.book.rows[1]
     assert row.instrument is not None
     assert row.instrument.quantity(row.lots) == scene.held("ETHUSDT")
-    assert scene.engine.halted is None
+    assert scene.engine.halts.halted is None
 
 
 @pytest.mark.fault("E7")

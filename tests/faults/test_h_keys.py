@@ -51,8 +51,8 @@ def watched(scene: Scene) -> list[int]:
 def test_a_key_that_is_refused_halts_and_is_tried_once_a_minute(struck: Struck) -> None:
     scene = Scene(Incident("revoke key", at_s=20)).until(50)
     struck("H4", scene.struck("revoke key"))
-    assert scene.engine.halted is not None
-    assert "rejects the key" in scene.engine.halted
+    assert scene.engine.halts.halted is not None
+    assert "rejects the key" in scene.engine.halts.halted
     assert [note for note in scene.notes if note.kind == "halt"]
     sent = watched(scene)
     scene.until(50 + 600)
@@ -68,7 +68,7 @@ def test_a_key_that_loses_the_right_to_trade_halts(struck: Struck) -> None:
         Incident("trade", at_s=21, symbol="ETHUSDT", quantity=Decimal(-12)),
     ).until(120)
     struck("H4", scene.struck("key rights"))
-    assert scene.engine.halted is not None
+    assert scene.engine.halts.halted is not None
     assert len(scene.increases()) <= 1
 
 
@@ -88,12 +88,12 @@ def test_a_key_that_is_taken_again_is_used_again_to_watch_and_nothing_increases(
 def test_a_key_that_can_withdraw_is_refused_unless_the_file_says_otherwise(struck: Struck) -> None:
     on = stage(replace(FINE, withdraw=True))
     struck("H5")
-    assert on.engine.terms.unfit == on.engine.halted
-    assert on.engine.halted is not None
-    assert on.engine.halted.startswith("the key can withdraw: take that right from it, or set account.allow_withdr")
+    assert on.engine.terms.unfit == on.engine.halts.halted
+    assert on.engine.halts.halted is not None
+    assert on.engine.halts.halted.startswith("the key can withdraw: take that right from it, or set account.allow_with")
     assert on.wait(60) == []
     allowed = stage(replace(FINE, withdraw=True), policy=replace(POLICY, allow_withdrawals=True))
-    assert allowed.engine.halted is None
+    assert allowed.engine.halts.halted is None
     assert allowed.wait(60)
 
 
@@ -102,7 +102,7 @@ def test_a_key_that_no_address_binds_or_that_moves_money_is_warned_of_once(struc
     on = stage(replace(FINE, bound=False, transfer=True))
     struck("H5", 2)
     on.wait(3 * 3600)
-    assert on.engine.halted is None
+    assert on.engine.halts.halted is None
     assert [text for text in on.said("warning") if text.startswith("the key")] == [
         "the key works from any address: bind it to this machine's",
         "the key can move money between accounts, which this agent never does",
@@ -178,8 +178,8 @@ def test_an_account_that_changes_while_it_runs_halts_at_the_next_resync(struck: 
     scene.world.venue.disconnect_all()
     scene.until(60)
     struck("B9", scene.struck("other account"))
-    assert scene.engine.halted is not None
-    assert scene.engine.halted.startswith("the key belongs to account SgsRx, and it was SgsR before")
+    assert scene.engine.halts.halted is not None
+    assert scene.engine.halts.halted.startswith("the key belongs to account SgsRx, and it was SgsR before")
     assert scene.engine.memory().owner == "SgsR"
 
 
@@ -187,5 +187,5 @@ def test_the_owner_is_remembered() -> None:
     on = stage()
     assert on.engine.memory().owner == "a"
     again = Stage(POLICY, {"BTCUSDT": 0.1}, memory=on.engine.memory()).ready()
-    assert again.engine.halted is None
+    assert again.engine.halts.halted is None
     assert DAY_NS == 86_400 * S

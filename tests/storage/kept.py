@@ -43,13 +43,11 @@ class Kept:
             world.policy,
             epoch=self.epochs[-1],
             tag="st",
-            answers=dialect.answers,
-            streams=dialect.sockets,
+            abilities=dialect.abilities,
             schedule=lambda now: None,
             resume=resume,
             nonce=len(self.epochs),
             unrecorded=unrecorded,
-            arms=dialect.arms,
         )
         world.desk = Desk(dialect, world.engine, salt=f"kept{self.epochs[-1]}")
         world._wake_at = world.now

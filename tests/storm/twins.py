@@ -155,7 +155,7 @@ class Twins:
 
     def _decided(self, number: int, decision: Decision) -> None:
         world = self.worlds[number]
-        if world.engine.halted is not None:
+        if world.engine.halts.halted is not None:
             self.halted.setdefault(number, world.now)
 
     def run(self) -> Outcome:

@@ -98,10 +98,8 @@ class World:
             epoch=epoch,
             nonce=nonce,
             tag="st",
-            answers=dialect.answers,
-            streams=dialect.sockets,
+            abilities=dialect.abilities,
             schedule=lambda now: None,
-            arms=dialect.arms,
             resume=resume,
         )
         self.desk = (desk or Desk)(dialect, self.engine, salt=self._salt)

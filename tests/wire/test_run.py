@@ -147,7 +147,7 @@ async def test_an_order_of_long_ago_that_nobody_can_settle_is_settled_by_a_perso
         async with running(portfolio(server), server, tmp_path, resolved=[old.id]) as agent:
             await until(lambda: at_rest(agent))
             assert agent.engine.blotter.orders[old.id].ended == "resolved by a person"
-            assert agent.engine.halted is None
+            assert agent.engine.halts.halted is None
 
 
 async def test_maker_style_rests_first_and_still_gets_there(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_a_start_lets_requests_on_no_record_expire(
             if decided_s is not None:
                 agent.journal.append(zero + decided_s * S, 1, b"{}", [], urgent=True)
     with idle(tmp_path, now=zero + 101 * S, succeeds=True) as agent:
-        assert agent.engine._unrecorded is waits
+        assert agent.engine.strangers.unrecorded is waits
 
 
 def test_the_first_fill_already_replaces_the_covariance_of_other_symbols(tmp_path: Path) -> None:

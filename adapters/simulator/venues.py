@@ -1,0 +1,24 @@
+"""The venues that the local exchange can be: their side of the wire, by the name that a portfolio file gives them."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from adapters.simulator.binance import Binance
+from adapters.simulator.instruments import Instrument
+from adapters.simulator.wire import Venue
+
+
+class Local(Struct, frozen=True):
+    """A venue's side, and how it spells an instrument.
+
+    `side` takes an exchange, and `mark_pace`: so many times more often than the venue it publishes prices.
+    """
+
+    side: Callable[..., Venue]
+    symbol: Callable[[Instrument], str]
+
+
+VENUES: Final = {"binance": Local(Binance, lambda one: one.symbol)}
+"""By name."""

@@ -1,0 +1,65 @@
+"""What facts must be whatever the bytes were, and one request of each kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from agent.core.events import Fact, Filled, Leverage, Lost, Mark, Position, Quote, Unanswered, Unknown, Unset
+from agent.core.orders import Style
+from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Request, SetLeverage
+from tests.conformance.talk import Talk
+
+INFINITE = float("inf")
+
+
+def requests(talk: Talk) -> list[Request]:
+    """One of each kind that the dialect sends, and every question."""
+    first, second = (talk.order("0.1", 79_000, style=Style.POST) for _ in "12")
+    every: list[Request] = [
+        Place(first),
+        Batch((first, second)),
+        Cancel(first.id, 0),
+        Arm(0, 1_000),
+        SetLeverage(0, 5),
+        *(Ask(what, 0, first.id) for what in sorted(talk.dialect.abilities.answers)),
+    ]
+    return [one for one in every if isinstance(talk.dialect.perform(one, talk.now), Call)]
+
+
+def safe(facts: Iterable[Fact]) -> list[Fact]:
+    """Facts that can be written down, and whose numbers are numbers."""
+    told = list(facts)
+    assert len(msgspec.json.decode(msgspec.json.encode(told))) == len(told)
+    plain = [fact for fact in told if not isinstance(fact, Unknown | Unanswered | Lost)]
+    assert not re.search(r"=(nan|-?inf)\b", str(plain))
+    for fact in told:
+        if isinstance(fact, Mark):
+            assert 0 < fact.price < INFINITE
+        elif isinstance(fact, Quote):
+            assert 0 < fact.bid < fact.ask < INFINITE
+        elif isinstance(fact, Position):
+            assert (fact.entry is None) == (fact.lots == 0)
+        elif isinstance(fact, Filled):
+            assert fact.lots != 0
+            assert fact.price > 0
+    return told
+
+
+def settled(request: Request, facts: Iterable[Fact]) -> None:
+    """No order is left without an outcome, nor is a setting."""
+    match request:
+        case Place(order):
+            wanted = {order.id}
+        case Batch(orders):
+            wanted = {order.id for order in orders}
+        case Cancel(order=name):
+            wanted = {name}
+        case SetLeverage():
+            assert any(isinstance(fact, Leverage | Unset | Unanswered) for fact in facts)
+            return
+        case _:
+            return
+    assert wanted <= {getattr(fact, "order", None) for fact in facts}

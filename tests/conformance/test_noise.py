@@ -1,0 +1,149 @@
+"""Any bytes at all, on any socket and as any answer: nothing raises, and nothing is made up."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from agent.cli import build
+from agent.core.orders import Style
+from agent.core.venue import Ask, Call, Dialect, Reply, Request, What
+from tests.conformance.noise import requests, safe, settled
+from tests.conformance.talk import Talk
+from tests.conformance.venues import VENUES
+
+
+class Seeds(Struct):
+    """Frames, unpacked, and answers of a conversation."""
+
+    talk: Talk
+    frames: list[tuple[str, bytes]]
+    answers: list[tuple[Request, int, bytes]]
+
+    def dialect(self) -> Dialect:
+        """One that knows the instruments and nothing else."""
+        talk = self.talk
+        made = build.VENUES[talk.described.name].dialect(symbols=talk.symbols, credentials=talk.credentials, depth=True)
+        body = next(body for request, _, body in self.answers if request == Ask(What.INSTRUMENTS))
+        made.on_reply(call_for(made, Ask(What.INSTRUMENTS), talk.now), Reply(200, {}, body), talk.now)
+        return made
+
+
+@cache
+def seeds(name: str) -> Seeds:
+    """No two of the same length on a socket or to a question."""
+    talk = Talk(VENUES[name])
+    for what in sorted(talk.dialect.abilities.answers):
+        talk.ask(Ask(what, 0, "never-sent"))
+    talk.place(talk.order("0.1", 80_500))
+    resting = talk.order("0.1", 79_000, style=Style.POST)
+    talk.place(resting)
+    talk.cancel(resting)
+    frames = {(socket, len(frame)): (socket, talk.venue.text(frame)) for socket, frame in talk.frames}
+    answers = {(str(request), len(body)): (request, status, body) for request, status, body in talk.answers}
+    return Seeds(talk, list(frames.values()), list(answers.values()))
+
+
+def call_for(dialect: Dialect, request: Request, now: int) -> Call:
+    call = dialect.perform(request, now)
+    assert isinstance(call, Call)
+    return call
+
+
+TEXTS = ("NaN", "-1", "0", "1e400", "", "1e-30", "Infinity", "FILLED", "STRANGE", "9" * 5000)
+VALUES: st.SearchStrategy[Any] = st.sampled_from([*TEXTS, -1, 0, 2**80, 1.5, None, True, [], {}]) | st.text(max_size=8)
+PATCHES = st.binary(max_size=6) | st.sampled_from([b"NaN", b"-", b"1e999", b"null", b'"', b"9" * 400])
+
+
+def damaged(data: st.DataObject, whole: bytes) -> bytes:
+    """Some bytes replaced, or another value somewhere inside."""
+    if data.draw(st.booleans()):
+        start = data.draw(st.integers(0, len(whole)))
+        end = data.draw(st.integers(start, min(len(whole), start + 12)))
+        return whole[:start] + data.draw(PATCHES) + whole[end:]
+    try:
+        content = json.loads(whole)
+    except ValueError:
+        return data.draw(PATCHES)
+    inside: Any = content
+    while isinstance(inside, dict | list) and inside:
+        key = data.draw(st.sampled_from(list(inside) if isinstance(inside, dict) else range(len(inside))))
+        if not isinstance(inside[key], dict | list) or data.draw(st.booleans()):
+            inside[key] = data.draw(VALUES)
+            break
+        inside = inside[key]
+    return json.dumps(content).encode()
+
+
+every_venue = pytest.mark.parametrize("name", sorted(VENUES))
+
+
+@every_venue
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_no_bytes_whatever_raise(name: str, data: st.DataObject) -> None:
+    dialect = seeds(name).dialect()
+    socket = data.draw(st.sampled_from(dialect.abilities.sockets))
+    noise = data.draw(st.binary(max_size=200))
+    for frame in (noise, seeds(name).talk.described.pack(noise)):
+        safe(dialect.on_frame(socket, frame, seeds(name).talk.now))
+
+
+@every_venue
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_no_damaged_frame_raises(name: str, data: st.DataObject) -> None:
+    told = seeds(name)
+    socket, whole = data.draw(st.sampled_from(told.frames))
+    safe(told.dialect().on_frame(socket, told.talk.described.pack(damaged(data, whole)), told.talk.now))
+
+
+@every_venue
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_no_damaged_answer_raises_or_leaves_an_order_without_an_outcome(name: str, data: st.DataObject) -> None:
+    told = seeds(name)
+    request, status, whole = data.draw(st.sampled_from(told.answers))
+    dialect, now = told.dialect(), told.talk.now
+    call = dialect.perform(request, now)
+    if isinstance(call, Call):  # an order of the conversation is too old by now to be sent again
+        reply = Reply(data.draw(st.sampled_from([status, 200, 400, 503])), {}, damaged(data, whole))
+        settled(request, safe(dialect.on_reply(call, reply, now)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(TEXTS),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@every_venue
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_answer_whatever_raises_or_leaves_an_order_without_an_outcome(name: str, data: st.DataObject) -> None:
+    told = seeds(name)
+    request = data.draw(st.sampled_from(requests(told.talk)))
+    body = data.draw(st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
+    headers = {"retry-after": data.draw(st.text(max_size=9))}
+    dialect, now = told.dialect(), told.talk.now
+    reply = Reply(data.draw(st.integers(100, 599)), headers, body)
+    settled(request, safe(dialect.on_reply(call_for(dialect, request, now), reply, now)))
+
+
+@every_venue
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b'[{"symbol":' + b"[" * 100_000])
+def test_deep_frames_and_answers_do_not_sink_it(name: str, body: bytes) -> None:
+    told = seeds(name)
+    dialect, now = told.dialect(), told.talk.now
+    for socket in dialect.abilities.sockets:
+        safe(dialect.on_frame(socket, told.talk.described.pack(body), now))
+    for request in requests(told.talk):
+        for status in (200, 400):
+            settled(request, safe(dialect.on_reply(call_for(dialect, request, now), Reply(status, {}, body), now)))

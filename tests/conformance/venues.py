@@ -1,0 +1,10 @@
+"""Every venue that is described here, by its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.conformance import binance
+from tests.conformance.description import Described
+
+VENUES: Final[dict[str, Described]] = {one.name: one for one in (binance.VENUE,)}
