@@ -34,6 +34,11 @@ class Reaction(StrEnum):
     DENIED = "denied"
 
 
+def replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
+    """A dialect's table of codes, from its lines: what they mean, and the codes that do."""
+    return {code: verdict for verdict, codes in rows for code in codes}
+
+
 REFUSALS: Final = {
     Reaction.SLOW: Fault.BUSY,
     Reaction.ORDERS: Fault.BUSY,

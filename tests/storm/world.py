@@ -176,7 +176,7 @@ class World:
                     self._put(Closed(socket=name, reason="not let in"), self.now)
                     return
                 url = urlsplit(act.url)
-                session = self.gateway.connect(f"{url.path}?{url.query}", self.now)
+                session = self.gateway.connect(f"{url.path}?{url.query}", self.now, dict(act.headers))
                 self.sessions[name], self.names[session.number] = session, name
                 self._put(Opened(socket=name), self.now)
             case Shut(socket=name):

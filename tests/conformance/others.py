@@ -1,0 +1,51 @@
+"""ccxt as the second reader of each venue's document."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import ccxt.pro
+
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Server
+from tests.conformance.recorder import Difference, Other, Seen, sha256
+
+KEYS: Final = {"apiKey": DEMO_KEY, "secret": DEMO_SECRET, "enableRateLimit": False}
+
+ORDERS: Final = ("limit, immediate or cancel", "limit, post-only", "market", "market, reduce only")
+
+
+def _binance(server: Server) -> Any:
+    client = ccxt.pro.binanceusdm(KEYS)
+    for name in ("fapiPublic", "fapiPrivate"):
+        for version, path in (("", "v1"), ("V2", "v2"), ("V3", "v3")):
+            client.urls["api"][name + version] = f"{server.rest_url}/fapi/{path}"
+    client.urls["api"]["sapi"] = f"{server.rest_url}/sapi/v1"
+    return client
+
+
+def _in_the_query(seen: Seen) -> tuple[str, str]:
+    """Query and body together are signed as they are sent, and the signature comes last."""
+    text, _, signature = (seen.query + seen.body.decode()).rpartition("&signature=")
+    return signature, sha256(text)
+
+
+OTHERS: Final = {
+    "binance": Other(
+        build=_binance,
+        symbol="BTC/USDT:USDT",
+        signature=_in_the_query,
+        moment=frozenset({"timestamp", "signature", "recvWindow"}),
+        named="clientOrderId",
+        cancels="origClientOrderId",
+        differences=(
+            Difference(
+                ORDERS,
+                "selfTradePreventionMode",
+                "EXPIRE_MAKER",
+                None,
+                "the account's own default may change, so ours is said: the resting order gives way",
+            ),
+            Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included"),
+        ),
+    )
+}
