@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from adapters import bybit_frames as wire
+from adapters.ladder import Change, Ladder
 from adapters.reading import MS
-from agent.core.events import Fact
+from agent.core.events import Depth, Fact
 
 SECOND: Final = 1_000 * MS
 MARK_NS: Final = SECOND
 """A mark that stays as it is is told again this often, as long as its ticker speaks."""
+DEPTH: Final = 50
+"""Levels of a book."""
 DEPTH_NS: Final = 100 * MS
 AGAIN_NS: Final = 10 * SECOND
 """A book with a gap is asked for anew no sooner than this after the last time."""
@@ -26,7 +29,7 @@ class Market:
         self._told: dict[str, int] = {}
         """The venue's time of what was told last, by topic."""
         self._updates: dict[str, int] = {}
-        self._books: dict[str, wire.Book] = {}
+        self._books: dict[str, Ladder] = {}
         self._mended: dict[str, int] = {}
         """The venue's time when a book was last found torn, by topic."""
         self._torn: list[str] = []
@@ -89,23 +92,18 @@ class Market:
 
     def _depth_facts(self, index: int, frame: wire.Frame, ladder: wire.Ladder, at: int) -> Sequence[Fact]:
         """The book as it is now; one with a gap is not known until the venue has sent it whole again."""
-        topic = frame.topic
-        if frame.type == "snapshot":
-            self._books[topic] = wire.Book(ladder)
-        elif (book := self._books.get(topic)) is None or ladder.u <= book.update:
+        topic, whole = frame.topic, frame.type == "snapshot"
+        if (book := self._books.get(topic)) is None and not whole:
             return []
-        elif not book.change(ladder):
+        book = self._books.setdefault(topic, Ladder(DEPTH))
+        sides = wire.levels_of(ladder.b), wire.levels_of(ladder.a)
+        change = book.begin(ladder.u, *sides) if whole else book.change(ladder.u, ladder.u, *sides)
+        if change is Change.GAP:
             self._tear(topic, at)
+        if change is not Change.TAKEN or (not whole and at < self._told.get(topic, 0) + DEPTH_NS):
             return []
-        if at < self._told.get(topic, 0) + DEPTH_NS and frame.type == "delta":
-            return []
-        try:
-            depth = self._books[topic].depth(index, at)
-        except ValueError:
-            self._tear(topic, at)
-            raise
         self._told[topic] = at
-        return [depth]
+        return [Depth(index, book.bids, book.asks, at)]
 
     def _tear(self, topic: str, at: int) -> None:
         self._books.pop(topic, None)
