@@ -436,11 +436,11 @@ def test_it_logs_in_pings_and_gives_up_a_login_that_nobody_answers() -> None:
     dialect.on_wake(NOW + 15 * S)
     assert dialect.acts() == [Say("private", '{"method":"ping"}')]
     assert dialect.wake_at == NOW + 30 * S
-    assert list(dialect.on_frame("private", b'{"channel":"rs.login","data":"success","ts":"1"}', NOW)) == [
-        Up("private")
-    ]
-    (down,) = dialect.on_frame("private", b'{"channel":"rs.error","data":"no","ts":"1"}', NOW)
-    assert isinstance(down, Down)
+    no, yes = (f'{{"channel":"rs.{one}","data":"","ts":"1"}}'.encode() for one in ("error", "login"))
+    dialect.on_open("private", NOW)
+    assert [type(one) for one in dialect.on_frame("private", no, NOW)] == [Down], "and it is tried again after a while"
+    assert list(dialect.on_frame("private", yes, NOW)) == [Up("private")]
+    assert [type(one) for one in dialect.on_frame("private", no, NOW)] == [Unknown], "about what was said since"
 
 
 def test_thirty_subscriptions_fit_on_a_socket() -> None:
