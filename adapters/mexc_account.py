@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from adapters import mexc_frames as wire
-from adapters.reading import MISREAD, MS
+from adapters.reading import MISREAD, MS, number
 from agent.core import events as fact
 from agent.core.events import Fact
 from agent.core.instruments import Instrument
@@ -160,6 +160,41 @@ class Account:
         self.names[str(venue_order)] = name
         if len(self.names) > NAMES_MAX:
             del self.names[next(iter(self.names))]
+
+    def position_event(self, row: wire.PositionRow, at: int) -> list[Fact]:
+        """What the stream says of a position."""
+        if row.symbol not in self.index:
+            return [fact.Elsewhere(row.symbol[:40])]
+        position = self._position(row, at)
+        held = self._held.setdefault(row.symbol, {})
+        funding = self._funding(row, at)
+        if position.lots:
+            if not self._hedge:
+                held.clear()
+            held[row.position_type] = _held(row)
+        elif any(one.id != row.position_id for one in held.values() if not self._hedge):
+            return funding  # the end of the position before this one
+        else:
+            held.pop(row.position_type, None)
+            self._funded.pop(str(row.position_id), None)
+        return [*funding, position]
+
+    def _position(self, row: wire.PositionRow, at: int) -> fact.Position:
+        if self._hedge is None:
+            raise ValueError("the position mode is not known yet")
+        return wire.position_of(self.grid("position", row.symbol), row, at, hedge=self._hedge)
+
+    def _funding(self, row: wire.PositionRow, at: int) -> list[Fact]:
+        """What has come of funding since the position last told: that does not stream by itself."""
+        if row.hold_fee is None:
+            return []
+        name, total = str(row.position_id), number(row.hold_fee)
+        before_at, before = self._funded.get(name, (at, total))
+        if at < before_at:
+            return []
+        self._funded[name] = (at, total)
+        settle = self.listed[row.symbol].settle
+        return [fact.Flow(settle, total - before, "funding", at)] if total != before else []
 
     # What is answered
 
