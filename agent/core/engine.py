@@ -212,6 +212,7 @@ class Engine:
             case Clock():
                 clocks = [account.clock for account in self.book.accounts if account.clock is not None]
                 self.blotter.venue_ahead_ns = max(clock.offset_ns + clock.error_ns for clock in clocks)
+                self.blotter.venue_ahead_least_ns = min(clock.offset_ns - clock.error_ns for clock in clocks)
                 self.blotter.rewind(now + fact.offset_ns + fact.error_ns, guard.account.rows)
             case Command():
                 self._obey(fact, now)

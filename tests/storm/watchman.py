@@ -98,14 +98,18 @@ class Watchman:
         self.digest = blake2b(digest_size=16)
         """Over every decision, as it would go to the journal."""
 
-    def decided(self, decision: Decision) -> None:
-        """Take note of what the agent means to do. Nobody else is on the account, and it must not think so either."""
+    def decided(self, decision: Decision, at: int | None = None) -> None:
+        """Take note of what the agent means to do. Nobody else is on the account, and it must not think so either.
+
+        ``at`` is when it was, where the agent's own clock may have been set meanwhile.
+        """
+        at = decision.at if at is None else at
         for note in decision.notes:
             if note.kind == "external":
                 raise Violation(f"it takes its own doings for somebody else's: {note.text}")
         self.digest.update(msgspec.json.encode(decision))
         for order in decision.orders:
-            self._note(order, decision.at)
+            self._note(order, at)
         for note in decision.notes:
             if note.kind == "halt":
                 self.halted = note.text
@@ -113,7 +117,7 @@ class Watchman:
                 raise Violation(f"an order of its own is disowned: {note.text}")
         placed = [request.order for request in decision.requests if isinstance(request, Place)]
         for order in placed:
-            self._question(order, decision.at)
+            self._question(order, at)
         if placed:
             self.intended.update((order.id, None) for order in placed)
             self._widen()
