@@ -201,8 +201,23 @@ def check(file: File, as_json: Json = False) -> None:
         _json(portfolio)
     else:
         sys.stdout.write(render(portfolio))
-        if (price := _upkeep(portfolio)) is not None:
-            sys.stdout.write(f"\n{price}\n")
+        for remark in (_held_in(portfolio), _upkeep(portfolio)):
+            if remark is not None:
+                sys.stdout.write(f"\n{remark}\n")
+
+
+def _held_in(portfolio: Portfolio) -> str | None:
+    """What the weight means in an account that is held in a coin, as a comment; None elsewhere."""
+    coin, targets = portfolio.account.settle, portfolio.targets
+    wish = next(iter(wishes_of(targets) or ()), None)
+    if coin is None or wish is None:
+        return None
+    size = "no contracts" if wish == 1 else f"contracts of {wish - 1:+g} times what the account is worth"
+    return (
+        f"# The account is held in {coin}, so the weight counts the coin itself: {wish:g} is the coin and {size}.\n"
+        f"# At 1 there are no contracts; at 0 they are sold once against all {coin}, and what the account is worth in\n"
+        "# dollars no longer follows the price."
+    )
 
 
 def _upkeep(portfolio: Portfolio) -> str | None:
@@ -241,6 +256,8 @@ def plan(
     if as_json:
         _json({"view": view, "plan": todo, "refusals": list(refusals.values()), "verdict": verdict, "after": after})
         return
+    if (remark := _held_in(portfolio)) is not None:
+        out.print(remark.replace("# ", ""), markup=False, soft_wrap=True)
     inside = view.reach is not None and view.reach < 1
     out.print(screen.header(view))
     out.print(screen.plan(todo, refusals, view))

@@ -23,6 +23,8 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Where to trade, and with which key. ``key`` and ``secret`` are references (see `agent.secrets`)."""
 
     venue: str = "binance"
+    settle: str | None = None
+    """The coin that the account is held in, such as BTC, where contracts are margined in coins."""
     key: str | None = None
     secret: str | None = None
     rest_url: str | None = None

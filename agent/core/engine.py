@@ -275,7 +275,7 @@ class Engine:
             case Warned(what=what):
                 self._note("warning", f"the venue warns: {what}")
             case Flow(kind=kind, amount=amount, asset=asset):
-                self._note("state", f"{kind} {amount:+,.2f} {asset}")
+                self._note("state", f"{kind} {self.book.said(amount, '+')} {asset}")
                 self.mandate.flowed(fact, self.book)
             case _:
                 pass
@@ -309,7 +309,7 @@ class Engine:
                 self.mandate.filled(before, fact, self.book)
                 self.tally.fills += 1
                 if fact.fee_asset == self.book.settle:
-                    self.tally.fees += fact.fee
+                    self.tally.fees += fact.fee * (self.book.rate or 1.0)
                 self._note("fill", f"{self._size(after, fact.lots)} at {fact.price:g}", after.symbol)
             case Accepted():
                 self.breaker.taken(after.instrument)
@@ -547,8 +547,15 @@ class Engine:
         return f"a price of {', '.join(silent)}" if silent else None
 
     def mixed(self) -> str | None:
-        """What a person must change where instruments are settled in several assets and the account counts one."""
-        settled = list(dict.fromkeys(row.instrument.settle for row in self.book.rows if row.instrument is not None))
+        """What a person must change where instruments do not go together in one account."""
+        listed = [row.instrument for row in self.book.rows if row.instrument is not None]
+        for one in listed:
+            if one.inverse and (len(self.symbols) > 1 or one.base != one.settle):
+                return (
+                    f"a file of its own for {one.symbol}: it is settled in {one.settle}, and an account that is held "
+                    "in a coin trades one contract, of that coin"
+                )
+        settled = list(dict.fromkeys(one.settle for one in listed))
         if len(settled) < 2 or self.book.mode is None or self.book.mode.multi_asset:
             return None
         return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
