@@ -28,7 +28,7 @@ MS = 1_000_000
 Ms = Annotated[int, Meta(ge=0, le=9_000_000_000_000)]
 Id = Annotated[int, Meta(ge=0)]
 Buying = Literal["BUY", "SELL"]
-Level = tuple[str, str]
+Level = tuple[str | float, str | float]
 """A price and the size there."""
 
 
@@ -42,27 +42,27 @@ RAWS = Decoder(list[Raw])
 SYMBOL = Decoder(Symbol)
 
 
-def number(text: str) -> float:
+def number(text: str | float) -> float:
     """A finite number."""
     value = float(text)
     if not isfinite(value):
-        raise ValueError(f"{text:.20} is not a number")
+        raise ValueError(f"{text!s:.20} is not a number")
     return value
 
 
-def positive(text: str) -> float:
+def positive(text: str | float) -> float:
     """A finite number above zero: a price."""
     value = float(text)
     if not 0 < value < inf:
-        raise ValueError(f"{text:.20} is no price")
+        raise ValueError(f"{text!s:.20} is no price")
     return value
 
 
-def amount(text: str) -> float:
+def amount(text: str | float) -> float:
     """A finite number that is not negative: a size."""
     value = float(text)
     if not 0 <= value < inf:
-        raise ValueError(f"{text:.20} is no size")
+        raise ValueError(f"{text!s:.20} is no size")
     return value
 
 

@@ -18,7 +18,7 @@ from adapters.simulator.candles import Candles
 from adapters.simulator.clock import MarketClock
 from adapters.simulator.instruments import Instrument, instrument
 from adapters.simulator.ledger import Ledger
-from adapters.simulator.margin import maintenance_margin
+from adapters.simulator.margin import liquidation_price, maintenance_margin
 from adapters.simulator.market import Market, Move
 from adapters.simulator.matching import Fees, Matcher
 from adapters.simulator.orders import (
@@ -300,6 +300,19 @@ class Exchange:
         premium = self.market.premium(self._index[symbol])
         index = self.books[symbol].mark / (1 + premium)
         return (index * (1 + self._index_gaps.get(symbol, ZERO))).quantize(CENT)
+
+    def liquidation_price(self, account: Account, held: Position) -> Decimal | None:
+        """The mark at which a position, all others standing still, ends the account, or itself; None: at none."""
+        one = self.instruments[held.symbol]
+        if account.is_isolated(held.symbol):
+            return liquidation_price(one, held.quantity, held.entry, held.wallet)
+        collateral = account.cross_wallet
+        for other in account.shared():
+            if other is not held:
+                mark = self.books[other.symbol].mark
+                collateral += other.unrealised(mark)
+                collateral -= maintenance_margin(self.instruments[other.symbol], abs(other.quantity) * mark)
+        return liquidation_price(one, held.quantity, held.entry, collateral)
 
     @exactly
     def snapshot(self, account: Account | str) -> Snapshot:

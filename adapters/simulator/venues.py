@@ -6,7 +6,9 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.simulator.binance import Binance
+from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.mexc import Mexc
 from adapters.simulator.wire import Venue
 
 
@@ -20,5 +22,9 @@ class Local(Struct, frozen=True):
     symbol: Callable[[Instrument], str]
 
 
-VENUES: Final = {"binance": Local(Binance, lambda one: one.symbol)}
+VENUES: Final = {
+    "binance": Local(Binance, lambda one: one.symbol),
+    "bybit": Local(Bybit, spelt),
+    "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
+}
 """By name."""

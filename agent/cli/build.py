@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance
+from adapters import binance, bybit, mexc
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -32,7 +32,11 @@ class Venue(Struct, frozen=True):
     """Whether its accounts are held in coins, and which one has to be said (`settle`)."""
 
 
-VENUES = {"binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True)}
+VENUES = {
+    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
+    "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
+}
 """Every venue that can be named in a portfolio file."""
 
 

@@ -63,6 +63,8 @@ class Talk:
         self.grid: dict[int, Instrument] = {}
         self.sockets: dict[str, Session] = {}
         self._number = 0
+        self._taken: dict[str, int] = {}
+        """By budget: when it was last used."""
         self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret)) if key else None
         self.begin()
 
@@ -78,6 +80,8 @@ class Talk:
         for fact in self.ask(Ask(What.INSTRUMENTS)):
             if isinstance(fact, Listed):
                 self.grid = {one.index: one for one in fact.instruments}
+        for what in self.described.before if self.credentials else ():
+            self.question(what)
         self.opened: list[Fact] = []
         """Facts told while the sockets opened."""
         for name in self.dialect.abilities.sockets:
@@ -87,7 +91,7 @@ class Talk:
 
     def send(self, request: Request, *, late_ns: int = 0) -> tuple[Call, Reply] | list[Fact]:
         """What the venue answers to what was ``late_ns`` on its way, or what the dialect says instead of sending it."""
-        self.now += 20 * MS
+        self.now = max([self.now + 20 * MS, *self._paced(request)])
         call = self.dialect.perform(request, self.now)
         if not isinstance(call, Call):
             return list(call)
@@ -97,6 +101,14 @@ class Talk:
         reply = Reply(got.status, {name.lower(): value for name, value in got.headers.items()}, got.body)
         self.answers.append((request, reply.status, reply.body))
         return call, reply
+
+    def _paced(self, request: Request) -> list[int]:
+        """When its budgets allow a request, if all that they allow is spread evenly."""
+        gaps = {bucket.name: bucket.window_ns // bucket.capacity for bucket in self.dialect.buckets}
+        names = [name for name, _ in self.dialect.weigh(request).takes]
+        due = [self._taken.get(name, self.now - gaps[name]) + gaps[name] for name in names]
+        self._taken.update(dict.fromkeys(names, max([self.now, *due])))
+        return due
 
     def ask(self, request: Request, *, late_ns: int = 0) -> list[Fact]:
         """The facts in the answer, without those about budgets, and in answers to what it led the dialect to ask."""
