@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -25,7 +26,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from adapters.simulator import (
     DEMO_KEY,
     DEMO_SECRET,
-    INSTRUMENTS,
     Account,
     Exchange,
     Gateway,
@@ -166,15 +166,19 @@ def demo(
         raise typer.BadParameter("must be above 0", param_hint="--speed")
     configure(logging.CRITICAL)
     options = demos.Options(venue=venue, seconds=for_, tape=tape, speed=speed, seed=seed, port=port, keep=keep)
-    one = demos.Demo(options)
+    try:
+        one = demos.Demo(options)
+    except demos.Unplayable as error:
+        raise typer.BadParameter(str(error), param_hint="--tape") from None
     result = _run(lambda stop: one.run(stop, None if as_json else out))
     if as_json:
         _json(result)
     else:
         out.print(demos.summary(result))
+        quote = "USD" if LOCAL[venue].coin else "USDT"
         out.print(
-            f"{result.orders} orders, {result.fills} fills, turnover {result.turnover:,.0f} USDT, "
-            f"fees {result.fees:,.2f} USDT. Records: {result.records}"
+            f"{result.orders} orders, {result.fills} fills, turnover {result.turnover:,.0f} {quote}, "
+            f"fees {result.fees:,.2f} {quote}. Records: {result.records}"
         )
         out.print(f"Why it did that:          trimtab why --state {result.records}", markup=False)
         out.print(f"Prove it would again:     trimtab replay {result.recording}", markup=False)
@@ -456,14 +460,16 @@ def simulate(
     faults: Annotated[
         Path | None, typer.Option(help="What goes wrong, as TOML or JSON: see adapters/simulator.")
     ] = None,
-    balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
+    balance: Annotated[float, typer.Option(help="What the account is worth, in its quote currency.")] = 100_000.0,
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
     _local(venue)
     configure(logging.INFO)
-    market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
-    exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-    local = LOCAL[venue].side(exchange, mark_pace=speed)
+    venues = LOCAL[venue]
+    market = TapeMarket(tape) if tape else SeededMarket(seed, venues.symbols)
+    account = Account(balance=round(Decimal(str(balance)) / venues.rate(market), 8), asset=venues.asset)
+    exchange = Exchange(market, [account], speed=speed, seed=seed or 0)
+    local = venues.side(exchange, mark_pace=speed)
     try:
         plan = load_faults(faults) if faults else None
     except ValueError as error:

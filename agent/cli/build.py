@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance, bybit, mexc
+from adapters import binance, binance_coin, bybit, mexc
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -34,6 +34,9 @@ class Venue(Struct, frozen=True):
 
 VENUES = {
     "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "binance-coinm": Venue(
+        binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
+    ),
     "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
 }
