@@ -23,8 +23,6 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Where to trade, and with which key. ``key`` and ``secret`` are references (see `agent.secrets`)."""
 
     venue: str = "binance"
-    settle: str | None = None
-    """The coin that the account is held in, such as BTC, where contracts are margined in coins."""
     key: str | None = None
     secret: str | None = None
     rest_url: str | None = None
@@ -39,6 +37,8 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Others may rest orders and trade on the account: that holds nothing up."""
     foreign: Literal["pause", "adopt"] = "pause"
     """What follows when others trade twice within ten minutes: nothing but safety until a restart; or adopt it."""
+    settle: str | None = None
+    """The coin that the account is held in, such as BTC, where contracts are margined in coins."""
 
 
 class Feed(Struct, frozen=True, forbid_unknown_fields=True):
