@@ -8,10 +8,13 @@ from msgspec import Struct
 
 from adapters.simulator.binance import Binance
 from adapters.simulator.binance_coin import BinanceCoin
+from adapters.simulator.bingx import BingX
+from adapters.simulator.bingx_views import name_of
 from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import COIN_MARGINED, INSTRUMENTS, PERPETUAL, Instrument, instrument
 from adapters.simulator.market import Market
 from adapters.simulator.mexc import Mexc
+from adapters.simulator.weex import DEMO_PASSPHRASE, Weex
 from adapters.simulator.wire import Venue
 
 
@@ -26,6 +29,8 @@ class Local(Struct, frozen=True):
     symbol: Callable[[Instrument], str]
     symbols: tuple[str, ...] = tuple(INSTRUMENTS)
     asset: str = "USDT"
+    passphrase: str | None = None
+    """What goes with a key there besides its secret."""
 
     @property
     def coin(self) -> str | None:
@@ -46,8 +51,10 @@ class Local(Struct, frozen=True):
 VENUES: Final = {
     "binance": Local(Binance, lambda one: one.symbol),
     "binance-coinm": Local(
-        BinanceCoin, lambda one: one.symbol, tuple(symbol + PERPETUAL for symbol in COIN_MARGINED), "BTC"
+        BinanceCoin, lambda one: one.symbol, symbols=tuple(symbol + PERPETUAL for symbol in COIN_MARGINED), asset="BTC"
     ),
+    "weex": Local(Weex, lambda one: one.symbol, passphrase=DEMO_PASSPHRASE),
+    "bingx": Local(BingX, name_of),
     "bybit": Local(Bybit, spelt),
     "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
 }

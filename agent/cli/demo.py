@@ -154,6 +154,8 @@ class Demo:
         self.market = market
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
         self.venue = self.local.side(self.exchange, mark_pace=options.speed)
+        phrase = self.local.passphrase
+        self.credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET), Secret(phrase) if phrase else None)
         self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
         self.folder = options.keep or _fresh_folder()
 
@@ -191,7 +193,7 @@ class Demo:
         snapshot = self.exchange.snapshot(self.account)
         equity = float(snapshot.equity) * self._rate
         held = {
-            symbol: float(one.value(snapshot.positions.get(symbol, Decimal(0)), self.exchange.books[symbol].mark))
+            symbol: float(one.value(snapshot.held(symbol), self.exchange.books[symbol].mark))
             for symbol, one in self.exchange.instruments.items()
         }
         weights = {s: self._coin(s) + value / equity if equity > 0 else 0.0 for s, value in held.items()}
@@ -211,7 +213,7 @@ class Demo:
             server = await stack.enter_async_context(await serve(self.venue, port=self.options.port))
             start = self.standing()
             portfolio = self.portfolio(server)
-            dialect = dialect_of(portfolio, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+            dialect = dialect_of(portfolio, self.credentials)
             agent = Agent(portfolio, dialect, self.folder, tag="de", record=True, watch=self._watch)
             end = asyncio.Event()
             running = asyncio.create_task(agent.run(end))

@@ -233,7 +233,8 @@ class Engine:
             case Orders():
                 self._take_open_orders(fact, now)
             case Clock():
-                self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
+                self.blotter.venue_ahead_ns = fact.offset_ns + fact.error_ns
+                self.blotter.venue_ahead_least_ns = fact.offset_ns - fact.error_ns
                 for room in (self.blotter, self.audit, self.strangers):
                     room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():

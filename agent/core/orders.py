@@ -28,7 +28,8 @@ Venues check the time limit of a request on arrival, and may hold it afterwards;
 proves nothing.
 """
 TWICE_NS = 1 * S
-"""Two denials at least this far apart are the proof that an order was never placed."""
+"""Two denials at least this far apart are the proof that an order was never placed; once they count, an unknown order
+is asked about so often."""
 STALE_NS = 6 * S
 """A position that was asked for so long after a fill can't come from a cache that lacks it."""
 FORGOTTEN_NS = 72 * 3600 * S
@@ -186,7 +187,9 @@ class Blotter:
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
         self.venue_ahead_ns = 0
-        """How far the venue's clock may be ahead of ours: its answers are timed by its own."""
+        """How far the venue's clock may be ahead of ours, below 0 if it is behind: its answers are timed by its own."""
+        self.venue_ahead_least_ns = 0
+        """How far it is ahead at least."""
         self.changed: dict[str, None] = {}
         self._unfinished: dict[str, None] = {}
         self._finished: deque[str] = deque()
@@ -269,8 +272,7 @@ class Blotter:
 
     def _denied(self, order: Order, fact: Absent, watch: Watch, now: int, held_lots: int | None) -> Order:
         """Believe a denial only when the request is dead, nothing speaks against it, and it is repeated."""
-        # Our clock may have been set since: whichever of the two differences to the venue's leads to the later moment.
-        if fact.asked_at < max(watch.dead_at, order.expires_at + self.venue_ahead_ns) + SETTLE_NS:
+        if fact.asked_at < self._settled_at(order, watch):
             return order
         if why := _against(order, fact, held_lots):
             watch.denied_at, watch.vain = None, why
@@ -283,6 +285,11 @@ class Blotter:
             return order
         self.affected(order.instrument, fact.asked_at)
         return replace(order, state=State.DONE, ended="never placed")
+
+    def _settled_at(self, order: Order, watch: Watch) -> int:
+        """The venue's time from which on a request can't be accepted any more."""
+        # Our clock may have been set since: whichever of the two differences to the venue's leads to the later moment.
+        return max(watch.dead_at, order.expires_at + self.venue_ahead_ns) + SETTLE_NS
 
     def _reckon(self, before: Order, after: Order, fact: Fact, watch: Watch) -> None:
         if watch.told_lots >= after.filled_lots:
@@ -366,7 +373,7 @@ class Blotter:
             if order.state is not State.UNKNOWN and self._overdue(order, watch) <= now:
                 self._become(order, State.UNKNOWN)
                 order = self.orders[order.id]
-            if order.state is State.UNKNOWN and (watch.asked_at is None or now >= watch.asked_at + ASK_NS):
+            if order.state is State.UNKNOWN and now >= self._ask_at(order, watch):
                 watch.asked_at = now
                 asks.append(order)
             if watch.cancel_at is not None and now >= watch.cancel_at and order.state is State.WORKING:
@@ -389,13 +396,25 @@ class Blotter:
             return watch.heard_at + 60 * S if watch.cancelled_at is None else watch.cancelled_at + REPLY_NS
         return watch.heard_at + REPLY_NS
 
+    def _ask_at(self, order: Order, watch: Watch) -> int:
+        """When to ask about an unknown order: at once, now and then, and in good time for the proof once there can be
+        one. Where denials prove nothing, there is no hurry."""
+        if watch.asked_at is None:
+            return 0
+        settled_at = self._settled_at(order, watch) - self.venue_ahead_least_ns  # by our clock
+        if watch.asked_at < settled_at:
+            return min(watch.asked_at + ASK_NS, settled_at)
+        if watch.vain_at is not None:
+            return watch.asked_at + ASK_NS
+        return max(watch.asked_at, watch.denied_at or 0) + TWICE_NS
+
     def wake_at(self) -> int | None:
         """When `due` has something to do next."""
         times = []
         for order in self.live():
             watch = self.watches[order.id]
             if order.state is State.UNKNOWN:
-                times.append((watch.asked_at or 0) + ASK_NS)
+                times.append(self._ask_at(order, watch))
             else:
                 times.append(self._overdue(order, watch))
                 if watch.cancel_at is not None and order.state is State.WORKING:

@@ -84,6 +84,9 @@ class Described(Struct, frozen=True):
     """Two instruments of the local exchange, by its own names for them, and what they cost."""
     account: Callable[..., Account] = Account
     """An account at the local exchange."""
+    hedged: bool = False
+    """Whether accounts have a long and a short row for every instrument, and no other mode. What the suite holds net is
+    held in one of them then."""
     before: tuple[What, ...] = ()
     """What the dialect must have asked before it can send an order, or tell of a position or of funding."""
     received: Callable[[bytes, str], bool] = outcomes

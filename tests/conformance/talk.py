@@ -32,6 +32,8 @@ from tests.conformance.description import Described
 
 MS = 1_000_000
 S = 1_000 * MS
+START = 1_790_000_000 * S
+"""When every talk begins."""
 
 
 class Talk:
@@ -53,7 +55,7 @@ class Talk:
         self.symbols = tuple(local.symbol(self.exchange.instruments[name]) for name in self.names)
         """… and as the venue spells them."""
         self.venue = local.side(self.exchange)
-        self.now = self.exchange.now_ms * MS
+        self.now = START
         self.frames: list[tuple[str, bytes]] = []
         """All frames that came, with their sockets, …"""
         self.answers: list[tuple[Request, int, bytes]] = []
@@ -63,9 +65,10 @@ class Talk:
         self.grid: dict[int, Instrument] = {}
         self.sockets: dict[str, Session] = {}
         self._number = 0
+        phrase = Secret(local.passphrase) if local.passphrase else None
+        self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret), phrase) if key else None
         self._taken: dict[str, int] = {}
         """By budget: when it was last used."""
-        self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret)) if key else None
         self.begin()
 
     def begin(self) -> None:
@@ -212,6 +215,8 @@ class Talk:
         """An order for ``base`` units of an instrument, below zero to sell; without a price at market."""
         self._number += 1
         lots = self.lots(base, index)
+        if self.described.hedged and side is Side.NET:
+            side = Side.LONG if (lots > 0) is not reduce else Side.SHORT
         return Order(
             id=order_id("cf", 1, self._number),
             instrument=index,
@@ -244,6 +249,10 @@ class Talk:
         """What the venue says is held of an instrument, by side; sides that are flat are left out."""
         (positions,) = [fact for fact in self.question(What.POSITIONS) if isinstance(fact, Positions)]
         return {row.side: row.lots for row in positions.rows if row.instrument == index and row.lots}
+
+    def net(self, index: int = 0) -> int:
+        """What the venue says is held of an instrument, both sides together."""
+        return sum(self.held(index).values())
 
 
 def fills(facts: Iterable[Fact], order: Order) -> list[Filled]:

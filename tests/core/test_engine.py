@@ -43,7 +43,7 @@ from agent.core.events import (
     Warned,
 )
 from agent.core.health import Health
-from agent.core.orders import Order, State, Style, order_id
+from agent.core.orders import SETTLE_NS, Order, State, Style, order_id
 from agent.core.planner import Execution, Limits, Plan
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
@@ -1167,6 +1167,16 @@ def test_with_our_clock_behind_the_venues_an_order_is_not_denied_before_its_requ
     on.tell(*on.deny(placed), after=0.1)
     on.tell(*on.deny(placed), after=1.1)
     assert on.state(placed) is State.UNKNOWN
+
+
+def test_with_our_clock_ahead_of_the_venues_an_order_is_denied_as_soon_as_ever() -> None:
+    on = stage(offset_ns=-20 * S)
+    placed = first_order(on)
+    on.tell(Lost(order=placed.id, reason="timeout"))
+    on.wait((placed.expires_at + SETTLE_NS - on.now) / S)
+    on.tell(*on.deny(placed))
+    on.tell(*on.deny(placed), after=1.1)
+    assert on.state(placed) is State.DONE
 
 
 def test_an_order_taken_for_never_placed_that_rests_after_all_is_cancelled() -> None:

@@ -337,6 +337,50 @@ def test_an_unknown_order_is_asked_about_at_once_and_again_and_again() -> None:
     assert len(orders.due(T + ASK_NS)[0]) == 1
 
 
+def asked_until(orders: Blotter, until: int, *, denied: bool = False, delay: int = 0) -> list[int]:
+    """When an unknown order is asked about, from T on; each question is denied, after so long, or gets no answer."""
+    asked: list[int] = []
+    while (now := orders.wake_at()) is not None and now <= until:
+        now = max(now, T)
+        if orders.due(now)[0]:
+            asked.append(now)
+            if denied:
+                orders.apply(absent(now + orders.venue_ahead_least_ns), now + delay)
+    return asked
+
+
+def test_the_proof_is_asked_for_as_soon_as_there_can_be_one() -> None:
+    orders = blotter(lost())
+    *early, first, second = asked_until(orders, DEAD + 60 * S, denied=True, delay=S // 4)
+    assert early[-1] < DEAD
+    assert (first, second) == (DEAD, DEAD + S // 4 + TWICE_NS)
+    assert one(orders).ended == "never placed"
+
+
+def test_an_answer_that_is_missing_then_is_asked_for_again_soon() -> None:
+    orders = blotter(lost())
+    assert asked_until(orders, DEAD + 3 * S)[-4:] == [DEAD, DEAD + TWICE_NS, DEAD + 2 * TWICE_NS, DEAD + 3 * TWICE_NS]
+
+
+def test_where_denials_prove_nothing_there_is_no_hurry() -> None:
+    orders = blotter(lost(), held_lots=7)
+    asked_until(orders, DEAD)
+    orders.apply(absent(DEAD), DEAD, held_lots=17)
+    assert orders.wake_at() == DEAD + ASK_NS
+
+
+@pytest.mark.parametrize("ahead_s", [-20, 0, 20])
+def test_a_proof_takes_as_long_whatever_our_clock_shows(ahead_s: int) -> None:
+    """By the venue's clock, which is so far ahead, the request is dead at ``DEAD + ahead``, give or take the error."""
+    error = S // 10
+    orders = Blotter()
+    orders.venue_ahead_ns, orders.venue_ahead_least_ns = ahead_s * S + error, ahead_s * S - error
+    orders.add(order(), T)
+    orders.apply(lost(), T)
+    assert asked_until(orders, DEAD + 60 * S, denied=True)[-2:] == [DEAD + 2 * error, DEAD + 2 * error + TWICE_NS]
+    assert one(orders).ended == "never placed"
+
+
 def test_a_resting_order_may_be_silent_for_a_minute() -> None:
     orders = blotter(accepted(), style=Style.POST)
     assert orders.due(T + 60 * S - 1)[0] == []

@@ -31,7 +31,17 @@ from agent.core.events import (
 from agent.core.margin import exposures, joint
 from agent.core.orders import Blotter
 from agent.core.planner import Leg, Limits, plain
-from agent.core.risk import ALWAYS, INCREASES, PASSING, Refusal, Situation, judge, worst_notionals, asset_limit, leverage_limit
+from agent.core.risk import (
+    ALWAYS,
+    INCREASES,
+    PASSING,
+    Refusal,
+    Situation,
+    asset_limit,
+    judge,
+    leverage_limit,
+    worst_notionals,
+)
 from agent.core.targets import Targets
 from tests.core.kit import MISSION, MS, START, THIRDS, S, book_of, instrument, order, plan_for, reprice
 
