@@ -96,10 +96,12 @@ class Pool(Struct, frozen=True, rename="camel"):
 
 
 class Kept(Struct, frozen=True, rename="camel"):
-    """A position of the account, as far as it shows whether longs and shorts are kept apart."""
+    """A position of the account and the margin that it takes; its row shows whether longs and shorts are kept apart."""
 
     symbol: str
     position_side: wire.Row
+    position_amt: str
+    maint_margin: str
 
 
 class Account(Struct, frozen=True, rename="camel"):
@@ -234,6 +236,11 @@ class BinanceCoin(Binance):
             maintenance=number(pool.maint_margin),
             available=number(pool.available_balance),
             asked_at=asked_at,
+            reserves=tuple(
+                fact.Reserve(self._index[row.symbol], wire.SIDES[row.position_side], number(row.maint_margin))
+                for row in account.positions
+                if row.symbol in self._index and exact(row.position_amt)
+            ),
         )
         return [margin, fact.Balance(pool.asset, number(pool.wallet_balance), asked_at)]
 

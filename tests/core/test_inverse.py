@@ -290,7 +290,7 @@ def test_what_does_not_go_together_is_said_and_nothing_is_traded() -> None:
         )
         stage.tell()
         assert stage.wait(30) == []
-        assert f"a file of its own for {COIN.symbol}" in (stage.engine.unready() or "")
+        assert f"a file of its own for {COIN.symbol}" in (stage.engine.readiness.missing() or "")
 
 
 def test_amounts_of_coins_are_told_to_the_last_of_them() -> None:
