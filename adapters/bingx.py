@@ -525,7 +525,9 @@ class BingX:
         match ask.what:
             case What.TIME:
                 return [self._offset.measure(call.at, wire.SERVER_TIME.decode(data).server_time * MS, MS, now)]
-            case What.INSTRUMENTS | What.PRICES | What.INTERVALS | What.VOLUMES if ask.instrument is None:
+            case What.INSTRUMENTS | What.PRICES | What.VOLUMES:
+                return self._table_answer(ask.what, RAWS.decode(data), asked_at, now)
+            case What.INTERVALS if ask.instrument is None:
                 return self._table_answer(ask.what, RAWS.decode(data), asked_at, now)
             case What.FEES:
                 rates = wire.COMMISSION.decode(data).commission
