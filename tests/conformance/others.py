@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any, Final
 from urllib.parse import unquote
 
 import ccxt.pro
 
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Server
+from adapters.simulator import DEMO_KEY, DEMO_PASSPHRASE, DEMO_SECRET, Server
 from tests.conformance.recorder import Difference, Other, Seen, sha256
 
 KEYS: Final = {"apiKey": DEMO_KEY, "secret": DEMO_SECRET, "enableRateLimit": False}
@@ -43,6 +44,20 @@ def _raw(seen: Seen) -> tuple[str, str]:
     """The parameters are signed as they are before they are quoted for the address."""
     text, _, signature = seen.query.rpartition("&signature=")
     return signature, sha256(unquote(text))
+
+
+def _weex(server: Server) -> Any:
+    client = ccxt.pro.weex(KEYS | {"password": DEMO_PASSPHRASE})
+    for name in ("public", "private", "contract", "contractPrivate"):
+        client.urls["api"][name] = server.rest_url
+    return client
+
+
+def _in_the_head(seen: Seen) -> tuple[str, str]:
+    """Time, method, path, query and body are signed as they are sent."""
+    query = f"?{seen.query}" if seen.query else ""
+    text = f"{seen.headers['access-timestamp']}{seen.method}{seen.path}{query}{seen.body.decode()}"
+    return seen.headers["access-sign"], b64encode(bytes.fromhex(sha256(text))).decode()
 
 
 def _bybit(server: Server) -> Any:
@@ -108,6 +123,24 @@ OTHERS: Final = {
             Difference(("open orders",), "openOnly", "0", None, "the venue's own default"),
             Difference(("open orders",), "limit", "50", None, "the most on a page"),
             Difference(("cancel",), "orderId", None, "", "ccxt sends an id that is none beside the other"),
+        ),
+    ),
+    "weex": Other(
+        build=_weex,
+        symbol="BTC/USDT:USDT",
+        signature=_in_the_head,
+        moment=frozenset(),
+        named="clientOrderId",
+        cancels="clientOrderId",
+        differences=(
+            Difference(
+                ("limit, post-only",), "timeInForce", "POST_ONLY", "GTC", "the client has no such order here, …"
+            ),
+            Difference(("limit, post-only",), "postOnly", None, "true", "… and sends a word that the venue has not"),
+            Difference(("market, reduce only",), "reduceOnly", None, "true", "nor has it this: the sides say it"),
+            Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included, …"),
+            Difference(("open orders",), "limit", "100", None, "… and for the most that there may be on a page, …"),
+            Difference(("open orders",), "page", "0", None, "… page by page"),
         ),
     ),
 }
