@@ -26,14 +26,18 @@ _KINDS_BY_PATH: Final = {
     "/fapi/v1/openOrder": "query",
     "/fapi/v1/openOrders": "orders",
     "/fapi/v1/allOrders": "orders",
+    "/fapi/v1/positionRisk": "positions",
     "/fapi/v2/positionRisk": "positions",
     "/fapi/v3/positionRisk": "positions",
+    "/fapi/v1/account": "account",
     "/fapi/v2/account": "account",
     "/fapi/v3/account": "account",
+    "/fapi/v1/balance": "account",
     "/fapi/v2/balance": "account",
     "/fapi/v3/balance": "account",
     "/fapi/v1/exchangeInfo": "rules",
     "/fapi/v1/leverageBracket": "rules",
+    "/fapi/v2/leverageBracket": "rules",
     "/fapi/v1/commissionRate": "rules",
     "/fapi/v1/fundingInfo": "rules",
     "/fapi/v1/time": "time",
@@ -105,7 +109,8 @@ _ABSURD: Final = {"zero": "0.00000000", "nan": "NaN", "overflow": "1e400"}
 
 
 def kind_of(method: str, path: str) -> str:
-    """What a request is for, in the fault file's words."""
+    """What a request is for, in the fault file's words. Paths of the coin-margined side differ by a letter."""
+    path = path.replace("/dapi/", "/fapi/")
     return _KINDS.get((method, path)) or _KINDS_BY_PATH.get(path, "other")
 
 
