@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance, bingx, bingx_tables, bybit, mexc, weex, weex_terms
+from adapters import binance, binance_coin, bingx, bingx_tables, bybit, mexc, weex, weex_terms
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -29,10 +29,15 @@ class Venue(Struct, frozen=True):
     stream_url: str
     rights: bool = False
     """Whether another service tells what the key may do (`rights_url`)."""
+    coins: bool = False
+    """Whether its accounts are held in coins, and which one has to be said (`settle`)."""
 
 
 VENUES = {
     "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "binance-coinm": Venue(
+        binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
+    ),
     "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
     "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
@@ -69,7 +74,15 @@ def _dialect(portfolio: Portfolio, name: str, credentials: Credentials | None) -
     venue = VENUES[account.venue]
     if account.rights_url is not None and not venue.rights:
         raise refused("rights_url", account.rights_url, "is not for this venue", "leave it out")
-    rights = {"rights_url": account.rights_url} if venue.rights else {}
+    if venue.coins and account.settle is None:
+        raise refused(
+            "settle", None, "is missing", 'write the coin that the account is held in, such as settle = "BTC"'
+        )
+    if account.settle is not None and not venue.coins:
+        cure = f"leave it out: the accounts of {account.venue} are not held in coins"
+        raise refused("settle", account.settle, "is not for this venue", cure)
+    more = {"rights_url": account.rights_url} if venue.rights else {}
+    more |= {"settle": account.settle} if venue.coins else {}
     try:
         dialect = venue.dialect(
             symbols=symbols,
@@ -77,7 +90,7 @@ def _dialect(portfolio: Portfolio, name: str, credentials: Credentials | None) -
             rest_url=account.rest_url or venue.rest_url,
             stream_url=account.stream_url or venue.stream_url,
             depth=True,
-            **rights,
+            **more,
         )
     except ValueError as error:
         raise refused("", None, str(error), f"correct [{table}] or [targets.weights]") from None

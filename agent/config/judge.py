@@ -48,12 +48,13 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
     if not problems.at("timing"):
         _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
     limits = None if problems.at("limits") else msgspec.convert(clean.get("limits", {}), Limits)
-    targets = judge_targets(clean.get("targets", {}), limits, problems)
+    settle = clean.get("account", {}).get("settle")
+    targets = judge_targets(clean.get("targets", {}), limits, problems, settle)
     if not problems.at("funding"):
         _judge_funding(clean.get("funding", {}), problems)
     if targets is None:
         return
-    _judge_places(targets, list(several), problems)
+    _judge_places(targets, several, problems)
     setting = clean.get("execution", {}).get("leverage")
     if targets.basis == "margin" and setting is not None:
         cure = 'set it at the venue and drop it here, or write basis = "notional"'
@@ -67,22 +68,29 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
         _judge_pairs(clean.get("pairs", ()), targets, problems)
 
 
-def judge_targets(given: dict[str, Any], limits: Limits | None, problems: Problems) -> Targets | None:
+def judge_targets(
+    given: dict[str, Any], limits: Limits | None, problems: Problems, settle: str | None = None
+) -> Targets | None:
     """Whether weights, baskets, strategies and leverage go together, and obey the limits: the targets if they do.
 
-    The leverage of the whole is put into ``given`` where it follows from the strategies.
+    The leverage of the whole is put into ``given`` where it follows from the strategies. ``settle`` is the coin that
+    the account is held in, None for one that is held in the quote currency.
     """
     if problems.at("targets"):
         return None
     _judge_baskets(given, problems)
-    _judge_sums(given, problems)
+    if settle is not None:
+        _judge_coin(settle, given, limits, problems)
+    none_wanted = settle is not None and list(given.get("weights", {}).values()) == [0]
+    if not none_wanted:  # an account that is worth the same at any price of its coin
+        _judge_sums(given, problems)
     _judge_strategies(given, problems)
     _judge_basis(given, problems)
     _judge_mode(given, problems)
     if problems.at("targets"):
         return None
     targets = msgspec.convert(given, Targets)
-    if targets.basis == "notional":
+    if targets.basis == "notional" and not none_wanted:
         net = _net(targets)
         if gross(net) < NOTHING:
             cure = "change a capital, a leverage or a weight"
@@ -369,6 +377,28 @@ def _judge_pairs(pairs: Sequence[dict[str, Any]], targets: Targets, problems: Pr
 # Account and feed
 
 
+def _judge_coin(settle: str, given: dict[str, Any], limits: Limits | None, problems: Problems) -> None:
+    """What an account held in a coin can keep: one contract of that coin at a weight that counts the coin itself."""
+    for name, why in (("strategies", "is traded"), ("baskets", "is named")):
+        if given.get(name):
+            wrong = f"does not go with account.settle: in an account held in {settle} one contract {why}"
+            problems.add(("targets", name), wrong, "write the weight of that contract into [targets.weights]")
+    if given.get("basis") == "margin":
+        wrong = f"does not go with account.settle: the weight in an account held in {settle} counts the coin itself"
+        problems.add(("targets", "basis"), wrong, 'write basis = "notional"', "margin")
+    weights = given.get("weights", {})
+    if len(weights) > 1:
+        wrong = f"names {' and '.join(weights)}, and an account held in {settle} trades one contract"
+        problems.add(("targets", "weights"), wrong, f"keep that of {settle}; what else is held has a file of its own")
+    for symbol in weights:
+        if not symbol.startswith(settle):
+            cure = f"name a contract of {settle}, or correct account.settle"
+            problems.add(("targets", "weights", symbol), f"is not settled in {settle}", cure)
+    if limits is not None and limits.leverage < 1:
+        wrong = f"is less than the leverage of an account held in {settle} without any contract, which is 1"
+        problems.add(("limits", "leverage"), wrong, "write 1 or more", limits.leverage)
+
+
 def _judge_timing(timing: Timing, problems: Problems) -> None:
     """Whether answers come often enough for nothing to be stale while all is well."""
     if timing.quiet_s <= timing.positions_s:
@@ -376,7 +406,7 @@ def _judge_timing(timing: Timing, problems: Problems) -> None:
         problems.add(("timing", "quiet_s"), "is over before positions are asked for again", cure, timing.quiet_s)
 
 
-def _judge_places(targets: Targets, accounts: list[str], problems: Problems) -> None:
+def _judge_places(targets: Targets, accounts: dict[str, dict[str, Any]], problems: Problems) -> None:
     """Whether each instrument is on one of several accounts, and none of these is without."""
     used = {account_of(symbol): None for symbol in targets.symbols}
     for symbol in targets.symbols:
@@ -385,11 +415,24 @@ def _judge_places(targets: Targets, accounts: list[str], problems: Problems) -> 
             problems.add(("targets", "weights", symbol), "names an account", "there are no [accounts]: drop its name")
         elif accounts and name not in accounts:
             wrong = "names no account" if not name else f"is on an account {name}, which is not among [accounts]"
-            cure = f"write {accounts[0]}:{plain(symbol)}, or another of {', '.join(accounts)}"
+            cure = f"write {next(iter(accounts))}:{plain(symbol)}, or another of {', '.join(accounts)}"
             problems.add(("targets", "weights", symbol), wrong, cure)
-    for name in accounts:
+    for name, account in accounts.items():
         if name not in used:
             problems.add(("accounts", name), "has no instrument", f"put {name}: before a symbol, or drop the account")
+        elif (coin := account.get("settle")) is not None:
+            _judge_coin_account(name, coin, targets, problems)
+
+
+def _judge_coin_account(name: str, coin: str, targets: Targets, problems: Problems) -> None:
+    """Whether one of several accounts, held in a coin, trades the one contract of that coin."""
+    symbols = [symbol for symbol in targets.symbols if account_of(symbol) == name]
+    if len(symbols) > 1 or not plain(symbols[0]).startswith(coin):
+        wrong = f"is held in {coin}, and such an account trades one contract, of that coin"
+        problems.add(("accounts", name), wrong, f"keep one of {', '.join(symbols)}, and give others an account")
+    if targets.strategies:
+        wrong = f"do not go with accounts.{name}: an account held in a coin belongs to no strategy"
+        problems.add(("targets", "strategies"), wrong, "name the weights of the whole, or drop that account")
 
 
 def _judge_key(mode: str, place: Place, account: dict[str, Any], problems: Problems) -> None:

@@ -45,7 +45,7 @@ HIDDEN = 0.05
 """The part of the account's maintenance margin that positions need not explain: prices move between two answers. What
 is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
 LEAST = 0.01
-"""The least that an account is taken to be worth, in the settlement currency."""
+"""The least that an account is taken to be worth, in the quote currency."""
 UNLISTED = 0.01
 """The same of the positions that the account's answer lists itself: all of it is of one moment, at the same prices."""
 KEEP_TRADES = 10_000
@@ -118,6 +118,33 @@ class Row:
         return self.instrument.notional(self.lots, self.mark.price)
 
     @property
+    def value(self) -> float | None:
+        """The same in the settlement currency."""
+        if self.instrument is None or self.mark is None:
+            return self.notional
+        return self.instrument.value(self.lots, self.mark.price)
+
+    @property
+    def rate(self) -> float | None:
+        """What one unit of the settlement currency is worth in the quote currency at mark; None while not known."""
+        if self.instrument is None or self.mark is None:
+            return None
+        return self.instrument.rate(self.mark.price)
+
+    @property
+    def brackets(self) -> tuple[Tier, ...]:
+        """The margin table in the quote currency, at mark: that of an inverse contract is in its coin."""
+        if self.instrument is None or not self.instrument.inverse:
+            return self.tiers
+        rate = self.rate
+        if rate is None:
+            return ()
+        return tuple(
+            replace(tier, floor=tier.floor * rate, cap=tier.cap * rate, deduction=tier.deduction * rate)
+            for tier in self.tiers
+        )
+
+    @property
     def profit(self) -> float | None:
         """Unrealised profit at mark in the settlement currency; None when a needed number is missing."""
         if not self.holdings:
@@ -141,6 +168,9 @@ class Account:
     def __init__(self, rows: dict[int, Row]) -> None:
         self.rows = rows
         self.settle: str | None = None
+        """The currency of wallet, profits and margin. All else is weighed in the quote currency, see `rate`."""
+        self.coin: int | None = None
+        """The contract of the coin that the account is held in, if it is held in one."""
         self.mode: Mode | None = None
         self.margin: Margin | None = None
         self.margin_seen = 0
@@ -157,19 +187,32 @@ class Account:
         """Our time of the last complete answer about positions."""
         self.missed_at: int | None = None
         """Our time when an answer last brought to light what the private stream, being up, should have told."""
-        self.hidden = 0.0
-        """Maintenance margin that the venue reserves and that no position we were told of explains."""
         self.moved_at = 0
         """The venue's time of the last move of a position that was told."""
         self._doubted_at: int | None = None
         """Our time of the answer that first told of a change of the wallet."""
         self._wallet_at = 0
         """Our time when the wallet was last told of."""
+        self.hidden = 0.0
+        """Maintenance margin that the venue reserves and that no position we were told of explains, in the settlement
+        currency."""
         self.left_out: tuple[int, ...] = ()
         """Instruments on which the account lists a position, and no answer about positions shows it."""
 
     @property
+    def rate(self) -> float | None:
+        """What one unit of the settlement currency is worth in the quote currency: the mark of the coin that the
+        account is held in, else 1; None while that is not known."""
+        return 1.0 if self.coin is None else self.rows[self.coin].rate
+
+    @property
     def equity(self) -> float | None:
+        """What the account is worth, in the quote currency; None while any part is missing."""
+        balance, rate = self.margin_balance, self.rate
+        return None if balance is None or rate is None else balance * rate
+
+    @property
+    def margin_balance(self) -> float | None:
         """Wallet plus unrealised profit in the settlement currency; None while any part is missing.
 
         With several collateral assets the venue's own total stands for the wallet (Binance: totalWalletBalance), and
@@ -192,6 +235,10 @@ class Account:
         same, and they have to be reduced."""
         equity = self.equity
         return None if equity is None else max(equity, LEAST)
+
+    def said(self, amount: float, sign: str = "") -> str:
+        """An amount of the settlement currency as a person says it; ``sign`` is a format's."""
+        return f"{amount:{sign},.{2 if self.coin is None else 8}f}"
 
     @property
     def hedge(self) -> bool:
@@ -347,8 +394,20 @@ class Book:
         return self.accounts[self.seats[index]]
 
     @property
+    def coins(self) -> list[float]:
+        """The weight that collateral has by itself, by instrument: of the contract of a coin that an account is held in
+        the account's part of all equity, which is 1 where it is the only one; 0 elsewhere. An account without contracts
+        is worth what its coins are."""
+        found = [0.0] * len(self.rows)
+        for account in self.accounts:
+            if account.coin is not None:
+                alone, whole, own = len(self.accounts) == 1, self.equity, account.equity
+                found[account.coin] = 1.0 if alone or not whole or own is None else own / whole
+        return found
+
+    @property
     def equity(self) -> float | None:
-        """What all accounts are worth together; None while that of one is not known."""
+        """What all accounts are worth together, in the quote currency; None while that of one is not known."""
         equities = [account.equity for account in self.accounts]
         return None if None in equities else sum(equity for equity in equities if equity is not None)
 
@@ -389,12 +448,13 @@ class Book:
         account = self.accounts[fact.account]
         match fact:
             case Listed(instruments=instruments):
-                for row in self.accounts[fact.account].rows.values():
+                for row in account.rows.values():
                     if row.instrument is not None:
                         row.instrument = replace(row.instrument, trading=False)
                 for instrument in instruments:
                     self._list(self.rows[instrument.index], instrument, now)
-                    self.of(instrument.index).settle = instrument.settle
+                    account.settle = instrument.settle
+                    account.coin = instrument.index if instrument.inverse else account.coin
             case Tiers() | Fees() | Interval() | Leverage() | Volume():
                 self._apply_terms(self.rows[fact.instrument], fact)
                 self.of(fact.instrument).look_behind()
@@ -573,7 +633,8 @@ class Book:
 
 
 def _maintenance(row: Row, holding: Holding) -> float | None:
-    """Maintenance margin of a position at mark; None where its grid, price or table is not known."""
+    """Maintenance margin of a position at mark, in the settlement currency; None where its grid, price or table is not
+    known."""
     if row.instrument is None or row.mark is None:
         return None
-    return maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))
+    return maintenance(row.tiers, abs(row.instrument.value(holding.lots, row.mark.price)))

@@ -55,9 +55,16 @@ class Readiness:
         return self.away is not None and (not self.complete or late or self._mixed() is not None)
 
     def _mixed(self) -> str | None:
-        """What a person must change where instruments are settled in several assets and the account counts one."""
-        rows, mode = self._account.rows.values(), self._account.mode
-        settled = list(dict.fromkeys(row.instrument.settle for row in rows if row.instrument is not None))
+        """What a person must change where instruments do not go together in one account."""
+        mode = self._account.mode
+        rows = [row.instrument for row in self._account.rows.values() if row.instrument is not None]
+        for one in rows:
+            if one.inverse and (len(self._account.rows) > 1 or one.base != one.settle):
+                return (
+                    f"an account of its own for {one.symbol}: it is settled in {one.settle}, and an account that is "
+                    "held in a coin trades one contract, of that coin"
+                )
+        settled = list(dict.fromkeys(instrument.settle for instrument in rows))
         if len(settled) < 2 or mode is None or mode.multi_asset:
             return None
         return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
