@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 _DAY_PER_LEVEL = 30_000
 """Turnover of a day over the notional on the best level, as it is for the largest contracts."""
@@ -377,6 +377,21 @@ COIN_MARGINED: dict[str, Instrument] = {
 """Inverse perpetuals, apart from the linear ones: an account holds one of their coins, and trades in it alone."""
 
 
+DOLLARS = "_DOLLARS"
+"""What the symbol of a coin-margined contract ends in that is worth one dollar."""
+
+
+def _by_the_dollar(symbol: str) -> Instrument:
+    one = instrument(symbol.removesuffix(DOLLARS))
+    return structs.replace(
+        one,
+        symbol=symbol,
+        contract=Decimal(1),
+        max_quantity=one.max_quantity * one.contract,
+        max_market_quantity=one.max_market_quantity * one.contract,
+    )
+
+
 def instrument(symbol: str) -> Instrument:
     """The listing of a symbol; one that is not in the table gets a plain alt-coin listing.
 
@@ -387,6 +402,8 @@ def instrument(symbol: str) -> Instrument:
     known = INSTRUMENTS.get(symbol) or COIN_MARGINED.get(symbol)
     if known is not None:
         return known
+    if symbol.endswith(DOLLARS):
+        return _by_the_dollar(symbol)
     if symbol.endswith("USD"):
         return _inverse(symbol.removesuffix("USD"), "1", "0.0001")
     return _alt(symbol.removesuffix("USDT"), "1", "0.0001", "0.01", 10_000_000)
