@@ -1,5 +1,7 @@
 """Binance USDⓈ-M futures over the local exchange: requests in, replies and frames out, no socket.
 
+Its coin-margined contracts are `adapters.simulator.binance_coin`.
+
     exchange = Exchange(SeededMarket(seed=7), [Account(balance=10_000)])
     binance = Binance(exchange)
     reply = binance.request("GET", "/fapi/v1/time", "", {}, b"", now)
@@ -75,6 +77,9 @@ class Binance:
     """
 
     binary = False
+    routes = ROUTES
+    futures = "U_MARGINED"
+    coin_margined = False
 
     def __init__(
         self,
@@ -134,7 +139,7 @@ class Binance:
         self.exchange.advance(now // 1_000_000)
         now_ms = self.exchange.now_ms
         arrived_ms = now_ms if arrived is None else arrived // 1_000_000
-        endpoint = ROUTES.get((method, path))
+        endpoint = self.routes.get((method, path))
         if endpoint is None:
             return Reply(404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>")
         text = body.decode("utf-8", "replace")

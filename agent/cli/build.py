@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance, bingx, bingx_tables, bybit, mexc, weex, weex_terms
+from adapters import binance, binance_coin, bingx, bingx_tables, bybit, mexc, weex, weex_terms
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -28,12 +29,18 @@ class Venue(Struct, frozen=True):
     stream_url: str
     rights: bool = False
     """Whether another service tells what the key may do (`rights_url`)."""
+    coins: bool = False
+    """Whether its accounts are held in coins, and which one has to be said (`settle`)."""
 
 
 VENUES = {
     "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "binance-coinm": Venue(
+        binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
+    ),
     "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
     "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
+    "bybit-inverse": Venue(partial(bybit.Bybit, category="inverse"), bybit.REST_URL, bybit.STREAM_URL, coins=True),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
     "weex": Venue(weex.Weex, weex_terms.REST_URL, weex_terms.STREAM_URL),
 }
@@ -63,7 +70,14 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     if account.rights_url is not None and not venue.rights:
         problem = Problem("account", None, "rights_url", account.rights_url, "is not for this venue", "leave it out")
         raise ConfigError([problem])
-    rights = {"rights_url": account.rights_url} if venue.rights else {}
+    if venue.coins and account.settle is None:
+        cure = 'write the coin that the account is held in, such as settle = "BTC"'
+        raise ConfigError([Problem("account", None, "settle", None, "is missing", cure)])
+    if account.settle is not None and not venue.coins:
+        cure = f"leave it out: the accounts of {account.venue} are not held in coins"
+        raise ConfigError([Problem("account", None, "settle", account.settle, "is not for this venue", cure)])
+    more = {"rights_url": account.rights_url} if venue.rights else {}
+    more |= {"settle": account.settle} if venue.coins else {}
     try:
         dialect = venue.dialect(
             symbols=symbols,
@@ -71,7 +85,7 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
             rest_url=account.rest_url or venue.rest_url,
             stream_url=account.stream_url or venue.stream_url,
             depth=True,
-            **rights,
+            **more,
         )
     except ValueError as error:
         problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")
