@@ -28,10 +28,12 @@ class Venue(Struct, frozen=True):
     stream_url: str
     rights: bool = False
     """Whether another service tells what the key may do (`rights_url`)."""
+    entry_url: str | None = None
+    """The websocket that takes orders, where the dialect speaks to it (`entry_url`)."""
 
 
 VENUES = {
-    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True, entry_url=binance.ENTRY_URL),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
 }
 """Every venue that can be named in a portfolio file."""
@@ -59,7 +61,12 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     if account.rights_url is not None and not venue.rights:
         problem = Problem("account", None, "rights_url", account.rights_url, "is not for this venue", "leave it out")
         raise ConfigError([problem])
-    rights = {"rights_url": account.rights_url} if venue.rights else {}
+    options = {"rights_url": account.rights_url} if venue.rights else {}
+    if account.order_entry == "websocket":
+        if venue.entry_url is None:
+            wrong, cure = "is not for this venue", 'write order_entry = "rest"'
+            raise ConfigError([Problem("account", None, "order_entry", account.order_entry, wrong, cure)])
+        options["entry_url"] = account.entry_url or venue.entry_url
     try:
         dialect = venue.dialect(
             symbols=symbols,
@@ -67,7 +74,7 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
             rest_url=account.rest_url or venue.rest_url,
             stream_url=account.stream_url or venue.stream_url,
             depth=True,
-            **rights,
+            **options,
         )
     except ValueError as error:
         problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")

@@ -31,7 +31,8 @@ REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 class World:
     """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made.
 
-    ``gateway`` is that of an exchange which others use as well; the agent's clock is ahead of it by ``skew_ns``.
+    ``entry``: orders are sent by websocket. ``gateway`` is that of an exchange which others use as well; the agent's
+    clock is ahead of it by ``skew_ns``.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class World:
         speed: float = 1.0,
         rechecks: bool = True,
         rights: bool = False,
+        entry: bool = False,
         gateway: Gateway | None = None,
         epoch: int = 1,
         nonce: int = 0,
@@ -75,6 +77,7 @@ class World:
         self._number = 0
         self._salt = f"storm{faults.seed}"
         self._rights = rights
+        self._entry = entry
         self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
 
@@ -92,6 +95,7 @@ class World:
             rest_url=REST,
             stream_url=STREAM,
             rights_url=REST if self._rights else None,
+            entry_url=f"{STREAM}/ws-fapi/v1" if self._entry else None,
         )
         self.engine = Engine(
             self.policy,
@@ -166,6 +170,10 @@ class World:
 
     def _do(self, act: Open | Shut | Say | Call) -> None:
         match act:
+            case Call(socket=str(name)):
+                self.left(act)
+                if name in self.sessions:
+                    self.gateway.receive(self.sessions[name], act.body, self.now)
             case Call():
                 self.left(act)
                 url = urlsplit(act.url)
