@@ -734,10 +734,13 @@ class Bybit:
                 return self._acknowledged(order, wire.ACKNOWLEDGED.decode(envelope.result))
             case Batch(orders):
                 return self._batch_answer(orders, envelope)
-            case Cancel() | Arm():
-                return []
+            case Cancel(order):
+                _about(order, wire.ACKNOWLEDGED.decode(envelope.result))
+                return []  # what becomes of it is told by the private stream
             case SetLeverage(index, leverage):
                 return [fact.Leverage(index, leverage)]
+            case Arm():
+                return []
             case Ask() as ask:
                 return self._ask_answer(ask, call, envelope, now)
             case _:
@@ -748,8 +751,7 @@ class Bybit:
 
         While that is away it is asked for at once.
         """
-        if answer.order_link_id != order.id:
-            raise ValueError("the answer is about another order")
+        _about(order.id, answer)
         if "private" not in self._up:
             self._want(Ask(What.ORDER, order.instrument, order.id))
         return []
@@ -834,7 +836,8 @@ class Bybit:
         if len(leverages) > 1:
             raise ValueError("long and short have two leverage settings: set them alike at the venue")
         setting: list[Fact] = [fact.Leverage(index, leverages.pop(), isolated=False)]
-        return [*setting, *self._mode_facts()] if self._mode_wanted else setting
+        known = all(one.index in self._settings for one in self._listed.values())
+        return [*setting, *self._mode_facts()] if self._mode_wanted and known else setting
 
     def _mode_answer(self, info: wire.AccountInfo) -> Sequence[Fact]:
         """How the account is set up; of what the agent's sums do not hold for, nothing is said but that."""
@@ -847,10 +850,13 @@ class Bybit:
 
     def _mode_facts(self) -> Sequence[Fact]:
         """The mode, once each instrument's rows are known. All coins of a unified account are one collateral."""
-        rows = [self._settings.get(instrument.index) for instrument in self._listed.values()]
-        if not rows or None in rows:
+        rows = {instrument.index: self._settings.get(instrument.index) for instrument in self._listed.values()}
+        unknown = [index for index, row in rows.items() if row is None]
+        for index in unknown:
+            self._want(Ask(What.LEVERAGE, index))
+        if not rows or unknown:
             return []
-        hedges = {bool(row.keys() - {0}) for row in rows if row is not None}
+        hedges = {bool(row.keys() - {0}) for row in rows.values() if row is not None}
         if len(hedges) > 1:
             raise ValueError("some instruments are in hedge mode and some are not: set them alike at the venue")
         self._mode_wanted = False
@@ -928,6 +934,11 @@ class Bybit:
             grid = self._listed.get(row.symbol) if category == self._category else None
             found.append(wire.open_order(grid, row))
         return [fact.Orders(tuple(found), gathered.asked_at)]
+
+
+def _about(order: str, answer: wire.Acknowledged) -> None:
+    if answer.order_link_id != order:
+        raise ValueError("the answer is about another order")
 
 
 def _place_of(ask: Ask) -> tuple[int, int, str]:

@@ -231,7 +231,7 @@ class Acknowledged(Struct, frozen=True, rename="camel"):
 class ServerTime(Struct, frozen=True, rename="camel"):
     """The venue's clock, in nanoseconds."""
 
-    time_nano: Annotated[str, Meta(pattern=r"\A[0-9]{18,19}\Z")]
+    time_nano: Annotated[str, Meta(pattern=r"\A[0-9]{1,19}\Z")]
 
 
 class PriceFilter(Struct, frozen=True, rename="camel"):

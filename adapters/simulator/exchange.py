@@ -68,6 +68,11 @@ class Snapshot(Struct, frozen=True):
     fills: int
     rejected: int
 
+    def held(self, symbol: str) -> Decimal:
+        """The net position in a symbol, whatever the position mode."""
+        rows = (symbol, f"{symbol}:LONG", f"{symbol}:SHORT")
+        return sum((self.positions.get(row, ZERO) for row in rows), ZERO)
+
 
 class Exchange:
     """Accounts trading a market.

@@ -6,8 +6,10 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.simulator.binance import Binance
+from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.mexc import Mexc
+from adapters.simulator.weex import DEMO_PASSPHRASE, Weex
 from adapters.simulator.wire import Venue
 
 
@@ -19,10 +21,14 @@ class Local(Struct, frozen=True):
 
     side: Callable[..., Venue]
     symbol: Callable[[Instrument], str]
+    passphrase: str | None = None
+    """What goes with a key there besides its secret."""
 
 
 VENUES: Final = {
     "binance": Local(Binance, lambda one: one.symbol),
+    "weex": Local(Weex, lambda one: one.symbol, DEMO_PASSPHRASE),
+    "bybit": Local(Bybit, spelt),
     "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
 }
 """By name."""

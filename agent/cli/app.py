@@ -413,7 +413,7 @@ def replay(
     """Play a tape to the same code and prove that it decides the same, byte for byte."""
 
     def blind(portfolio: Portfolio) -> Dialect:
-        return dialect_of(portfolio, Credentials(key=Secret("replay"), secret=Secret("replay")))
+        return dialect_of(portfolio, Credentials(*(Secret("replay"),) * 3))
 
     found = play(tape, blind)
     if as_json:
@@ -460,6 +460,8 @@ def simulate(
         async with server:
             await server.start("127.0.0.1", port)
             out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
+            if LOCAL[venue].passphrase:
+                out.print(f"phrase  {LOCAL[venue].passphrase}")
             out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
             await stop.wait()
 

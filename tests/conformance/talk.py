@@ -32,6 +32,8 @@ from tests.conformance.description import Described
 
 MS = 1_000_000
 S = 1_000 * MS
+START = 1_790_000_000 * S
+"""When every talk begins."""
 
 
 class Talk:
@@ -60,7 +62,7 @@ class Talk:
         self.symbols = tuple(local.symbol(self.exchange.instruments[name]) for name in self.names)
         """… and as the venue spells them."""
         self.venue = local.side(self.exchange)
-        self.now = self.exchange.now_ms * MS
+        self.now = START
         self.frames: list[tuple[str, bytes]] = []
         """All frames that came, with their sockets, …"""
         self.answers: list[tuple[Request, int, bytes]] = []
@@ -70,9 +72,10 @@ class Talk:
         self.grid: dict[int, Instrument] = {}
         self.sockets: dict[str, Session] = {}
         self._number = 0
+        phrase = Secret(local.passphrase) if local.passphrase else None
+        self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret), phrase) if key else None
         self._taken: dict[str, int] = {}
         """By budget: when it was last used."""
-        self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret)) if key else None
         self.options = {"entry_url": VENUES[venue.name].entry_url} if entry else {}
         self.begin()
 
@@ -234,6 +237,8 @@ class Talk:
         """An order for ``base`` units of an instrument, below zero to sell; without a price at market."""
         self._number += 1
         lots = self.lots(base, index)
+        if self.described.hedged and side is Side.NET:
+            side = Side.LONG if (lots > 0) is not reduce else Side.SHORT
         return Order(
             id=order_id("cf", 1, self._number),
             instrument=index,
@@ -266,6 +271,10 @@ class Talk:
         """What the venue says is held of an instrument, by side; sides that are flat are left out."""
         (positions,) = [fact for fact in self.question(What.POSITIONS) if isinstance(fact, Positions)]
         return {row.side: row.lots for row in positions.rows if row.instrument == index and row.lots}
+
+    def net(self, index: int = 0) -> int:
+        """What the venue says is held of an instrument, both sides together."""
+        return sum(self.held(index).values())
 
 
 def fills(facts: Iterable[Fact], order: Order) -> list[Filled]:

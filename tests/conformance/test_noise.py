@@ -118,7 +118,7 @@ def test_no_damaged_answer_raises_or_leaves_an_order_without_an_outcome(name: st
     call = dialect.perform(request, now)
     if isinstance(call, Call):  # an order of the conversation is too old by now to be sent again
         reply = Reply(data.draw(st.sampled_from([status, 200, 400, 503])), {}, damaged(data, whole))
-        settled(request, safe(dialect.on_reply(call, reply, now)))
+        settled(told.talk.described, request, reply.body, safe(dialect.on_reply(call, reply, now)))
 
 
 JSON = st.recursive(
@@ -138,7 +138,8 @@ def test_no_answer_whatever_raises_or_leaves_an_order_without_an_outcome(name: s
     headers = {"retry-after": data.draw(st.text(max_size=9))}
     dialect, now = told.dialect(), told.talk.now
     reply = Reply(data.draw(st.integers(100, 599)), headers, body)
-    settled(request, safe(dialect.on_reply(call_for(dialect, request, now), reply, now)))
+    facts = safe(dialect.on_reply(call_for(dialect, request, now), reply, now))
+    settled(told.talk.described, request, body, facts)
 
 
 @every_venue
@@ -150,4 +151,5 @@ def test_deep_frames_and_answers_do_not_sink_it(name: str, body: bytes) -> None:
         safe(dialect.on_frame(socket, told.talk.described.pack(body), now))
     for request in requests(told.talk):
         for status in (200, 400):
-            settled(request, safe(dialect.on_reply(call_for(dialect, request, now), Reply(status, {}, body), now)))
+            facts = safe(dialect.on_reply(call_for(dialect, request, now), Reply(status, {}, body), now))
+            settled(told.talk.described, request, body, facts)

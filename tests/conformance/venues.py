@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.conformance import binance, mexc
+from tests.conformance import binance, bybit, mexc, weex
 from tests.conformance.description import Described
 
-VENUES: Final[dict[str, Described]] = {one.name: one for one in (binance.VENUE, mexc.VENUE)}
+VENUES: Final[dict[str, Described]] = {one.name: one for one in (binance.VENUE, bybit.VENUE, mexc.VENUE, weex.VENUE)}
