@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import warnings
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +28,12 @@ from adapters.simulator import (
     serve,
 )
 from adapters.simulator.client import START
-from tests.simulator.test_python_binance import AsyncClient, BinanceAPIException
+
+with warnings.catch_warnings():
+    # it still imports what websockets has deprecated
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from binance import AsyncClient
+    from binance.exceptions import BinanceAPIException
 
 MS = 1_000_000
 PATH = "/ws-fapi/v1"

@@ -18,6 +18,7 @@ from agent.core.orders import S
 from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from agent.core.venue import Call
 from tests.core.kit import warm
 from tests.storm.watchman import Violation, Watchman
 from tests.storm.world import START, World
@@ -106,14 +107,24 @@ def prepare(seed: int, faults: Faults, *, entry: bool = False) -> World:
 
 
 def storm(
-    seed: int, desk: type[Desk] = Desk, weather: Callable[[int], Faults] = swarm, lasts_ns: int = STORM_NS
+    seed: int,
+    desk: type[Desk] = Desk,
+    weather: Callable[[int], Faults] = swarm,
+    lasts_ns: int = STORM_NS,
+    left: Callable[[Call], None] = lambda call: None,
 ) -> Outcome:
-    """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults."""
+    """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults, ``left`` is told of
+    each request that leaves."""
     world = prepare(seed, weather(seed), entry=weather is entering)
     if desk is not Desk:
         world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
     watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
-    world.decided, world.left = watchman.decided, watchman.left
+
+    def leaving(call: Call) -> None:
+        left(call)
+        watchman.left(call)
+
+    world.decided, world.left = watchman.decided, leaving
     world.heard = lambda arrived: watchman.heard(arrived, world.now)
     try:
         world.run(START + lasts_ns, watchman.check)
