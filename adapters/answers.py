@@ -75,7 +75,8 @@ def outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str)
         case Batch(orders):
             return [fate(order.id, verdict, code, reason) for order in orders]
         case Cancel(id_):
-            return [fact.Lost(id_, "cancel: unknown order" if verdict is Reaction.GONE else f"cancel: {told}")]
+            gone = verdict in (Reaction.GONE, Reaction.ABSENT)
+            return [fact.Lost(id_, "cancel: unknown order" if gone else f"cancel: {told}")]
         case Arm(instrument):
             return [fact.Unarmed(instrument, told)]
         case SetLeverage():

@@ -204,7 +204,7 @@ class Binance:
         self.abilities = Abilities(answers=answers, sockets=sockets, arms=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
-        together(self._rest, self._stream, DOMAINS)
+        together(self._rest, self._stream, [(domain,) for domain in DOMAINS])
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None

@@ -6,6 +6,8 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.simulator.binance import Binance
+from adapters.simulator.bingx import BingX
+from adapters.simulator.bingx_views import name_of
 from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.mexc import Mexc
@@ -28,6 +30,7 @@ class Local(Struct, frozen=True):
 VENUES: Final = {
     "binance": Local(Binance, lambda one: one.symbol),
     "weex": Local(Weex, lambda one: one.symbol, DEMO_PASSPHRASE),
+    "bingx": Local(BingX, name_of),
     "bybit": Local(Bybit, spelt),
     "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
 }

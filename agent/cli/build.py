@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance, bybit, mexc, weex, weex_terms
+from adapters import binance, bingx, bingx_tables, bybit, mexc, weex, weex_terms
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -34,6 +34,7 @@ class Venue(Struct, frozen=True):
 
 VENUES = {
     "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True, entry_url=binance.ENTRY_URL),
+    "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
     "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
     "weex": Venue(weex.Weex, weex_terms.REST_URL, weex_terms.STREAM_URL),

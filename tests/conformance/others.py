@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import unquote
 
 import ccxt.pro
 
@@ -29,6 +30,21 @@ def _in_the_query(seen: Seen) -> tuple[str, str]:
     return signature, sha256(text)
 
 
+def _bingx(server: Server) -> Any:
+    client = ccxt.pro.bingx(KEYS | {"options": {"defaultType": "swap"}})
+    for name in client.urls["api"]:
+        if name != "ws":
+            client.urls["api"][name] = f"{server.rest_url}/openApi"
+    client.urls["api"]["ws"] = {"linear": f"{server.ws_url}/swap-market", "spot": f"{server.ws_url}/market"}
+    return client
+
+
+def _raw(seen: Seen) -> tuple[str, str]:
+    """The parameters are signed as they are before they are quoted for the address."""
+    text, _, signature = seen.query.rpartition("&signature=")
+    return signature, sha256(unquote(text))
+
+
 OTHERS: Final = {
     "binance": Other(
         build=_binance,
@@ -47,5 +63,16 @@ OTHERS: Final = {
             ),
             Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included"),
         ),
-    )
+    ),
+    "bingx": Other(
+        build=_bingx,
+        symbol="BTC/USDT:USDT",
+        signature=_raw,
+        moment=frozenset({"timestamp", "signature", "recvWindow"}),
+        named="clientOrderId",
+        cancels="clientOrderId",
+        spells={"clientOrderId": "clientOrderID"},
+        lever={"side": "BOTH"},
+        differences=(Difference(("open orders",), "symbol", None, "BTC-USDT", "we ask for all, strangers' included"),),
+    ),
 }

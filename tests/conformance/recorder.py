@@ -91,5 +91,9 @@ class Other(Struct, frozen=True):
     cancels: str
     """… and the one with which it cancels by it."""
     differences: tuple[Difference, ...]
+    spells: Mapping[str, str] = {}
+    """Parameters that the client spells in its own way, by ours: the venue's side takes both."""
+    lever: Mapping[str, str] = {}
+    """What the client wants to be told besides to change a leverage setting."""
     contract: float = 1.0
     """Base units in one of the client's units of quantity."""

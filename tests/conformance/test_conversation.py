@@ -257,6 +257,7 @@ def test_hedge_mode_keeps_longs_and_shorts_apart(venue: Described) -> None:
 
 
 def test_a_leverage_setting_is_changed_told_and_asked_about(talk: Talk) -> None:
+    talk.listen()  # to what a venue tells of its own accord when a socket opens
     facts = [*talk.ask(SetLeverage(1, 7)), *talk.listen()]
     told = [fact for fact in facts if isinstance(fact, Leverage)]
     assert told

@@ -62,6 +62,13 @@ class Bench:
         (sent,) = self.seen[before:]
         return sent, [fact for fact in facts if not isinstance(fact, Used)]
 
+    async def learn(self, ask: Ask) -> None:
+        """Have our dialect ask something, and what it wants to ask upon the answer."""
+        await self.ours(ask)
+        for wish in self.dialect.acts():
+            if isinstance(wish, Ask):
+                await self.learn(wish)
+
     async def theirs(self, act: Callable[[Any], Awaitable[Any]]) -> Seen:
         """The last request that left of the other client for an act."""
         before = len(self.seen)
@@ -86,8 +93,8 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
         one = Bench(venue.name, server, seen)
         try:
             await one.client.load_markets()
-            await one.ours(Ask(What.TIME))
-            await one.ours(Ask(What.INSTRUMENTS))
+            for what in (What.TIME, What.INSTRUMENTS, What.MODE):
+                await one.learn(Ask(what))
             yield one
         finally:
             await one.client.close()
@@ -100,7 +107,8 @@ def differences(bench: Bench, ours: Seen, theirs: Seen) -> dict[str, tuple[str |
     for what in ("method", "path"):
         if getattr(ours, what) != getattr(theirs, what):
             found[what] = getattr(ours, what), getattr(theirs, what)
-    mine, others = ours.params, theirs.params
+    spelt = {theirs_: ours_ for ours_, theirs_ in bench.other.spells.items()}
+    mine, others = ours.params, {spelt.get(name, name): value for name, value in theirs.params.items()}
     for name in sorted((mine.keys() | others.keys()) - bench.other.moment):
         if f"{mine.get(name)}{ANOTHER}" == others.get(name):
             continue  # each has an id of its own
@@ -131,7 +139,7 @@ async def test_for_the_same_purpose_the_same_is_sent(bench: Bench) -> None:
         ("market, reduce only", Place(reduce), place("market", "sell", reduce, None, reduceOnly=True)),
         ("open orders", Ask(What.ORDERS), lambda client: client.fetch_open_orders(symbol)),
         ("positions", Ask(What.POSITIONS), lambda client: client.fetch_positions()),
-        ("leverage", SetLeverage(0, 7), lambda client: client.set_leverage(7, symbol)),
+        ("leverage", SetLeverage(0, 7), lambda client: client.set_leverage(7, symbol, bench.other.lever)),
         ("cancel", Cancel(post.id, 0), lambda client: client.cancel_order("", symbol, named)),
     ]
     found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
