@@ -741,7 +741,7 @@ class Binance:
             case What.MODE | What.OWNER | What.RIGHTS:
                 return _terms_answer(ask.what, body)
             case What.ACCOUNT:
-                return wire.account_facts(wire.ACCOUNT.decode(body), self._offset.earliest(call.at))
+                return wire.account_facts(wire.ACCOUNT.decode(body), self._offset.earliest(call.at), self._index)
             case What.POSITIONS:
                 return self._positions_answer(wire.POSITIONS.decode(body), self._offset.earliest(call.at))
             case What.ORDERS:

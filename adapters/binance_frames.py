@@ -6,7 +6,7 @@ one of `adapters.reading.MISREAD`; the dialect turns that into a stated fact. Wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 from typing import Annotated, Final, Literal
 
@@ -432,8 +432,17 @@ class Asset(Struct, frozen=True, rename="camel"):
     wallet_balance: str
 
 
+class Reserved(Struct, frozen=True, rename="camel"):
+    """A position in the answer about the account: all of it is of one moment."""
+
+    symbol: str
+    position_side: Row
+    position_amt: str
+    maint_margin: str
+
+
 class Account(Struct, frozen=True, rename="camel"):
-    """Totals and assets of the account."""
+    """Totals, assets and positions of the account."""
 
     total_wallet_balance: str
     total_margin_balance: str
@@ -441,6 +450,7 @@ class Account(Struct, frozen=True, rename="camel"):
     total_maint_margin: str
     available_balance: str
     assets: list[Asset]
+    positions: list[Reserved] | None = None
 
 
 class PositionRow(Struct, frozen=True):
@@ -609,8 +619,13 @@ def leverage_facts(index: int, row: Raw) -> list[fact.Fact]:
 # Facts: account and orders
 
 
-def account_facts(account: Account, asked_at: int) -> list[fact.Fact]:
-    """Totals and wallets."""
+def account_facts(account: Account, asked_at: int, index: Mapping[str, int]) -> list[fact.Fact]:
+    """Totals, what they are made of, and wallets. ``index`` gives the portfolio's instruments."""
+    reserves = [
+        fact.Reserve(index[row.symbol], SIDES[row.position_side], number(row.maint_margin))
+        for row in account.positions or ()
+        if row.symbol in index and exact(row.position_amt)
+    ]
     margin = fact.Margin(
         wallet=number(account.total_wallet_balance),
         equity=number(account.total_margin_balance),
@@ -618,6 +633,7 @@ def account_facts(account: Account, asked_at: int) -> list[fact.Fact]:
         maintenance=number(account.total_maint_margin),
         available=number(account.available_balance),
         asked_at=asked_at,
+        reserves=None if account.positions is None else tuple(reserves),
     )
     return [margin, *(fact.Balance(row.asset, number(row.wallet_balance), asked_at) for row in account.assets)]
 

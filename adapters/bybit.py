@@ -3,7 +3,7 @@
 What frames and answers say stands in `adapters.bybit_frames`, so that this file holds the conversation alone. Three
 habits of the venue shape it. An answer to an order or a cancel only says that it was received: what became of it comes
 on the private stream, or is asked for. Long lists come in pages, and those about the account for one kind of contract
-at a time: `_Gathering` puts them together, and only the whole is an answer. Nothing says whether the account is in
+at a time: `Pages` puts them together, and only the whole is an answer. Nothing says whether the account is in
 hedge mode but the rows of its positions.
 """
 
@@ -15,13 +15,16 @@ from itertools import zip_longest
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode, urlsplit
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import bybit_frames as wire
 from adapters.addresses import pinned, together
-from adapters.answers import Reaction, fate, outcome, replies
+from adapters.answers import Reaction, fate, outcome
+from adapters.bybit_market import Market
+from adapters.bybit_pages import Pages, Whole
+from adapters.bybit_routes import ALLOWED, HISTORY, LIMITS, PARAMETER, QUESTIONS, SECOND, verdict_of
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain, symbols_of
 from adapters.signing import signer
@@ -34,7 +37,6 @@ from agent.core.venue import (
     Arm,
     Ask,
     Batch,
-    Bucket,
     Call,
     Cancel,
     Credentials,
@@ -50,129 +52,41 @@ from agent.core.venue import (
     lane_of,
 )
 
-SECOND: Final = 1_000 * MS
 MINUTE: Final = 60 * SECOND
 
 REST_URL: Final = "https://api.bybit.com"
 STREAM_URL: Final = "wss://stream.bybit.com"
-DOMAINS: Final = (
-    "bybit.com",
-    "bytick.com",
-    "bybit.eu",
-    "bybit.tr",
-    "bybit.kz",
-    "bybit.id",
-    "bybitgeorgia.ge",
-    "manepa.jp",
+SITES: Final = (
+    ("-testnet.bybit.com",),
+    ("-testnet.manepa.jp",),
+    ("bybit.com", "bytick.com"),
+    ("bybit.eu",),
+    ("bybit.tr",),
+    ("bybit.kz",),
+    ("bybit.id",),
+    ("bybitgeorgia.ge",),
+    ("manepa.jp",),
 )
+"""Each with accounts and keys of its own."""
+DOMAINS: Final = tuple(domain for site in SITES for domain in site if not domain.startswith("-"))
 NAMES: Final = {"linear": "bybit", "inverse": "bybit-inverse"}
 """What a venue is called in a portfolio file, by its kind of contract."""
-
-LIMITS: Final[tuple[Bucket, ...]] = (
-    Bucket("ip_5s", 300, 5 * SECOND),
-    Bucket("create_1s", 5, SECOND),
-    Bucket("batch_1s", 10, SECOND),
-    Bucket("cancel_1s", 5, SECOND),
-    Bucket("read_1s", 25, SECOND),
-    Bucket("fees_1s", 2, SECOND),
-    Bucket("settings_1s", 5, SECOND),
-)
-"""Half of what the venue allows: it counts the second before each request, and two of our windows touch such a one."""
-ALLOWED: Final = {Place: "create_1s", Cancel: "cancel_1s", SetLeverage: "settings_1s"}
-"""The budgets whose size answers to these tell: the venue gives larger ones to some."""
 
 PING_NS: Final = 20 * SECOND
 QUIET_NS: Final = {"public": 20 * SECOND, "market": 10 * SECOND, "private": 50 * SECOND}
 """The best prices are repeated after three seconds, tickers come ten times a second, and pings are answered."""
 PROOF_NS: Final = 10 * SECOND
 """How long logging in and subscribing may take on the private stream."""
-MARK_NS: Final = SECOND
-"""A mark that stays as it is is told again this often, as long as its ticker speaks."""
-DEPTH_NS: Final = 100 * MS
-AGAIN_NS: Final = 10 * SECOND
-"""A book with a gap is asked for anew no sooner than this after the last time."""
-
 BAN_NS: Final = 10 * MINUTE
 THROTTLE_MAX_NS: Final = MINUTE
 CALL_MS: Final = 10_000
 ORDER_MS: Final = 5_000
 BATCH_MAX: Final = 5
-PAGES_MAX: Final = 40
 NAMES_MAX: Final = 1_000
 SYMBOLS_MAX: Final = 500
 SUBSCRIBE_MAX: Final = 10
 
 PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet")
-
-
-class Route(Struct, frozen=True):
-    """How a question is asked: path, parameters besides the category, budget, and whether it is about the account."""
-
-    path: str
-    params: tuple[tuple[str, str], ...] = ()
-    bucket: str = "read_1s"
-    private: bool = True
-    category: bool = True
-
-
-QUESTIONS: Final = {
-    What.TIME: Route("/v5/market/time", bucket="ip_5s", private=False, category=False),
-    What.INSTRUMENTS: Route("/v5/market/instruments-info", (("limit", "1000"),), bucket="ip_5s", private=False),
-    What.PRICES: Route("/v5/market/tickers", bucket="ip_5s", private=False),
-    What.TIERS: Route("/v5/market/risk-limit", bucket="ip_5s", private=False),
-    What.FEES: Route("/v5/account/fee-rate", bucket="fees_1s"),
-    What.LEVERAGE: Route("/v5/position/list"),
-    What.MODE: Route("/v5/account/info", category=False),
-    What.ACCOUNT: Route("/v5/account/wallet-balance", (("accountType", "UNIFIED"),), category=False),
-    What.POSITIONS: Route("/v5/position/list", (("limit", "200"),), category=False),
-    What.ORDERS: Route("/v5/order/realtime", (("openOnly", "0"), ("limit", "50")), category=False),
-    What.ORDER: Route("/v5/order/realtime"),
-    What.VOLUMES: Route("/v5/market/tickers", bucket="ip_5s", private=False),
-    What.OWNER: Route("/v5/user/query-api", category=False),
-    What.RIGHTS: Route("/v5/user/query-api", category=False),
-}
-HISTORY: Final = "/v5/order/history"
-CORNERS: Final = (("linear", "USDT"), ("linear", "USDC"), ("inverse", ""))
-"""Kinds of contract, and coins they settle in, that draw on the same margin: lists are asked for one at a time."""
-
-REPLIES: Final = replies(
-    (Reaction.UNKNOWN, (10000, 10016, 10019, 110079)),
-    (Reaction.TWIN, (110072, 10014)),
-    (Reaction.GONE, (110001, 110008, 110010)),
-    (Reaction.SAME, (110025, 110026, 110027, 110043)),
-    (Reaction.SLOW, (10006, 10018, 10429, 429)),
-    (Reaction.BANNED, (403,)),
-    (Reaction.DENIED, (10003, 10004, 10005, 10007, 10009, 10010, 10024, 10028, 100028, 33004, 110132, 401)),
-    (Fault.CLOCK, (10002,)),
-    (Fault.BUSY, (110009, 110020)),
-    (Fault.MARGIN, (110004, 110006, 110007, 110011, 110012, 110013, 110040, 110044, 110045, 110046, 110047, 110048)),
-    (Fault.MARGIN, (110051, 110052, 110053, 110085, 110086, 110089, 110090, 110101, 110102, 182011)),
-    (Fault.MARGIN, tuple(range(110104, 110108))),
-    (Fault.REDUCE, (110017, 110033, 110034)),
-    (Fault.PRICE, (110118,)),
-    (Fault.CLOSED, (10029, 30228, 110021, 110022, 110023, 110042, 110063, 110066, 110074, 110137)),
-    (Fault.CLOSED, (*range(110095, 110101), 110103)),
-    (Fault.ACCOUNT, (10027, 110123, 110124, 110125)),
-    (Fault.RULE, (10001, 30208, 30209, 110003, 110049, 110064, 110092, 110093, 110094, 110119, 110120, 110121)),
-    (Fault.OTHER, (110024, 110028, 110029, 3400045)),
-)
-"""What a code of the venue, or an HTTP status without one, means.
-
-Others between `FIRST_REFUSAL` and `LAST_REFUSAL` are `Fault.OTHER`; any other proves nothing.
-"""
-FIRST_REFUSAL: Final = 110_001
-LAST_REFUSAL: Final = 110_999
-PARAMETER: Final = 10_001
-"""A parameter does not fit, among others because the position mode is not what we believe."""
-
-
-class _Gathering(Struct):
-    """A list that comes in pages: which call began it, the rows so far with their category, and how many pages."""
-
-    first: int
-    asked_at: int
-    rows: list[tuple[str, Raw]] = []
-    pages: int = 0
 
 
 class Bybit:
@@ -209,13 +123,14 @@ class Bybit:
             singles=frozenset({What.TIERS, What.LEVERAGE}),
         )
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
+        self._market = Market(self._index)
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = signer(credentials, "Bybit", ed25519=False) if credentials else None
         self._key = credentials.key.reveal() if credentials else ""
         self._readers: dict[str, Callable[[wire.Frame], Sequence[Fact]]] = {
             "public": self._read_public,
-            "market": self._read_market,
+            "market": self._market.ticker,
             "private": self._read_private,
         }
         self._acts: list[Open | Shut | Say | Ask] = []
@@ -231,13 +146,6 @@ class Bybit:
         self._subscribing: dict[str, tuple[str, tuple[str, ...]]] = {}
         """Subscriptions not acknowledged yet: socket and topics, by the id of the request."""
         self._requests = 0
-        self._tickers: dict[str, wire.Ticker] = {}
-        self._told: dict[str, int] = {}
-        """The venue's time of what was told last, by topic."""
-        self._updates: dict[str, int] = {}
-        self._books: dict[str, wire.Book] = {}
-        self._mended: dict[str, int] = {}
-        """The venue's time when a book was last asked for anew, by topic."""
         self._seqs: dict[tuple[str, int], tuple[int, int]] = {}
         self._settings: dict[int, dict[int, int]] = {}
         """The leverage of each row of an instrument's position: which rows there are tells the mode."""
@@ -245,7 +153,7 @@ class Bybit:
         """The account's setup is known, and which rows there are is not yet."""
         self._fills: dict[str, dict[str, int]] = {}
         """What was told of each order trade by trade: lots by the trade's id."""
-        self._gathered: dict[What, _Gathering] = {}
+        self._pages = Pages(category)
         self._allowed: dict[str, int] = {}
 
     # The connection
@@ -266,11 +174,10 @@ class Bybit:
             sign = self._sign(f"GET/realtime{until}".encode())
             self._say(socket, {"op": "auth", "args": [self._key, int(until), sign]})
         elif socket == "market":
-            self._tickers.clear()
+            self._market.begin(socket)
             self._subscribe(socket, [f"tickers.{symbol}" for symbol in self.symbols])
         else:
-            self._updates.clear()
-            self._books.clear()
+            self._market.begin(socket)
             depths = [f"orderbook.50.{symbol}" for symbol in self.symbols] if self._depth else []
             self._subscribe(socket, [*(f"orderbook.1.{symbol}" for symbol in self.symbols), *depths])
         return []
@@ -369,73 +276,14 @@ class Bybit:
         what = f"subscription to {', '.join(topics)} was refused: {frame.ret_msg}"
         return [fact.Unknown(socket, what[:200], "", private=socket == "private")]
 
-    def _read_market(self, frame: wire.Frame) -> Sequence[Fact]:
-        kind, _, symbol = frame.topic.partition(".")
-        if kind != "tickers":
-            raise ValueError(f"topic {frame.topic:.40}")
-        index, news = self._index_of(symbol), wire.TICKER.decode(frame.data)
-        if news.symbol != symbol or frame.type not in ("snapshot", "delta"):
-            raise ValueError("a ticker that is none of its topic")
-        if frame.type == "snapshot":
-            ticker = news
-        elif (before := self._tickers.get(symbol)) is None:
-            return []  # nothing to be changed: the snapshot is on its way
-        else:
-            ticker = wire.merged(before, news)
-        at = frame.ts * MS
-        facts = wire.ticker_facts(index, ticker, at)
-        self._tickers[symbol] = ticker
-        named = news.mark_price or news.index_price or news.funding_rate or news.next_funding_time
-        if not named and at < self._told.get(frame.topic, 0) + MARK_NS:
-            return []
-        self._told[frame.topic] = at
-        return facts
-
     def _read_public(self, frame: wire.Frame) -> Sequence[Fact]:
-        kind, _, rest = frame.topic.partition(".")
-        levels, _, symbol = rest.partition(".")
-        if kind != "orderbook" or levels not in ("1", "50"):
-            raise ValueError(f"topic {frame.topic:.40}")
-        index, ladder, at = self._index_of(symbol), wire.LADDER.decode(frame.data), frame.ts * MS
-        if ladder.s != symbol:
-            raise ValueError("a book that is none of its topic")
-        if levels == "50":
-            return self._depth_facts(index, frame, ladder, at)
-        if frame.type != "snapshot":
-            raise ValueError("changes of the best prices, which come whole")
-        facts = wire.quote_facts(index, ladder, at)
-        last = self._updates.get(symbol, 0)
-        if ladder.u < last and ladder.u != 1:  # the venue counts anew from 1 after a restart
-            return []
-        self._updates[symbol] = ladder.u
-        return facts
-
-    def _depth_facts(self, index: int, frame: wire.Frame, ladder: wire.Ladder, at: int) -> Sequence[Fact]:
-        """The book as it is now; one with a gap is not known until the venue has sent it whole again."""
-        topic = frame.topic
-        if frame.type == "snapshot":
-            self._books[topic] = wire.Book(ladder)
-        elif (book := self._books.get(topic)) is None or ladder.u <= book.update:
-            return []
-        elif not book.change(ladder):
-            self._mend(topic, at)
-            return []
-        if at < self._told.get(topic, 0) + DEPTH_NS and frame.type == "delta":
-            return []
+        """What a book says; one with a gap is subscribed to anew."""
         try:
-            depth = self._books[topic].depth(index, at)
-        except ValueError:
-            self._mend(topic, at)
-            raise
-        self._told[topic] = at
-        return [depth]
-
-    def _mend(self, topic: str, at: int) -> None:
-        self._books.pop(topic, None)
-        if at >= self._mended.get(topic, 0) + AGAIN_NS:
-            self._mended[topic] = at
-            self._say("public", {"op": "unsubscribe", "args": [topic]})
-            self._subscribe("public", [topic])
+            return self._market.book(frame)
+        finally:
+            for topic in self._market.torn():
+                self._say("public", {"op": "unsubscribe", "args": [topic]})
+                self._subscribe("public", [topic])
 
     def _read_private(self, frame: wire.Frame) -> Sequence[Fact]:
         """The facts in each row; one that can't be read does not take the others with it."""
@@ -519,12 +367,6 @@ class Bybit:
     def _elsewhere(self, category: str, symbol: str) -> bool:
         return (category or self._category) != self._category or symbol not in self._index
 
-    def _index_of(self, symbol: str) -> int:
-        index = self._index.get(symbol)
-        if index is None:
-            raise ValueError(f"{symbol:.40} is not in the portfolio")
-        return index
-
     def _grid(self, what: str, symbol: str) -> Instrument:
         instrument = self._listed.get(symbol)
         if instrument is None:
@@ -587,11 +429,8 @@ class Bybit:
             params.append(("orderLinkId", ask.order))
             path = HISTORY if ask.since is not None else path
         params += route.params
-        if ask.what in (What.POSITIONS, What.ORDERS):
-            category, coin = CORNERS[_place_of(ask)[1]]
-            params += [("category", category), *([("settleCoin", coin)] if coin else [])]
-        if ask.what in (What.INSTRUMENTS, What.POSITIONS, What.ORDERS) and (cursor := _place_of(ask)[2]):
-            params.append(("cursor", cursor))
+        if ask.what in (What.INSTRUMENTS, What.POSITIONS, What.ORDERS):
+            params += self._pages.params(ask)
         query = urlencode(params, quote_via=quote)
         url = f"{path}?{query}" if query else path
         headers = self._signed(query, now, self._window_ms) if route.private else ()
@@ -705,7 +544,7 @@ class Bybit:
         return [fact.Allowed(bucket, max(1, int(text) // 2))]
 
     def _failure_facts(self, call: Call, reply: Reply, code: int | None, text: str, now: int) -> Sequence[Fact]:
-        verdict, said = _verdict(reply.status, code), str(code or reply.status)
+        verdict, said = verdict_of(reply.status, code), str(code or reply.status)
         told: list[Fact] = []
         if verdict is Reaction.SAME and isinstance(call.request, SetLeverage):
             return [fact.Leverage(call.request.instrument, call.request.leverage)]
@@ -766,7 +605,7 @@ class Bybit:
                 if row is None or end is None:
                     raise ValueError("missing in the answer to its batch")
                 if end.code:
-                    facts.append(fate(order.id, _verdict(200, end.code), str(end.code), end.msg[:200]))
+                    facts.append(fate(order.id, verdict_of(200, end.code), str(end.code), end.msg[:200]))
                 else:
                     facts += self._acknowledged(order, wire.ACKNOWLEDGED.decode(row))
             except MISREAD as error:
@@ -870,33 +709,16 @@ class Bybit:
 
     def _page(self, ask: Ask, call: Call, page: wire.Page) -> Sequence[Fact]:
         """Part of a list: the next part is asked for, and after the last one the whole is the answer."""
-        first, corner, cursor = _place_of(ask)
-        if ask.since is None:
-            first = call.tag
-            if first > getattr(self._gathered.get(ask.what), "first", 0):
-                self._gathered[ask.what] = _Gathering(first, self._offset.earliest(call.at), [])
-        gathered = self._gathered.get(ask.what)
-        if gathered is None or gathered.first != first:
-            return []  # of a list that has been begun anew
-        category = CORNERS[corner][0] if ask.what is not What.INSTRUMENTS else self._category
-        gathered.rows += [(category, row) for row in page.rows]
-        gathered.pages += 1
-        further = page.next_page_cursor or ""
-        if gathered.pages > PAGES_MAX or (further and further == cursor):
-            raise ValueError("a list without end")
-        if not further or not page.rows:
-            further, corner = "", corner + 1
-        if further or (ask.what is not What.INSTRUMENTS and corner < len(CORNERS)):
-            self._want(Ask(ask.what, since=f"{first}/{corner}/{further}"))
+        came = self._pages.take(ask, call.tag, self._offset.earliest(call.at), page)
+        if isinstance(came, Ask):
+            self._want(came)
+        if not isinstance(came, Whole):
             return []
-        del self._gathered[ask.what]
         if ask.what is What.INSTRUMENTS:
-            return self._instruments_answer([row for _, row in gathered.rows])
+            return self._instruments_answer([row for _, row in came.rows])
         if not self._listed:
             raise ValueError("the instruments are not listed yet")
-        if ask.what is What.POSITIONS:
-            return self._positions_answer(gathered)
-        return self._orders_answer(gathered)
+        return self._positions_answer(came) if ask.what is What.POSITIONS else self._orders_answer(came)
 
     def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
         """The contracts that trade: one that was there before and is not now has stopped."""
@@ -917,36 +739,28 @@ class Bybit:
         self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
         return [fact.Listed(tuple(self._listed.values())), *intervals, *misread]
 
-    def _positions_answer(self, gathered: _Gathering) -> Sequence[Fact]:
+    def _positions_answer(self, whole: Whole) -> Sequence[Fact]:
         held, strangers = [], []
-        for category, raw in gathered.rows:
+        for category, raw in whole.rows:
             row = wire.POSITION.decode(raw)
             if category == self._category and row.symbol in self._listed:
                 held.append(wire.position_of(self._listed[row.symbol], row))
             elif number(row.size) and row.symbol not in strangers:
                 strangers.append(row.symbol)
-        return [fact.Positions(tuple(held), tuple(strangers), gathered.asked_at)]
+        return [fact.Positions(tuple(held), tuple(strangers), whole.asked_at)]
 
-    def _orders_answer(self, gathered: _Gathering) -> Sequence[Fact]:
+    def _orders_answer(self, whole: Whole) -> Sequence[Fact]:
         found = []
-        for category, raw in gathered.rows:
+        for category, raw in whole.rows:
             row = wire.ORDER.decode(raw)
             grid = self._listed.get(row.symbol) if category == self._category else None
             found.append(wire.open_order(grid, row))
-        return [fact.Orders(tuple(found), gathered.asked_at)]
+        return [fact.Orders(tuple(found), whole.asked_at)]
 
 
 def _about(order: str, answer: wire.Acknowledged) -> None:
     if answer.order_link_id != order:
         raise ValueError("the answer is about another order")
-
-
-def _place_of(ask: Ask) -> tuple[int, int, str]:
-    """Where in a list a question goes on: the call that began it, the corner, and the venue's cursor."""
-    if ask.since is None:
-        return 0, 0, ""
-    first, corner, cursor = ask.since.split("/", 2)
-    return int(first), int(corner), cursor
 
 
 def _fee_facts(index: int, row: Raw) -> Sequence[Fact]:
@@ -955,22 +769,7 @@ def _fee_facts(index: int, row: Raw) -> Sequence[Fact]:
 
 
 def _one_environment(rest_url: str, stream_url: str) -> None:
-    """Whether requests and streams are both of the market or both of its test; raises ValueError with the cure."""
-    together(rest_url, stream_url, DOMAINS)
-    hosts = [f"{urlsplit(url).hostname}" for url in (rest_url, stream_url)]
-    if any("-demo" in host for host in hosts):
+    """Whether requests and streams are of one environment that has both; raises ValueError with the cure."""
+    together(rest_url, stream_url, SITES)
+    if any("-demo" in f"{urlsplit(url).hostname}" for url in (rest_url, stream_url)):
         raise ValueError("rest_url: the venue's demo accounts have no prices of their own: use its testnet")
-    if len({"-testnet" in host for host in hosts}) > 1:
-        raise ValueError(
-            f"stream_url: {stream_url} and rest_url {rest_url} are of two environments: give both or neither"
-        )
-
-
-def _verdict(status: int, code: int | None) -> Fault | Reaction:
-    """What a failure means. Only a code that is known for a refusal proves that nothing was executed."""
-    if code is None:
-        return REPLIES.get(status, Reaction.UNKNOWN)
-    if status >= 500:
-        return Reaction.UNKNOWN
-    refused = FIRST_REFUSAL <= code <= LAST_REFUSAL
-    return REPLIES.get(code, Fault.OTHER if refused else Reaction.UNKNOWN)

@@ -349,35 +349,9 @@ def quote_facts(index: int, ladder: Ladder, at: int) -> list[fact.Fact]:
     return [quote_of(index, ladder.b[0], ladder.a[0], at)]
 
 
-class Book:
-    """A book that is kept from a snapshot and what has changed since."""
-
-    def __init__(self, ladder: Ladder) -> None:
-        self.update = ladder.u
-        self._sides: tuple[dict[float, float], dict[float, float]] = ({}, {})
-        self._put(ladder)
-
-    def change(self, ladder: Ladder) -> bool:
-        """Take in what has changed; False where something before it is missing."""
-        if ladder.u != self.update + 1:
-            return False
-        self.update = ladder.u
-        self._put(ladder)
-        return True
-
-    def _put(self, ladder: Ladder) -> None:
-        for levels, rows in zip(self._sides, (ladder.b, ladder.a), strict=True):
-            for price, size in rows:
-                levels[positive(price)] = amount(size)
-                if not levels[positive(price)]:
-                    del levels[positive(price)]
-
-    def depth(self, index: int, at: int) -> fact.Depth:
-        """The visible book."""
-        bids, asks = self._sides
-        if bids and asks and max(bids) >= min(asks):
-            raise ValueError("the book is crossed")
-        return fact.Depth(index, tuple(sorted(bids.items(), reverse=True)), tuple(sorted(asks.items())), at)
+def levels_of(rows: Sequence[Level]) -> list[tuple[float, float]]:
+    """Prices and sizes; a size of nought takes a level away."""
+    return [(positive(price), amount(size)) for price, size in rows]
 
 
 def ticker_facts(index: int, ticker: Ticker, at: int) -> list[fact.Fact]:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 from msgspec.json import encode
-from msgspec.structs import replace
 
 from adapters import mexc_frames as wire
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, outcome
+from adapters.mexc_account import NAMES_MAX, PAGE, Account
 from adapters.mexc_rules import (
     BACK_OFF_NS,
     BAN_NS,
@@ -76,9 +76,6 @@ LOGIN_NS: Final = 10 * SECOND
 SUBSCRIPTIONS_MAX: Final = 30
 """So many fit on one socket."""
 SYMBOLS_MAX: Final = 200
-PAGE: Final = 100
-"""The most rows that a list has in one answer."""
-NAMES_MAX: Final = 1_000
 CALL_MS: Final = 10_000
 ORDER_MS: Final = 5_000
 
@@ -92,14 +89,6 @@ QUIET_CHANNELS: Final = tuple(
 """Private events about things that we neither make nor watch, or that are told by others as well."""
 
 TYPES: Final = {Style.MARKET: 5, Style.IOC: 3, Style.POST: 2}
-
-
-class Held(Struct):
-    """A position that is open: its number, and how it is set up."""
-
-    id: wire.Name
-    open_type: wire.OpenType
-    leverage: int
 
 
 class Mexc:
@@ -133,29 +122,17 @@ class Mexc:
             singles=frozenset({What.FEES, What.LEVERAGE}),
             cadence={What.INTERVALS: FUNDING_NS},
         )
-        self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
+        self._account = Account(self.symbols)
         self._key = credentials.key.reveal() if credentials else ""
         self._sign = hmac_signer(credentials, "MEXC") if credentials else None
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
         self._offset = Offset()
-        self._listed: dict[str, Instrument] = {}
         self._contracts: dict[str, wire.Contract] = {}
         self._settlements: dict[int, tuple[int, int]] = {}
         """By instrument: the next settlement, and the time between two."""
-        self._hedge: bool | None = None
-        self._settings: dict[str, dict[wire.Direction, wire.Setting]] = {}
-        self._wishes: dict[str, int] = {}
-        """The leverage that was asked for last."""
         self._changing: dict[int, wire.Direction] = {}
         """By call: which direction it sets."""
-        self._held: dict[str, dict[wire.Direction, Held]] = {}
-        self._funded: dict[str, tuple[int, float]] = {}
-        """By position: the funding that it has received so far, and when that was said."""
-        self._totals: dict[str, dict[str, int]] = {}
-        """By the venue's order: its trades that were told, and the lots of each."""
-        self._names: dict[str, str] = {}
-        """Our ids by the venue's own, which is all that its list of fills gives."""
         self._moved_at: int | None = None
         """When the stream said that the wallet is another one, while no answer has told what is in it."""
         self._unproven: set[str] = set()
@@ -248,7 +225,7 @@ class Mexc:
                 return self._ticker_facts(wire.TICKER.decode(frame.data))
             case "push.depth.full" | "push.depth":
                 book = wire.DEPTH.decode(frame.data)
-                index = self._index_of(frame.symbol)
+                index = self._account.index_of(frame.symbol)
                 facts = wire.book_facts(index, book, frame.at, whole=self._depth)
                 if book.version <= self._versions.get(frame.symbol, -1):
                     return []
@@ -263,7 +240,7 @@ class Mexc:
         raise ValueError("a channel of an unknown kind")
 
     def _ticker_facts(self, row: wire.Ticker) -> Sequence[Fact]:
-        index = self._index_of(row.symbol)
+        index = self._account.index_of(row.symbol)
         facts: list[Fact] = [*wire.mark_facts(index, row)]
         at = row.timestamp * MS
         if row.funding_rate is not None and (settlement := self._settlements.get(index)) is not None:
@@ -274,7 +251,7 @@ class Mexc:
         return facts
 
     def _contract_facts(self, row: wire.Contract) -> Sequence[Fact]:
-        index, before = self._index.get(row.symbol), self._listed.get(row.symbol)
+        index, before = self._account.index.get(row.symbol), self._account.listed.get(row.symbol)
         if index is None or before is None:
             return []  # the stream is about all contracts
         after = wire.instrument_of(index, row)
@@ -283,141 +260,45 @@ class Mexc:
         self._contracts[row.symbol] = row
         if after == before:
             return []
-        self._listed[row.symbol] = after
-        return [fact.Listed(tuple(self._listed.values()))]
+        self._account.listed[row.symbol] = after
+        return [fact.Listed(tuple(self._account.listed.values()))]
 
     def _private(self, frame: wire.Frame, now: int) -> Sequence[Fact]:
         match frame.channel:
             case "push.personal.order":
-                return self._order_event(wire.ORDER.decode(frame.data), frame.at)
+                return self._account.order_event(wire.ORDER.decode(frame.data), frame.at)
             case "push.personal.order.deal":
-                return self._deal_event(wire.DEAL.decode(frame.data))
+                return self._account.deal_event(wire.DEAL.decode(frame.data))
             case "push.personal.position":
-                return self._position_event(wire.POSITION.decode(frame.data), frame.at)
+                return self._account.position_event(wire.POSITION.decode(frame.data), frame.at)
             case "push.personal.asset":
                 self._moved_at = now
                 self._want(Ask(What.ACCOUNT))
                 return []
             case "push.personal.risk.limit":
-                return self._setting_event(wire.RISK_LIMIT.decode(frame.data))
+                told = self._account.setting_event(wire.RISK_LIMIT.decode(frame.data))
+                if isinstance(told, int):
+                    self._want(Ask(What.LEVERAGE, told))
+                    return []
+                return told
             case "push.personal.position.mode":
-                return self._mode(wire.POSITION_MODE.decode(frame.data).position_mode)
+                return self._account.set_mode(wire.POSITION_MODE.decode(frame.data).position_mode)
             case "push.personal.liquidate.risk":
                 row = wire.ENDANGERED.decode(frame.data)
-                told = f"near liquidation: {row.symbol:.40} at {row.liquidate_price}, margin ratio {row.margin_ratio}"
-                return [fact.Warned(told, frame.at)]
+                where = f"{row.symbol:.40} at {row.liquidate_price}, margin ratio {row.margin_ratio}"
+                return [fact.Warned(f"near liquidation: {where}", frame.at)]
             case "push.personal.generic.notify":
                 return [fact.Warned(f"liquidation notice: {excerpt(bytes(frame.data))}"[:200], frame.at)]
             case "rs.login":
                 self._login_due = None
                 return [fact.Up("private")]
-            case "rs.error":
+            case "rs.error" if self._login_due is not None:
                 return [fact.Down("private", f"the login was refused: {excerpt(bytes(frame.data))}")]
+            case "rs.error":
+                raise ValueError("the venue refuses what was said")
             case channel if channel in QUIET_CHANNELS or channel == "pong" or channel.startswith("rs."):
                 return []
         raise ValueError("a channel of an unknown kind")
-
-    def _order_event(self, row: wire.OrderRow, at: int) -> Sequence[Fact]:
-        self._learn(row)
-        forced = wire.forced_facts(row, at)
-        if row.symbol not in self._index:
-            return [*forced, fact.Elsewhere(row.symbol[:40])]
-        try:
-            return [*forced, wire.order_fact(self._grid("order", row.symbol), row, at)]
-        except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
-            if not forced:
-                raise
-            return [*forced, fact.Unknown("private", f"push.personal.order: {error}"[:200], "", private=True)]
-
-    def _deal_event(self, row: wire.DealRow) -> Sequence[Fact]:
-        if row.symbol not in self._index:
-            return [fact.Elsewhere(row.symbol[:40])]
-        name = row.external_oid or self._names.get(str(row.order_id), str(row.order_id))
-        fill = wire.fill_of(self._grid("trade", row.symbol), row, name, 0)
-        trades = self._totals.setdefault(str(row.order_id), {})
-        trades[fill.trade] = abs(fill.lots)
-        if len(self._totals) > NAMES_MAX:
-            del self._totals[next(iter(self._totals))]
-        return [replace(fill, filled_lots=sum(trades.values()))]
-
-    def _position_event(self, row: wire.PositionRow, at: int) -> Sequence[Fact]:
-        if row.symbol not in self._index:
-            return [fact.Elsewhere(row.symbol[:40])]
-        position = self._position(row, at)
-        held = self._held.setdefault(row.symbol, {})
-        funding = self._funding(row, at)
-        if position.lots:
-            if not self._hedge:
-                held.clear()
-            held[row.position_type] = _held(row)
-        elif any(one.id != row.position_id for one in held.values() if not self._hedge):
-            return funding  # the end of the position before this one
-        else:
-            held.pop(row.position_type, None)
-            self._funded.pop(str(row.position_id), None)
-        return [*funding, position]
-
-    def _position(self, row: wire.PositionRow, at: int) -> fact.Position:
-        if self._hedge is None:
-            raise ValueError("the position mode is not known yet")
-        return wire.position_of(self._grid("position", row.symbol), row, at, hedge=self._hedge)
-
-    def _funding(self, row: wire.PositionRow, at: int) -> list[Fact]:
-        """What has come of funding since the position last told: that does not stream by itself."""
-        if row.hold_fee is None:
-            return []
-        name, total = str(row.position_id), number(row.hold_fee)
-        before_at, before = self._funded.get(name, (at, total))
-        if at < before_at:
-            return []
-        self._funded[name] = (at, total)
-        settle = self._listed[row.symbol].settle
-        return [fact.Flow(settle, total - before, "funding", at)] if total != before else []
-
-    def _setting_event(self, row: wire.RiskLimit) -> Sequence[Fact]:
-        if (index := self._index.get(row.symbol)) is None:
-            return []
-        setting = wire.Setting(row.position_type, row.open_type, row.leverage)
-        rows = self._settings.setdefault(row.symbol, {})
-        rows[row.position_type] = setting
-        if len({one.leverage for one in rows.values()}) > 1:  # the other direction may follow, or not
-            self._want(Ask(What.LEVERAGE, index))
-            return []
-        return self._leverage_facts(index)
-
-    def _leverage_facts(self, index: int) -> list[Fact]:
-        """The setting of an instrument: of its two directions the one that is not as it was asked for, or the lower."""
-        symbol = self.symbols[index]
-        rows = sorted(self._settings[symbol].values(), key=lambda row: row.leverage)
-        wish = self._wishes.get(symbol)
-        told = next((row for row in rows if wish not in (None, row.leverage)), rows[0])
-        isolated = {row.open_type == wire.ISOLATED for row in rows}
-        return [fact.Leverage(index, told.leverage, isolated.pop() if len(isolated) == 1 else None)]
-
-    def _mode(self, mode: int) -> Sequence[Fact]:
-        hedge = mode == wire.HEDGE
-        if hedge is not self._hedge:
-            self._held.clear()
-        self._hedge = hedge
-        return [fact.Mode(hedge, multi_asset=False, can_trade=None)]
-
-    def _index_of(self, symbol: str) -> int:
-        index = self._index.get(symbol)
-        if index is None:
-            raise ValueError(f"{symbol:.40} is not in the portfolio")
-        return index
-
-    def _grid(self, what: str, symbol: str) -> Instrument:
-        instrument = self._listed.get(symbol)
-        if instrument is None:
-            why = "is not listed" if symbol in self._index else "is not in the portfolio"
-            raise ValueError(f"{what} of {symbol:.40}, which {why}")
-        return instrument
-
-    def _learn(self, row: wire.OrderRow) -> None:
-        self._names[str(row.order_id)] = row.name
-        if len(self._names) > NAMES_MAX:
-            del self._names[next(iter(self._names))]
 
     # Requests
 
@@ -466,7 +347,7 @@ class Mexc:
 
     def _place(self, request: Place, order: Order, now: int) -> Call | Sequence[Fact]:
         """An order on the wire, dated so that the window in which the venue takes it ends when the order expires."""
-        instrument = self._listed.get(order.symbol)
+        instrument = self._account.listed.get(order.symbol)
         if instrument is None:
             return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
         closes = order.reduce if order.side is Side.NET else (order.lots > 0) is (order.side is Side.SHORT)
@@ -474,8 +355,7 @@ class Mexc:
             return outcome(request, Fault.RULE, "", f"it is to reduce, and would open on the {order.side} side")
         buys = order.lots > 0
         direction: wire.Direction = 1 if buys is not closes else 2
-        held = self._held.get(order.symbol, {}).get(direction)
-        terms = held or self._settings.get(order.symbol, {}).get(direction)
+        terms, held = self._account.terms(order.symbol, direction), self._account.held(order.symbol, direction)
         if terms is None:
             self._want(Ask(What.LEVERAGE, order.instrument))
             return outcome(request, Fault.BUSY, "", "the leverage of its direction is not known yet")
@@ -505,13 +385,11 @@ class Mexc:
 
     def _set_leverage(self, request: SetLeverage, symbol: str, leverage: int, now: int) -> Call | Sequence[Fact]:
         """The change of one direction: the first that is not set so. The next question shows whether one is left."""
-        rows = sorted(self._settings.get(symbol, {}).values(), key=lambda row: row.position_type)
-        if not rows:
+        row = self._account.wish(request.instrument, leverage)
+        if row is None:
             self._want(Ask(What.LEVERAGE, request.instrument))
             return outcome(request, Reaction.UNKNOWN, "", "the leverage that it has is not known yet")
-        self._wishes[symbol] = leverage
-        row = next((row for row in rows if row.leverage != leverage), rows[0])
-        held = self._held.get(symbol, {}).get(row.position_type)
+        held = self._account.held(symbol, row.position_type)
         body: dict[str, object] = {"leverage": leverage}
         if held is not None:
             body["positionId"] = held.id
@@ -608,7 +486,7 @@ class Mexc:
         match call.request:
             case Place(order):
                 placed = wire.PLACED.decode(data)
-                self._names[str(placed.order_id)] = order.id
+                self._account.learn(placed.order_id, order.id)
                 return [fact.Accepted(order.id, str(placed.order_id), 0, placed.ts * MS)]
             case Cancel(order, index):
                 (row,) = wire.CANCELS.decode(data)
@@ -619,21 +497,14 @@ class Mexc:
                 self._want(Ask(What.ORDER, index, order))  # it says that it is cancelled, not how much of it was done
                 return [fact.Accepted(order, str(row.order_id), 0, self._offset.earliest(call.at))]
             case SetLeverage(index, leverage):
-                return self._leverage_answer(call, index, leverage)
+                told = self._account.changed(index, self._changing[call.tag], leverage)
+                return told or outcome(call.request, Reaction.UNKNOWN, "", "one of two directions is set")
             case Ask() as ask:
                 return self._ask_answer(ask, call, data, now)
             case Batch() | Arm():
                 raise ValueError("the answer to what is never asked")
             case _:
                 assert_never(call.request)
-
-    def _leverage_answer(self, call: Call, index: int, leverage: int) -> Sequence[Fact]:
-        """One direction is set; where the other is not, a question will show that there is more to do."""
-        rows, direction = self._settings[self.symbols[index]], self._changing[call.tag]
-        rows[direction] = replace(rows[direction], leverage=leverage)
-        if all(row.leverage == leverage for row in rows.values()):
-            return self._leverage_facts(index)
-        return outcome(call.request, Reaction.UNKNOWN, "", "one of two directions is set")
 
     def _ask_answer(self, ask: Ask, call: Call, data: Raw, now: int) -> Sequence[Fact]:
         asked_at = self._offset.earliest(call.at)
@@ -643,17 +514,17 @@ class Mexc:
             case What.INSTRUMENTS:
                 return self._instruments_answer(wire.rows_of(data))
             case What.PRICES | What.TIERS | What.VOLUMES:
-                return each(ask.what, wire.rows_of(data), self._index, self._reader(ask.what))
+                return each(ask.what, wire.rows_of(data), self._account.index, self._reader(ask.what))
             case What.INTERVALS:
-                return each(ask.what, wire.rows_of(data), self._index, self._funding_facts)
+                return each(ask.what, wire.rows_of(data), self._account.index, self._funding_facts)
             case What.MODE:
-                return self._mode(wire.MODE.decode(data))
+                return self._account.set_mode(wire.MODE.decode(data))
             case What.ACCOUNT:
                 return self._account_answer(wire.ASSETS.decode(data), asked_at, call.at)
             case What.POSITIONS:
-                return self._positions_answer(wire.rows_of(data), asked_at)
+                return self._account.positions(wire.rows_of(data), asked_at)
             case What.ORDERS:
-                return self._orders_answer(wire.rows_of(data), asked_at)
+                return self._account.orders(wire.rows_of(data), asked_at)
             case What.FEES | What.LEVERAGE | What.ORDER | What.TRADES:
                 return self._one_answer(ask, data, asked_at)
             case _:
@@ -680,35 +551,17 @@ class Mexc:
             fees = wire.FEES.decode(data)
             return [fact.Fees(ask.instrument, number(fees.maker_fee), number(fees.taker_fee))]
         if ask.what is What.LEVERAGE:
-            self._settings[symbol] = {row.position_type: row for row in wire.SETTINGS.decode(data)}
-            return self._leverage_facts(ask.instrument)
+            return self._account.set_settings(ask.instrument, wire.SETTINGS.decode(data))
         if ask.what is What.TRADES:
-            return self._trades_answer(symbol, [wire.DEAL.decode(row) for row in wire.rows_of(data)], ask.since)
+            return self._account.trades(symbol, wire.rows_of(data), ask.since)
         row = wire.ORDER.decode(data)
         if row.name != ask.order or row.symbol != symbol:
             raise ValueError("the answer is about another order")
-        self._learn(row)
+        self._account.learn(row.order_id, row.name)
         at = asked_at if row.update_time is None else row.update_time * MS
-        told = wire.order_fact(self._grid("order", symbol), row, at)
+        told = wire.order_fact(self._account.grid("order", symbol), row, at)
         accepted = fact.Accepted(row.name, str(row.order_id), told.filled_lots, at)
         return [accepted, told] if isinstance(told, fact.Ended) else [accepted]
-
-    def _trades_answer(self, symbol: str, rows: Sequence[wire.DealRow], since: str | None) -> Sequence[Fact]:
-        """Fills after ``since``, oldest first, under our ids as far as they are known."""
-        instrument = self._grid("fills", symbol)
-        facts: list[Fact] = []
-        totals: dict[str, int] = {}
-        for row in sorted(rows, key=lambda one: int(one.id)):
-            if row.symbol != symbol:
-                raise ValueError("the answer is about another symbol")
-            order = str(row.order_id)
-            fill = wire.fill_of(instrument, row, self._names.get(order, order), 0)
-            totals[order] = totals.get(order, 0) + abs(fill.lots)
-            if int(row.id) > int(since or -1):
-                facts.append(replace(fill, filled_lots=totals[order]))
-        if len(facts) >= PAGE:
-            raise ValueError("more fills than one answer holds")
-        return facts
 
     def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
         contracts: dict[str, wire.Contract] = {}
@@ -723,10 +576,10 @@ class Mexc:
 
         if not rows:
             raise ValueError("no contract at all")
-        misread = each(What.INSTRUMENTS, rows, self._index, read)
+        misread = each(What.INSTRUMENTS, rows, self._account.index, read)
         self._contracts = contracts
-        self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
-        return [fact.Listed(tuple(self._listed.values())), *misread]
+        self._account.listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
+        return [fact.Listed(tuple(self._account.listed.values())), *misread]
 
     def _funding_facts(self, index: int, raw: Raw) -> Sequence[Fact]:
         row = wire.FUNDING.decode(raw)
@@ -737,50 +590,13 @@ class Mexc:
     def _account_answer(self, rows: Sequence[wire.Asset], asked_at: int, sent_at: int) -> Sequence[Fact]:
         """The wallets. After a word of the stream, which names no wallet, they are what it would have told: then they
         come before the totals, so that they don't count as something that only a question has brought to light."""
-        if not self._listed:
+        if not self._account.listed:
             raise ValueError("the instruments are not listed yet")
-        margin, *wallets = wire.account_facts(rows, next(iter(self._listed.values())).settle, asked_at)
+        margin, *wallets = wire.account_facts(rows, next(iter(self._account.listed.values())).settle, asked_at)
         if self._moved_at is None or sent_at < self._moved_at:
             return [margin, *wallets]
         self._moved_at = None
         return [*wallets, margin]
-
-    def _positions_answer(self, raws: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
-        if not self._listed:
-            raise ValueError("the instruments are not listed yet")
-        rows: list[fact.Position] = []
-        flows: list[Fact] = []
-        strangers: list[str] = []
-        held: dict[str, dict[wire.Direction, Held]] = {}
-        for raw in raws:
-            row = wire.POSITION.decode(raw)
-            if row.symbol in self._listed:
-                at = asked_at if row.update_time is None else row.update_time * MS
-                rows.append(self._position(row, at))
-                flows += self._funding(row, at)
-                if row.hold_vol:
-                    held.setdefault(row.symbol, {})[row.position_type] = _held(row)
-            elif row.hold_vol and row.symbol not in strangers:
-                strangers.append(row.symbol)
-        if len({(row.instrument, row.side) for row in rows if row.lots}) < sum(bool(row.lots) for row in rows):
-            raise ValueError("two positions where there can be one")
-        self._held = held
-        return [*flows, fact.Positions(tuple(rows), tuple(strangers), asked_at)]
-
-    def _orders_answer(self, raws: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
-        if not self._listed:
-            raise ValueError("the instruments are not listed yet")
-        if len(raws) >= PAGE:
-            raise ValueError(f"{PAGE} open orders or more, which one answer does not hold: cancel those that are old")
-        rows = [wire.ORDER.decode(raw) for raw in raws]
-        for row in rows:
-            self._learn(row)
-        found = (wire.open_order(self._listed.get(row.symbol), self._index.get(row.symbol), row) for row in rows)
-        return [fact.Orders(tuple(found), asked_at)]
-
-
-def _held(row: wire.PositionRow) -> Held:
-    return Held(row.position_id, row.open_type, row.leverage)
 
 
 def _about(symbol: str) -> dict[str, str | int]:

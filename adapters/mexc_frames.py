@@ -53,16 +53,16 @@ REASONS: Final = {
     5: "the position is being liquidated",
     6: "it would be liquidated at once",
     7: "over the risk limit",
-    8: "cancelled by the system",
+    8: "by the system",
     9: "another position mode",
     10: "reduce-only",
     11: "the contract is off",
     12: "the contract is delivered",
-    13: "cancelled by a liquidation",
-    14: "cancelled by auto-deleveraging",
+    13: "by a liquidation",
+    14: "by auto-deleveraging",
     15: "the account is blocked",
-    16: "cancelled by a funding settlement",
-    17: "cancelled by a change of margin",
+    16: "by a funding settlement",
+    17: "by a change of margin",
 }
 """Why an order ended, by the venue's number."""
 

@@ -59,6 +59,8 @@ CHANNELS_MAX: Final = 100
 """So many channels a socket may have, hence so many instruments: mark prices on one, books on another."""
 PRIVATE: Final = ("account", "positions", "orders", "fill")
 LEVELS: Final = 15
+PROOF_NS: Final = 10 * terms.SECOND
+"""A subscription that is not acknowledged for so long was not heard."""
 RENEW_NS: Final = 3 * terms.SECOND
 """A book that was asked for anew is not asked for again sooner."""
 RENEWALS_MAX: Final = 100
@@ -109,8 +111,8 @@ class Weex:
         self._listed: dict[str, Instrument] = {}
         self._isolated: dict[int, bool] = {}
         """The margin type of each instrument as last told: a change of leverage has to name it."""
-        self._unproven: dict[str, int] = {}
-        """Connected sockets whose subscription is not acknowledged yet, and its number."""
+        self._unproven: dict[str, tuple[int, int]] = {}
+        """Connected sockets whose subscription is not acknowledged yet: its number, and when it should have been."""
         self._books = {symbol: Ladder(LEVELS) for symbol in self.symbols}
         self._renewed: dict[str, int] = {}
         """By symbol: when its book was last asked for anew on this connection."""
@@ -146,7 +148,7 @@ class Weex:
         if socket == "private":
             self._private.begin()
         channels = PRIVATE if socket == "private" else [self._channel(socket, symbol) for symbol in self.symbols]
-        self._unproven[socket] = self._command(socket, "SUBSCRIBE", channels)
+        self._unproven[socket] = self._command(socket, "SUBSCRIBE", channels), now + PROOF_NS
         return []
 
     def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
@@ -157,15 +159,20 @@ class Weex:
         return [fact.Down(socket, reason)]
 
     def on_wake(self, now: int) -> None:
-        """See whether a fill has waited in vain for the name of its order."""
+        """See whether a subscription was never acknowledged, or a fill has waited in vain for the name of its order."""
+        for socket, (_, due) in list(self._unproven.items()):
+            if now >= due:
+                del self._unproven[socket]
+                self._want(Shut(socket, "its subscription was not acknowledged"))
         if self._private.nameless_due is not None and now >= self._private.nameless_due:
             self._private.nameless_due = None
             self._want(Shut("private", "a fill of an order that it has not told of"))
 
     @property
     def wake_at(self) -> int | None:
-        """When a fill has waited long enough."""
-        return self._private.nameless_due
+        """When either has waited long enough."""
+        named = self._private.nameless_due
+        return min([*(due for _, due in self._unproven.values()), *(() if named is None else (named,))], default=None)
 
     def acts(self) -> list[Open | Shut | Say | Ask]:
         """What is wanted on the wire, drained."""
@@ -194,7 +201,8 @@ class Weex:
             frame = wire.FRAME.decode(data)
             what = frame.e or frame.event or frame.type or what
             if frame.e:
-                return self._event(socket, frame, now)
+                facts = self._event(socket, frame, now)
+                return [*self._prove(socket), *facts]
             return self._control(socket, frame)
         except (*MISREAD, KeyError) as error:
             return [fact.Unknown(socket, f"{what}: {error}"[:200], excerpt(data), socket == "private")]
@@ -211,10 +219,12 @@ class Weex:
         if not frame.result:
             self._want(Shut(socket, f"a subscription was refused: {frame.msg:.80}"))
             raise ValueError(f"refused: {frame.msg:.80}")
-        if str(frame.id) == str(self._unproven.get(socket)):
-            del self._unproven[socket]
-            return [fact.Up(socket)]
-        return []
+        number, _ = self._unproven.get(socket, (None, 0))
+        return self._prove(socket) if str(frame.id) == str(number) else []
+
+    def _prove(self, socket: str) -> list[Fact]:
+        """It is subscribed: that is acknowledged, or an event has come."""
+        return [fact.Up(socket)] if self._unproven.pop(socket, None) is not None else []
 
     def _event(self, socket: str, frame: wire.Frame, now: int) -> Sequence[Fact]:
         match socket, frame.e:

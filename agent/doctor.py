@@ -109,7 +109,7 @@ def _told(agent: Agent) -> bool:
 
 
 def _silent(engine: Engine) -> list[str]:
-    return [name for name in engine.streams if name not in engine.book.streams]
+    return [name for name in engine.readiness.streams if name not in engine.book.streams]
 
 
 def _market_known(engine: Engine) -> bool:
@@ -141,7 +141,7 @@ def _connection(engine: Engine, *, keyed: bool) -> Iterator[Finding]:
     for name in silent:
         yield Finding("streams", "unknown", f"{name} did not come up: see that this machine may open websockets")
     if not silent:
-        yield Finding("streams", "ok", f"{', '.join(engine.streams)}: up")
+        yield Finding("streams", "ok", f"{', '.join(engine.readiness.streams)}: up")
     if not keyed:
         yield Finding("key", "ok", "none in the file: the account is not looked at, and paper is as far as this goes")
 

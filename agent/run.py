@@ -59,6 +59,8 @@ LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
 
+RESUME = "resume"
+"""A file of this name in the state folder is a person's word to resume; who takes the word takes the file away."""
 CRASHES = 5
 """So many runs that did not end in order within `CRASHES_NS`, and the next begins halted."""
 CRASHES_NS = 600 * S
@@ -285,6 +287,7 @@ class Agent:
         waits = [asyncio.create_task(event.wait(), name=f"wait for {name}") for name, event in events.items()]
         try:
             self._look_for_kill_file()
+            self._takes_word()  # one from before the run is about nothing that this run has met
             if self._forgotten is not None:
                 self.tell("warn", self._forgotten)
             for name in resolved:
@@ -440,7 +443,9 @@ class Agent:
             if self.tape is not None:
                 self.tape.flush()
             self._look_for_kill_file()
-            if not self._ready and (symbols := self.engine.unlisted()):
+            if self._takes_word():
+                self.tell("resume")
+            if not self._ready and (symbols := self.engine.readiness.unlisted()):
                 raise Unlisted(self.portfolio.account.venue, symbols)
             if not self._ready and (why := self.engine.terms.unfit):
                 raise Unfit(why)
@@ -463,6 +468,14 @@ class Agent:
         if (killed := bool(why)) != self._killed:
             self._killed = killed
             self.tell("kill" if killed else "unkill", why)
+
+    def _takes_word(self) -> bool:
+        """Whether a person has left the word to resume. It counts once, so one that can't be taken away doesn't."""
+        try:
+            (self.folder / RESUME).unlink()
+        except OSError:
+            return False
+        return True
 
     def _look_at_log(self) -> None:
         """Say it once if the journal's log keeps growing."""

@@ -16,7 +16,8 @@ ORDER = [
     "instruments", "events", "prices", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry",
     "band", "upkeep", "programme", "lots", "triggers", "orders", "breaker", "margin", "pairs", "planner", "economy",
     "risk", "tally", "sleeves", "halts", "strangers", "terms", "venue", "decisions", "limits", "deadman", "audit",
-    "pulse", "settings", "paper", "words", "reasons", "mandate", "correction", "engine", "view", "desk",
+    "readiness", "pulse", "settings", "paper", "words", "reasons", "mandate", "course", "correction", "alarm", "engine",
+    "view", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 

@@ -166,9 +166,10 @@ class Streams:
         key = self.bybit.keys.get(str(name))
         if key is None or key.has_expired(now_ms):
             return "error:API key is invalid."
-        if not isinstance(expires, int) or expires <= now_ms:
+        until = str(expires)  # clients send it as a number or as text
+        if not until.isdecimal() or int(until) <= now_ms:
             return "error:Params Error: expires is over"
-        if not key.verifier.accepts(f"GET/realtime{expires}", str(signature)):
+        if not key.verifier.accepts(f"GET/realtime{until}", str(signature)):
             return "error:error sign!"
         session.account = key.account.api_key
         return ""

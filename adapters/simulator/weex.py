@@ -32,7 +32,7 @@ from adapters.simulator.weex_account import ACCOUNT
 from adapters.simulator.weex_call import Call, Endpoint, Params, WireError, refusal_of, text_of
 from adapters.simulator.weex_orders import ORDERS
 from adapters.simulator.weex_public import PUBLIC
-from adapters.simulator.weex_streams import Session, Streams
+from adapters.simulator.weex_streams import HEARTBEAT_MS, Session, Streams
 from adapters.simulator.wire import Frame, Reply, Topic
 
 DEMO_PASSPHRASE: Final = "demopassphrase"  # noqa: S105
@@ -63,7 +63,8 @@ class Weex:
 
     `weight_limit` is the request weight of each address a minute, `orders_10s` and `orders_1m` are the order counts of
     each account. `mark_pace` publishes prices so many times more often, for a market that runs fast. `passphrase` goes
-    with every key. With `rechecks` the matching engine looks at a timestamp again that the gateway has let in.
+    with every key. An account hears of no orders every `heartbeat_ms`. With `rechecks` the matching engine looks at a
+    timestamp again that the gateway has let in.
     """
 
     binary = False
@@ -77,10 +78,11 @@ class Weex:
         orders_1m: int = ORDERS_1M,
         mark_pace: float = 1.0,
         passphrase: str = DEMO_PASSPHRASE,
+        heartbeat_ms: int = HEARTBEAT_MS,
         rechecks: bool = True,
     ) -> None:
         self.exchange = exchange
-        self.streams = Streams(exchange, mark_pace)
+        self.streams = Streams(exchange, mark_pace, heartbeat_ms)
         self.limits = (weight_limit, orders_10s, orders_1m)
         self.rechecks = rechecks
         self.dice = random.Random(len(exchange.accounts))

@@ -28,13 +28,14 @@ _HISTORY_MS: Final = 90 * 86_400_000
 
 
 def _parse(call: Call) -> OrderRequest:
-    """The order a request describes, as far as words go; the exchange judges the numbers."""
+    """The order a request describes, as far as words go; the exchange judges the numbers.
+
+    What the venue has no such field for is not looked at, `reduceOnly` as little as anything else.
+    """
     params = call.params
     symbol, side = call.symbol(), params.choice("side", _BUYS, -1117)
     position_side = params.choice("positionSide", {"LONG": "LONG", "SHORT": "SHORT"})
     kind = params.choice("type", {"LIMIT": "LIMIT", "MARKET": "MARKET"}, -1116)
-    if "reduceOnly" in params:
-        raise WireError(-1128, "reduceOnly is not supported: use side and positionSide.")
     in_force, price = "GTC", None
     if kind == "LIMIT":
         in_force, price = params.choice("timeInForce", _IN_FORCE, -1115), params.number("price")

@@ -33,8 +33,8 @@ UNANSWERED: Final = 5
 CHANNELS: Final = 100
 OPERATIONS: Final = 240
 HOUR_MS: Final = 3_600_000
-HEARTBEAT_MS: Final = 60_000
-"""An account's orders are told every so often even when there are none."""
+HEARTBEAT_MS: Final = 600_000
+"""An account's orders are told every so often even when there are none; how often is written nowhere."""
 _DEPTH_MS: Final = 200
 _FASTEST_MS: Final = 10
 _DEPTHS: Final = {"depth15": 15, "depth200": 200}
@@ -85,11 +85,12 @@ class Ladder:
 class Streams:
     """All sessions of the exchange and the frames waiting to be sent to them."""
 
-    def __init__(self, exchange: Exchange, mark_pace: float) -> None:
+    def __init__(self, exchange: Exchange, mark_pace: float, heartbeat_ms: int) -> None:
         self.exchange = exchange
         self.sessions: dict[int, Session] = {}
         self.outbox: list[tuple[Session, wire.Frame]] = []
-        self._tick_ms = max(_FASTEST_MS, round(1_000 / mark_pace))
+        ticks = max(_FASTEST_MS, round(1_000 / mark_pace))
+        self._steps = {"ticker": ticks, "depth": _DEPTH_MS, "ping": PING_MS, "heartbeat": heartbeat_ms}
         self._count = 0
         self._version = 0
         self._ladders: dict[str, Ladder] = {}
@@ -109,7 +110,7 @@ class Streams:
         session = Session(self._count, account)
         self.sessions[session.number] = session
         if not self._due:
-            self._due = {kind: 0 for kind in ("ticker", "depth", "ping", "heartbeat")}
+            self._due = dict.fromkeys(self._steps, 0)
             self._plan(now_ms)
         return session
 
@@ -190,10 +191,9 @@ class Streams:
         self._plan(now_ms)
 
     def _plan(self, now_ms: int) -> None:
-        steps = {"ticker": self._tick_ms, "depth": _DEPTH_MS, "ping": PING_MS, "heartbeat": HEARTBEAT_MS}
-        for kind, due_ms in self._due.items():
-            if now_ms >= due_ms:
-                self._due[kind] = (now_ms // steps[kind] + 1) * steps[kind]
+        for kind, step_ms in self._steps.items():
+            if now_ms >= self._due[kind]:
+                self._due[kind] = (now_ms // step_ms + 1) * step_ms
 
     def _push(self, name: str, render: Any) -> None:
         """A frame to all who have subscribed to a channel, made once if there are any."""

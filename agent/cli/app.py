@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from pathlib import Path
@@ -52,7 +53,7 @@ from agent.doctor import examine
 from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
-from agent.run import VERSION, Agent, Unfit, Unlisted
+from agent.run import RESUME, VERSION, Agent, Unfit, Unlisted
 from agent.secrets import SecretError, seal_process
 from agent.tape import TapeError
 
@@ -66,6 +67,8 @@ HALF_SPREAD = 0.0001
 """Assumed for that."""
 READY_S = 30.0
 """How long `plan` waits for the venue's answers."""
+RESUME_S = 10.0
+"""How long `resume` waits for an agent, which looks once a second, to take the word."""
 
 app = typer.Typer(
     help="Keeps a crypto-futures portfolio on its target weights, in real time.",
@@ -318,6 +321,24 @@ def run(
         folder = Path(portfolio.state).expanduser()
         agent = Agent(portfolio, dialect, folder, tag=tag_of(portfolio), record=record, succeeds=True)
         _run(lambda stop: agent.run(stop, resolve or ()))
+
+
+@app.command()
+def resume(state: Folder = None) -> None:
+    """Lift a halt or a pause of the running agent, once you have seen to its cause."""
+    folder = _folder(state)
+    word = folder / RESUME
+    try:
+        word.touch(mode=0o600)
+        ends = time.monotonic() + RESUME_S
+        while word.exists():
+            if time.monotonic() > ends:
+                word.unlink(missing_ok=True)
+                _fail(f"no agent took it within {RESUME_S:g} s: none is running in {folder}", FAILED)
+            time.sleep(0.1)
+    except OSError as error:
+        _fail(f"{word} can't be written: {error.strerror}", FAILED)
+    out.print("taken; everything is asked anew first. `trimtab status` shows how it stands", soft_wrap=True)
 
 
 @app.command()

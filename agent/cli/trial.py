@@ -219,7 +219,7 @@ class Trial:
     def _open(self, prices: Sequence[float]) -> None:
         frame = Frame(socket="market", data=array("d", prices).tobytes())
         self._desk.take((Opened(socket="market"),), self.now)
-        while (missing := self.engine.unready()) and self.now < START + 60 * S:
+        while (missing := self.engine.readiness.missing()) and self.now < START + 60 * S:
             self.now += S
             self._desk.take((frame,), self.now)
         assert not missing, (missing, self.engine.audit.troubles())

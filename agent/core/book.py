@@ -28,6 +28,7 @@ from agent.core.events import (
     Position,
     Positions,
     Quote,
+    Reserve,
     Side,
     Tiers,
     Up,
@@ -43,6 +44,8 @@ DAY_NS = 86_400_000_000_000
 HIDDEN = 0.05
 """The part of the account's maintenance margin that positions need not explain: prices move between two answers. What
 is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
+UNLISTED = 0.01
+"""The same of the positions that the account's answer lists itself: all of it is of one moment, at the same prices."""
 KEEP_TRADES = 10_000
 """How many trades are remembered, so that none counts twice."""
 
@@ -153,6 +156,8 @@ class Book:
         """Our time when the wallet was last told of."""
         self.hidden = 0.0
         """Maintenance margin that the venue reserves and that no position we were told of explains."""
+        self.left_out: tuple[int, ...] = ()
+        """Instruments on which the account lists a position, and no answer about positions shows it."""
         self._position_at = 0
         """The venue's time of the last move of a position that was told."""
         self._trades: dict[tuple[int, str], None] = {}
@@ -425,9 +430,11 @@ class Book:
     def _is_carried(self, index: int, side: Side, since: int) -> bool:
         """Whether the venue may still reserve margin for a position: its total has room for more than half of its own.
 
-        A total from before the doubt proves nothing.
+        A total from before the doubt proves nothing. Where the account lists its positions, one that is there is.
         """
         needed = self._needed()
+        if self.margin is not None and any((one.instrument, one.side) == (index, side) for one in self._reserves):
+            return True
         if self.margin is None or needed is None:
             return False
         mine = needed.pop((index, side), 0.0)
@@ -435,15 +442,35 @@ class Book:
         return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
 
     def _look_behind(self) -> None:
-        """Compare the account's margin with that of the positions we were told of, unless they have moved since."""
+        """Compare the account's margin with that of the positions we were told of, unless they have moved since.
+
+        Where the account lists its positions, none of them may be missing, however small.
+        """
         if self.strangers:
             self.hidden = 0.0
-        needed = self._needed()
-        stated = self.margin.maintenance if self.margin else None
-        if self.margin is None or stated is None or needed is None or self._position_at > self.margin.asked_at:
+        if self.margin is None or self._position_at > self.margin.asked_at:
             return
-        unexplained = stated - sum(needed.values())
-        self.hidden = unexplained if unexplained > HIDDEN * stated else 0.0
+        held = [(i, side) for i, row in enumerate(self.rows) for side, one in row.holdings.items() if one.lots]
+        missing = [one.instrument for one in self._reserves if (one.instrument, one.side) not in held]
+        self.left_out = tuple(dict.fromkeys(missing)) if self.positions_at is not None else ()
+        needed, total = self._needed(), self.margin.maintenance
+        if total is None or needed is None:
+            return
+        stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
+        unexplained = total - sum({**needed, **stated}.values())
+        one_price = self.margin.reserves is not None and needed.keys() <= stated.keys() and not self._collaterals
+        part = UNLISTED if one_price else HIDDEN
+        self.hidden = unexplained if unexplained > part * total else 0.0
+
+    @property
+    def _collaterals(self) -> bool:
+        """Whether several assets are collateral: the venue's totals are then in a currency of their own."""
+        return self.mode is None or self.mode.multi_asset
+
+    @property
+    def _reserves(self) -> tuple[Reserve, ...]:
+        """The positions that the account's last answer lists; none where it lists none."""
+        return (self.margin.reserves if self.margin is not None else None) or ()
 
     def _needed(self) -> dict[tuple[int, Side], float] | None:
         """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
@@ -453,13 +480,24 @@ class Book:
             for side, holding in row.holdings.items():
                 if not holding.lots:
                     continue
-                if row.instrument is None or row.mark is None:
-                    return None
-                share = maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))
+                share = _maintenance(row, holding)
                 if share is None:
                     return None
                 needed[index, side] = share
         return None if self.strangers else needed
+
+    def borne_out(self, index: int) -> bool:
+        """Whether the venue's own margin for a position is what ours is: its grid, price and quantity are then those
+        that the venue reckons with. False where the account lists no positions."""
+        row = self.rows[index]
+        stated = {one.side: one.maintenance for one in self._reserves if one.instrument == index}
+        for side, holding in row.holdings.items():
+            if not holding.lots:
+                continue
+            ours = _maintenance(row, holding)
+            if ours is None or abs(stated.get(side, 0.0) - ours) > HIDDEN * ours:
+                return False
+        return True
 
     def known_at(self, index: int) -> int:
         """The venue's time up to which the position of an instrument is known; 0 when it never was."""
@@ -474,3 +512,10 @@ class Book:
         """Nanoseconds since the venue gave the mark; None if it never did."""
         seen = self.rows[index].mark_seen
         return None if seen is None else now - seen
+
+
+def _maintenance(row: Row, holding: Holding) -> float | None:
+    """Maintenance margin of a position at mark; None where its grid, price or table is not known."""
+    if row.instrument is None or row.mark is None:
+        return None
+    return maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))

@@ -12,10 +12,12 @@ import msgspec
 from msgspec.structs import replace
 
 from agent.core import margin, words
+from agent.core.alarm import Alarm
 from agent.core.audit import TRUTH, Audit
 from agent.core.book import Book
 from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
+from agent.core.course import Course
 from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
 from agent.core.drift import LEAST, Drift
@@ -44,7 +46,6 @@ from agent.core.events import (
     Positions,
     Quote,
     Refused,
-    Side,
     Throttled,
     Unanswered,
     Unknown,
@@ -54,9 +55,10 @@ from agent.core.events import (
 )
 from agent.core.halts import Halts
 from agent.core.mandate import Mandate
-from agent.core.orders import MS, Blotter, Order, S, State, Style
-from agent.core.planner import Destination, Leg, Plan, destination, plan, relieved, steady
+from agent.core.orders import MS, RESOLVED, Blotter, Order, S, State, Style
+from agent.core.planner import Leg, Plan
 from agent.core.pulse import Pulse
+from agent.core.readiness import Readiness
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
@@ -70,8 +72,6 @@ ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
 HOLD_NOTE_NS = 60 * S
 """How often it is written down that there is nothing to do."""
-MOVED = 0.01
-"""A destination is found anew once equity or a price has moved by more than this fraction."""
 
 
 class Engine:
@@ -102,7 +102,6 @@ class Engine:
     ) -> None:
         self.policy = policy
         self.epoch = epoch
-        self.streams = abilities.sockets
         self.symbols = policy.targets.symbols
         self.book = Book(self.symbols)
         self.blotter = Blotter()
@@ -111,7 +110,6 @@ class Engine:
         self.dead_man = DeadMan(policy.execution.dead_man_s if abilities.arms else 0.0)
         self.audit = Audit(abilities, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
         self.pulse = Pulse(round(policy.limits.data_age_s * S))
-        self._cool_down_ns = round(policy.triggers.cool_down_s * S)
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
         self.settings = Settings(policy.execution.leverage)
@@ -144,6 +142,10 @@ class Engine:
             note=self._note,
             halts=self.halts,
         )
+        quiet_ns = round(policy.timing.quiet_s * S)
+        self.readiness = Readiness(self.book, self.audit, self.blotter, abilities.sockets, quiet_ns)
+        self.alarm = Alarm(self.book, policy.limits, round(policy.triggers.cool_down_s * S))
+        self.course = Course(policy, self.book, self.blotter, self.tally, self.economist, self.mandate)
         self.correction: Correction | None = None
         self.drift: Drift | None = None
         self.plan: Plan | None = None
@@ -154,16 +156,17 @@ class Engine:
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
-        self._urgent_rest_until = 0
-        self._urgent_vain = 0
-        """How many urgent corrections in a row have traded nothing."""
         self._unreachable: dict[int, None] = {}
-        self._led: tuple[tuple[Reason, object], list[float], Destination] | None = None
-        """The last destination, what it was found from, and the equity and prices that its lots were sized by."""
         self._notes: list[Note] = []
         self._cancels: dict[str, int] = {}
+        self.beyond: dict[str, Order] = {}
+        """Orders of earlier runs without an end on record, on symbols that the file does not name: nothing can be asked
+        about them."""
+        self._resolved: list[Order] = []
+        """Those of them that a person has just resolved."""
         for order in resume:
             self._resume(order)
+        self.strangers.unrecorded = self.strangers.unrecorded or bool(self.beyond)
         if halted is not None:
             self.halts.halt(halted)
 
@@ -187,13 +190,14 @@ class Engine:
             self.wake_at = self._due_at(now)
         self.seq += 1
         notes, self._notes = self._notes, []
+        resolved, self._resolved = self._resolved, []
         remember, self.mandate.remember = self.mandate.remember, False
         return Decision(
             seq=self.seq,
             at=now,
             requests=tuple(requests),
             notes=tuple(notes),
-            orders=self.blotter.drain(),
+            orders=(*self.blotter.drain(), *resolved),
             wake_at=self.wake_at,
             remember=remember,
             reopen=tuple(reopen),
@@ -233,7 +237,8 @@ class Engine:
             case Orders():
                 self._take_open_orders(fact, now)
             case Clock():
-                self.blotter.venue_ahead_ns = max(0, fact.offset_ns + fact.error_ns)
+                self.blotter.venue_ahead_ns = fact.offset_ns + fact.error_ns
+                self.blotter.venue_ahead_least_ns = fact.offset_ns - fact.error_ns
                 for room in (self.blotter, self.audit, self.strangers):
                     room.rewind(now + fact.offset_ns + fact.error_ns)
             case Command():
@@ -375,10 +380,14 @@ class Engine:
             case "pause":
                 self.halts.paused = True
                 self._end(now)
+            case "resume" if self.terms.unfit:
+                self._note("warning", f"not resumed: {self.terms.unfit}")
             case "resume":
                 self.halts.resume()
                 self.strangers.resume()
                 self.reasons.watch.rearm()
+                # What a person has seen to is seen to once the venue says so: till then nothing increases.
+                self.audit.require((*TRUTH, What.LEVERAGE), now, self._venue_now(now))
             case "halt":
                 self.halts.halt(command.argument or "by command")
             case "kill":
@@ -413,6 +422,9 @@ class Engine:
 
     def _resolve(self, name: str, now: int) -> None:
         """A person says that an order of unknown fate will not trade any more; the account is asked what became."""
+        if (order := self.beyond.pop(name, None)) is not None:
+            self._resolved.append(replace(order, state=State.DONE, ended=RESOLVED))
+            return
         before = self.blotter.orders.get(name)
         after = self.blotter.resolve(name, now)
         if before is None or after is None:
@@ -431,11 +443,10 @@ class Engine:
         return [one.reopen for one in found if one.reopen is not None]
 
     def _questions(self, now: int) -> list[Request]:
-        doubtful = bool(self.book.disputed) or any(
-            self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols))
-        )
-        if doubtful:
+        if self.book.disputed or self.book.left_out or self.readiness.behind():
             self.audit.hurry(What.POSITIONS, now)
+        if self.book.left_out:  # it may be the account's answer that is old
+            self.audit.hurry(What.ACCOUNT, now)
         if self.strangers.curious(now):
             self.audit.hurry(What.ORDERS, now)
         if self.blotter.live():
@@ -457,7 +468,7 @@ class Engine:
     def _settings(self, now: int) -> list[Request]:
         """A leverage setting to change, where the user wants that."""
         idle = self.policy.mode == "observe" or self.withheld()
-        if idle or self.halts.aside(now) or self.drift is None or self.unready():
+        if idle or self.halts.aside(now) or self.drift is None or self.readiness.missing():
             return []
         change = self.settings.due(self.book, self.drift, self.blotter, now)
         if change is None:
@@ -475,11 +486,11 @@ class Engine:
         begun = self.correction.begun if self.correction else None
         leverage = begun.leverage_free if begun else None
         drift = self.mandate.drift(self.book, leverage, now)
-        unready = self.unready() or (None if drift else self.mandate.missing(self.book))
+        unready = self.readiness.missing() or (None if drift else self.mandate.missing(self.book))
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return self._rescue(drift, now) if drift is not None else []
-        if self.mandate.tend(self.book, drift, now, quiet=self._quiet(), busy=self.correction is not None):
+        if self.mandate.tend(self.book, drift, now, quiet=self.readiness.settled(), busy=self.correction is not None):
             drift = self.mandate.drift(self.book, leverage, now) or drift
         self.drift = drift
         self._reckon()
@@ -504,60 +515,21 @@ class Engine:
 
     def _rescue(self, drift: Drift, now: int) -> list[Order]:
         """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
-        if self.halts.paused or self._blind(now):
+        if self.halts.paused or self.drift is None or self.readiness.blind(now):
             return []
         self.drift = drift
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+        if urgent := self.alarm.due(drift, self.correction, now):
             self._start(urgent, now)
         if self.correction is None or not self.correction.reason.urgent:
             return []
         return self._correct(self.correction, drift, now)
 
-    def _blind(self, now: int) -> bool:
-        """Whether not even a reduction can be sized: all was never known at once, or positions were not told lately."""
-        told_at = self.book.positions_at
-        late = told_at is None or now - told_at > round(self.policy.timing.quiet_s * S)
-        return late or self.drift is None or self.mixed() is not None
-
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
-        if self._doubted and self._quiet():
+        if self._doubted and self.readiness.settled():
             self._doubted = False
             for index, before, after in self.strangers.reckon():
                 self.terms.jumped(index, before, after)
-
-    def _quiet(self) -> bool:
-        """Whether position and wallet are as of one moment: nothing under way, nothing in doubt."""
-        behind = any(self.book.known_at(index) < self.blotter.needed(index) for index in range(len(self.symbols)))
-        return not (self.blotter.live() or self.book.disputed or behind)
-
-    def unready(self) -> str | None:
-        """What is still missing before anything may be decided; None when all is known."""
-        missing = self.audit.missing()
-        if unlisted := self.unlisted():
-            return f"the venue to list {', '.join(unlisted)}"
-        if missing:
-            return "answers of the venue"
-        if mixed := self.mixed():
-            return mixed
-        down = [stream for stream in self.streams if stream not in self.book.streams]
-        if down:
-            return f"stream {', '.join(down)}"
-        silent = [row.symbol for row in self.book.rows if row.mark is None]
-        return f"a price of {', '.join(silent)}" if silent else None
-
-    def mixed(self) -> str | None:
-        """What a person must change where instruments are settled in several assets and the account counts one."""
-        settled = list(dict.fromkeys(row.instrument.settle for row in self.book.rows if row.instrument is not None))
-        if len(settled) < 2 or self.book.mode is None or self.book.mode.multi_asset:
-            return None
-        return f"multi-assets mode: the instruments settle in {' and '.join(settled)}, and the account counts one asset"
-
-    def unlisted(self) -> list[str]:
-        """Symbols that the venue, having been asked, does not have."""
-        if What.INSTRUMENTS in self.audit.missing():
-            return []
-        return [row.symbol for row in self.book.rows if row.instrument is None]
 
     @property
     def posture(self) -> str:
@@ -566,7 +538,7 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        if now >= self._urgent_rest_until and (urgent := self._urgent(drift)):
+        if urgent := self.alarm.due(drift, self.correction, now):
             self._start(urgent, now)
         if self.halts.aside(now):
             return
@@ -579,23 +551,13 @@ class Engine:
         if reason is not None:
             self._consider(reason, drift, now)
 
-    def _urgent(self, drift: Drift) -> Reason | None:
-        """What safety asks for beyond what is under way for its sake already."""
-        under_way = self.correction.reason if self.correction else None
-        if danger := self._danger(drift):
-            urgent = Reason(cause=danger, urgent=True, relief=self._lots)
-            return urgent if under_way is None or under_way.relief is None else None
-        if drift.leverage > self.policy.limits.leverage and (under_way is None or not under_way.urgent):
-            return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
-        return None
-
     def _consider(self, reason: Reason, drift: Drift, now: int) -> None:
         """Start a correction, if it earns more than its orders cost; else look again after the cool-down.
 
         Where a cost is not known, what has left the tolerance is corrected. What is wanted and not held at all is
         opened without weighing: the user wants it.
         """
-        todo = self._plan(drift, reason, now, maker=self.policy.execution.style == "maker")
+        todo = self.course.plan(drift, reason, now, maker=self.policy.execution.style == "maker")
         verdict = self.economist.verdict(self.book, drift, todo, breach=reason.breach)
         opening = reason.breach and not reason.goals and any(opens(leg, drift) for leg in todo.legs)
         if not todo.legs:
@@ -615,13 +577,6 @@ class Engine:
         self.declined = why
         self.reasons.watch.rest(now, S)
 
-    def _danger(self, drift: Drift) -> str | None:
-        """Why liquidation is too near, if so; None as well while margin tables are missing."""
-        held, limits = margin.exposures(self.book), self.policy.limits
-        if held is None:
-            return None
-        return margin.danger(drift.equity, held, limits.liquidation_distance, limits.maintenance)
-
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now)
         if reason.urgent:
@@ -634,10 +589,7 @@ class Engine:
         reason = correction.reason
         correction.begun = correction.begun or drift
         maker = self.policy.execution.style == "maker" and not reason.urgent
-        if reason.relief is not None:
-            todo = self._relieved(drift, reason.relief)
-        else:
-            todo = self._plan(drift, reason, now, maker=maker)
+        todo = self.course.plan(drift, reason, now, maker=maker)
         if reason.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
@@ -663,59 +615,11 @@ class Engine:
                 self._end(now)
         return orders
 
-    def _plan(self, drift: Drift, reason: Reason, now: int, *, maker: bool) -> Plan:
-        fixed: dict[int, float] | None = None
-        if reason.scope is not None:
-            fixed = {index: aim for index in reason.scope if (aim := drift.aims[index]) is not None}
-        elif reason.goals:
-            fixed = dict(reason.goals)
-        to = self._destination(drift, reason, fixed, now)
-        sigmas, policy = self.economist.sigmas, self.policy
-        return plan(self.book, drift, policy.limits, policy.costs, to, maker=maker, sigmas=sigmas, fixed=fixed)
-
-    def _destination(self, drift: Drift, reason: Reason, fixed: dict[int, float] | None, now: int) -> Destination:
-        """Where a correction leads: found anew when positions, settings or aims have changed, or the band has, or when
-        equity or a price has moved so far that its lots are the wrong ones."""
-        settings = [row.leverage for row in self.book.rows]
-        basis = (reason, (self._lots, settings, drift.aims, self.economist.looked_at))
-        sizes = [drift.equity, *(row.mark.price for row in self.book.rows if row.mark is not None)]
-        if self._led is None or self._led[0] != basis or outgrown(self._led[1], sizes):
-            bands, limits = self.policy.bands, self.policy.limits
-            to_target = reason.to_target or bands.destination == "target"
-            part = 0.0 if to_target else bands.landing if reason.breach or bands.destination != "optimal" else 1.0
-            increased = self.tally.increased_today(self.blotter.live(), now)
-            to = destination(
-                self.book,
-                drift,
-                limits,
-                guide=self.economist.guide(drift, breach=reason.breach, to_target=to_target or fixed is not None),
-                part=part,
-                fixed=fixed,
-                groups=self.mandate.hedges(self.book, drift),
-                budget=max(0.0, limits.turnover_per_day - increased / drift.equity),
-            )
-            if self._led is not None and self._led[0][0] == reason and (to_target or fixed is not None):
-                to = steady(self.book, drift, to, self._led[2])
-            self._led = (basis, sizes, to)
-        return self._led[2]
-
     def _verdict(self, correction: Correction, drift: Drift, todo: Plan) -> Verdict | None:
         """What the plan of a correction earns and costs; safety is not weighed."""
         if correction.reason.urgent:
             return None
         return self.economist.verdict(self.book, drift, todo, breach=correction.reason.breach)
-
-    @property
-    def _lots(self) -> tuple[int, ...]:
-        return tuple(row.lots for row in self.book.rows)
-
-    def _relieved(self, drift: Drift, start: tuple[int, ...]) -> Plan:
-        under_way: dict[tuple[int, Side], int] = {}
-        for order in self.blotter.live():
-            if order.reduce:
-                row = order.instrument, order.side
-                under_way[row] = under_way.get(row, 0) + order.open_lots
-        return relieved(self.book, drift, self.policy.limits, self.policy.costs, start, under_way)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
         """The orders of this moment: reductions, and increases once no reduction is left that can be had."""
@@ -818,10 +722,7 @@ class Engine:
     def _end(self, now: int) -> None:
         """No correction any more: rest for the cool-down, then begin anew."""
         if self.correction is not None and self.correction.reason.urgent:
-            longest = max(S, min(self._cool_down_ns, GIVE_UP_NS))
-            self._urgent_vain = 0 if self.correction.traded else self._urgent_vain + 1
-            rest = min(S << min(self._urgent_vain, 16), longest) if self.correction.orders else longest
-            self._urgent_rest_until = now + (rest if self._urgent_vain else 0)
+            self.alarm.rest(self.correction, now)
         self.correction = None
         self.economist.forget()
         self.reasons.watch.rest(now)
@@ -840,14 +741,12 @@ class Engine:
 
     def preview(self, now: int, *, to_target: bool = False) -> tuple[Plan, dict[int, Refusal]] | None:
         """What a correction would do at this moment, and the legs a gate would refuse; None while not ready."""
-        if self.unready() or self.drift is None:
+        if self.readiness.missing() or self.drift is None:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
-        if self._danger(drift):
-            todo = self._relieved(drift, self._lots)
-        else:
-            reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target)
-            todo = self._plan(drift, reason, now, maker=maker)
+        relief = tuple(row.lots for row in self.book.rows) if self.alarm.danger(drift) else None
+        reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target, relief=relief)
+        todo = self.course.plan(drift, reason, now, maker=maker)
         verdicts = {leg.instrument: judge(leg, self._situation(drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
 
@@ -860,7 +759,11 @@ class Engine:
     # Small things
 
     def _resume(self, order: Order) -> None:
-        """Take over an order of an earlier run: unfinished ones are asked about, finished ones count as turnover."""
+        """Take over an order of an earlier run: unfinished ones are asked about, finished ones count as turnover.
+
+        One on a symbol that the file does not name, maybe because the venue has delisted it, holds nothing up for
+        longer than its request can live: what it bought shows as a position that the file does not name.
+        """
         if order.state is State.DONE:
             self.tally.recall(order)
         elif order.symbol in self.symbols:
@@ -868,8 +771,11 @@ class Engine:
             self.blotter.add(unknown, order.created_at, self._rests_until(order))
             self._note("warning", f"order {order.id} of an earlier run has no end on record; asking", order.symbol)
         else:
-            self.halts.halt(
-                f'order {order.id} on {order.symbol} has no end on record; name it in the file, at least as "hold"'
+            self.beyond[order.id] = order
+            self._note(
+                "warning",
+                f"order {order.id} of an earlier run on {order.symbol}, which the file does not name, has no end on "
+                f"record. Look it up there, cancel it if it is open, and start once with --resolve {order.id}",
             )
 
     def _rests_until(self, order: Order) -> int | None:
@@ -907,6 +813,7 @@ class Engine:
             self._next_hold_note,
             self.strangers.settled_at,
             self.pulse.wake_at(self.book),
+            self.alarm.wake_at(),
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:
@@ -917,8 +824,3 @@ class Engine:
 def opens(leg: Leg, drift: Drift) -> bool:
     """Whether a leg opens what is wanted and not held at all."""
     return not drift.weights[leg.instrument] and (drift.aims[leg.instrument] or 0.0) * leg.lots > 0
-
-
-def outgrown(before: Sequence[float], now: Sequence[float]) -> bool:
-    """Whether one of these has moved too far for what was sized by them to be kept."""
-    return any(abs(new - old) > MOVED * old for old, new in zip(before, now, strict=True))

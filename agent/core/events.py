@@ -176,6 +176,14 @@ class Balance(Event, frozen=True):
     at: int
 
 
+class Reserve(Struct, frozen=True):
+    """The maintenance margin that the venue sets aside for one position, in its own words."""
+
+    instrument: int
+    side: Side
+    maintenance: float
+
+
 class Margin(Event, frozen=True):
     """The venue's own totals for the account, in its valuation currency."""
 
@@ -186,6 +194,8 @@ class Margin(Event, frozen=True):
     """None where the venue does not state it."""
     available: float
     asked_at: int
+    reserves: tuple[Reserve, ...] | None = None
+    """The positions that the same answer lists, as far as the portfolio file names them; None where it lists none."""
 
 
 class Flow(Event, frozen=True):

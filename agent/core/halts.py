@@ -2,8 +2,9 @@
 
 From the widest to the narrowest: a stop and a pause end all trading, safety too; a halt and the kill switch end what
 increases; others at work on the account, or requests of an earlier run that may still be accepted, end all but safety;
-a block ends the trading of one instrument. A person lifts a halt, a pause, a block, and what others have caused; the
-kill switch goes when its file does; what time alone cures is lifted by time.
+a block ends the trading of one instrument, but for safety where the venue bears out what it is. A person lifts a halt,
+a pause, a block, and what others have caused; the kill switch goes when its file does; what time alone cures is lifted
+by time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Halts:
         self.expiring_until: int | None = None
         """Our time until which requests of an earlier run may be accepted that are on no record."""
         self.blocked: dict[int, str] = {}
-        """Instruments that are not traded until a person has seen to it, and why."""
+        """Instruments on which nothing but safety is traded until a person has seen to it, and why."""
         self._note = note
         self._told: dict[str, None] = {}
         self._fresh = False
@@ -37,7 +38,7 @@ class Halts:
             return
         self._told[reason] = None
         self.halted, self._fresh = reason, True
-        text = f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
+        text = f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and resumes or restarts"
         self._note("halt", text, None)
 
     @property
@@ -56,7 +57,7 @@ class Halts:
         return not known
 
     def block(self, index: int, why: str, symbol: str) -> None:
-        """An instrument is not traded from here on. The first reason stands."""
+        """Nothing but safety is traded on an instrument from here on. The first reason stands."""
         if index not in self.blocked:
             self.blocked[index] = why
             self._note("halt", f"nothing is traded here any more: {why}", symbol)

@@ -28,7 +28,8 @@ Venues check the time limit of a request on arrival, and may hold it afterwards;
 proves nothing.
 """
 TWICE_NS = 1 * S
-"""Two denials at least this far apart are the proof that an order was never placed."""
+"""Two denials at least this far apart are the proof that an order was never placed; once they count, an unknown order
+is asked about so often."""
 STALE_NS = 6 * S
 """A position that was asked for so long after a fill can't come from a cache that lacks it."""
 FORGOTTEN_NS = 72 * 3600 * S
@@ -36,6 +37,8 @@ FORGOTTEN_NS = 72 * 3600 * S
 then on, "no such order" proves nothing."""
 HOPELESS_NS = 60 * S
 """Denials that prove nothing, for so long: no question will settle it, a person must."""
+RESOLVED = "resolved by a person"
+"""How an order has ended of which a person has found out that it will not trade any more."""
 KEEP_NS = 600 * S
 """How long a finished order is remembered, for what arrives late."""
 KEEP_TRADES = 10_000
@@ -151,8 +154,8 @@ class Watch(Struct):
     """What is remembered about an order besides the order: when to ask, cancel, forget."""
 
     asked_at: int | None = None
-    dead_at: int = 0
-    """The venue's time after which it must not accept it, as far as its clock was known when it was sent."""
+    dead_at: int | None = None
+    """The venue's time after which it must not accept it; None while its clock was never compared with ours."""
     denied_at: int | None = None
     vain_at: int | None = None
     """Since when denials come that prove nothing though they should."""
@@ -185,8 +188,11 @@ class Blotter:
         """
         self.trades: dict[tuple[int, str], None] = {}
         """Trades already counted, oldest first."""
-        self.venue_ahead_ns = 0
-        """How far the venue's clock may be ahead of ours: its answers are timed by its own."""
+        self.venue_ahead_ns: int | None = None
+        """How far the venue's clock may be ahead of ours, negative if it is behind: its answers are timed by its own.
+        None until the two have been compared."""
+        self.venue_ahead_least_ns = 0
+        """How far it is ahead at least."""
         self.changed: dict[str, None] = {}
         self._unfinished: dict[str, None] = {}
         self._finished: deque[str] = deque()
@@ -196,7 +202,7 @@ class Blotter:
         """Take in an order that is about to be sent, or one of an earlier life whose end is not on record."""
         assert order.id not in self.orders, "an id is never used twice"
         self.orders[order.id] = order
-        dead_at = order.expires_at + self.venue_ahead_ns
+        dead_at = None if self.venue_ahead_ns is None else order.expires_at + self.venue_ahead_ns
         self.watches[order.id] = Watch(dead_at=dead_at, cancel_at=cancel_at, heard_at=now, told_lots=order.filled_lots)
         self.changed[order.id] = None
         self._unfinished[order.id] = None
@@ -269,8 +275,7 @@ class Blotter:
 
     def _denied(self, order: Order, fact: Absent, watch: Watch, now: int, held_lots: int | None) -> Order:
         """Believe a denial only when the request is dead, nothing speaks against it, and it is repeated."""
-        # Our clock may have been set since: whichever of the two differences to the venue's leads to the later moment.
-        if fact.asked_at < max(watch.dead_at, order.expires_at + self.venue_ahead_ns) + SETTLE_NS:
+        if fact.asked_at < self._settled_at(order, watch):
             return order
         if why := _against(order, fact, held_lots):
             watch.denied_at, watch.vain = None, why
@@ -284,6 +289,10 @@ class Blotter:
         self.affected(order.instrument, fact.asked_at)
         return replace(order, state=State.DONE, ended="never placed")
 
+    def _settled_at(self, order: Order, watch: Watch) -> int:
+        """The venue's time from which on a request can't be accepted any more."""
+        return (order.expires_at if watch.dead_at is None else watch.dead_at) + SETTLE_NS
+
     def _reckon(self, before: Order, after: Order, fact: Fact, watch: Watch) -> None:
         if watch.told_lots >= after.filled_lots:
             self.untold.pop(after.id, None)
@@ -295,9 +304,14 @@ class Blotter:
         self.effects[instrument] = max(self.effects.get(instrument, 0), at)
 
     def rewind(self, latest: int) -> None:
-        """No effect of ours is later than the venue's own time, ``latest``, should its clock have been set back."""
+        """No effect of ours is later than the venue's own time, ``latest``, and no request of ours is dead later than
+        its life from now, should either clock have been set back: both would wait for as long as the step."""
         self.effects = {index: min(at, latest) for index, at in self.effects.items()}
         self.untold = {name: (index, min(at, latest + STALE_NS)) for name, (index, at) in self.untold.items()}
+        for order in self.live():
+            watch = self.watches[order.id]
+            told = order.expires_at + (self.venue_ahead_ns or 0) if watch.dead_at is None else watch.dead_at
+            watch.dead_at = min(told, latest + order.expires_at - order.created_at)
 
     def needed(self, instrument: int) -> int:
         """The venue's time that a position of an instrument must not be older than."""
@@ -331,8 +345,8 @@ class Blotter:
         order = self.orders.get(name)
         if order is None or order.state is not State.UNKNOWN:
             return None
-        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + self.venue_ahead_ns)
-        return self.apply(Ended(order=name, how="resolved by a person", filled_lots=order.filled_lots, at=now), now)
+        self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + (self.venue_ahead_ns or 0))
+        return self.apply(Ended(order=name, how=RESOLVED, filled_lots=order.filled_lots, at=now), now)
 
     def compare(self, fact: Orders, now: int) -> list[Accepted]:
         """Look for our orders in an answer about all open ones: what it says of each; missing ones are asked about."""
@@ -366,10 +380,12 @@ class Blotter:
             if order.state is not State.UNKNOWN and self._overdue(order, watch) <= now:
                 self._become(order, State.UNKNOWN)
                 order = self.orders[order.id]
-            if order.state is State.UNKNOWN and (watch.asked_at is None or now >= watch.asked_at + ASK_NS):
+            if order.state is State.UNKNOWN and now >= self._ask_at(order, watch):
                 watch.asked_at = now
                 asks.append(order)
-            if watch.cancel_at is not None and now >= watch.cancel_at and order.state is State.WORKING:
+            # One that was created after now is from before our clock was set back between two runs.
+            due = watch.cancel_at is not None and (now >= watch.cancel_at or now < order.created_at)
+            if due and order.state is State.WORKING:
                 watch.cancel_at, watch.cancelled_at = now + REPLY_NS, now
                 cancels.append(order)
         return asks, cancels
@@ -389,13 +405,25 @@ class Blotter:
             return watch.heard_at + 60 * S if watch.cancelled_at is None else watch.cancelled_at + REPLY_NS
         return watch.heard_at + REPLY_NS
 
+    def _ask_at(self, order: Order, watch: Watch) -> int:
+        """When to ask about an unknown order: at once, now and then, and in good time for the proof once there can be
+        one. Where denials prove nothing, there is no hurry."""
+        if watch.asked_at is None:
+            return 0
+        settled_at = self._settled_at(order, watch) - self.venue_ahead_least_ns  # by our clock
+        if watch.asked_at < settled_at:
+            return min(watch.asked_at + ASK_NS, settled_at)
+        if watch.vain_at is not None:
+            return watch.asked_at + ASK_NS
+        return max(watch.asked_at, watch.denied_at or 0) + TWICE_NS
+
     def wake_at(self) -> int | None:
         """When `due` has something to do next."""
         times = []
         for order in self.live():
             watch = self.watches[order.id]
             if order.state is State.UNKNOWN:
-                times.append((watch.asked_at or 0) + ASK_NS)
+                times.append(self._ask_at(order, watch))
             else:
                 times.append(self._overdue(order, watch))
                 if watch.cancel_at is not None and order.state is State.WORKING:

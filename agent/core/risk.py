@@ -38,7 +38,7 @@ class Situation(Struct):
     crowd: str | None = None
     """Why others on the account keep it from increasing, if so."""
     blocked: Mapping[int, str] = {}
-    """Instruments on which nothing may be traded before a person has seen to it, and why."""
+    """Instruments on which nothing but safety may trade before a person has seen to it, and why."""
     urgent: bool = False
     """Safety asks for it."""
     refusing: Mapping[int, str] = {}
@@ -127,12 +127,17 @@ def alone(leg: Leg, s: Situation) -> str | None:
 
 
 def tradable(leg: Leg, s: Situation) -> str | None:
-    """The venue must be matching this instrument, and let the account trade."""
+    """The venue must be matching this instrument, and let the account trade; and no person's word be waited for.
+
+    Safety may reduce what a person has yet to see to, where the venue's own margin shows it to be understood.
+    """
     if s.book.mode is not None and s.book.mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
+    if s.urgent and leg.reduce and s.book.borne_out(leg.instrument):
+        return None
     return s.blocked.get(leg.instrument)
 
 
@@ -174,6 +179,9 @@ def positions_known(leg: Leg, s: Situation) -> str | None:
     age = (s.now - s.book.positions_at) / S
     if age > s.quiet_s:
         return f"the last complete answer about positions is {age:.0f} s old; at most {s.quiet_s:g} s are allowed"
+    if s.book.left_out:
+        names = ", ".join(s.book.rows[index].symbol for index in s.book.left_out)
+        return f"the account lists a position on {names} that no answer about positions shows"
     if s.book.hidden:
         return f"the account sets {s.book.hidden:,.2f} of margin aside for positions that no answer shows"
     return None

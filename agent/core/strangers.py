@@ -297,7 +297,7 @@ class Strangers:
         if len(self._lately) >= OFTEN and self._halts.others is None:
             why = f"others have traded {len(self._lately)} times within {WINDOW_NS // (60 * S)} minutes"
             self._halts.stand_back(why)
-            cure = 'resume by a restart once they are done, or set account.foreign = "adopt" to follow up each trade'
+            cure = 'resume once they are done, or set account.foreign = "adopt" to follow up each trade'
             self._note("halt", f"paused: {why}. Nothing but safety is traded; {cure}", None)
 
     def _rests(self, order: str, index: int | None) -> None:

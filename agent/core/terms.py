@@ -103,7 +103,7 @@ class Terms:
     def _compare_mode(self, mode: Mode) -> None:
         before, self._mode = self._mode, self._mode or mode
         if mode.can_trade is False:
-            self._halts.halt("the venue lets the account trade no more: ask it why, then restart")
+            self._halts.halt("the venue lets the account trade no more: ask it why, then resume")
         if before is None:
             return
         words = {True: ("hedge", "many"), False: ("one-way", "one")}
@@ -165,7 +165,7 @@ class Terms:
                 self._alter(index, why)
 
     def _alter(self, index: int, why: str) -> None:
-        cure = "see that its target still means what it should, then restart"
+        cure = "see that its target still means what it should, then resume or restart"
         self._halts.block(index, f"{why}; {cure}", self.symbols[index])
 
 

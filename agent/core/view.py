@@ -181,7 +181,7 @@ def look(engine: Engine, now: int) -> View:
         liquidation_floor=engine.policy.limits.liquidation_distance,
         legs=tuple(_leg(engine, index, now) for index in range(len(engine.symbols))),
         orders=tuple(_working(engine, order, now) for order in live),
-        unresolved=sum(order.state is State.UNKNOWN for order in live),
+        unresolved=sum(order.state is State.UNKNOWN for order in live) + len(engine.beyond),
         fills=engine.tally.fills,
         refused=engine.tally.refused,
         unread=sum(engine.tally.unread.values()),

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.bybit import Bybit
-from agent.core.events import Fact
 from agent.core.venue import Ask, Call, Reply, Request, What
 from tests.adapters.binance_kit import NOW, credentials
 
@@ -51,17 +50,17 @@ def call_for(dialect: Bybit, request: Request, now: int = NOW) -> Call:
     return call
 
 
-def told(dialect: Bybit, call: Call, result: Any, *, code: int = 0, now: int = NOW, **more: Any) -> list[Fact]:
+def told(dialect: Bybit, call: Call, result: Any, *, code: int = 0, now: int = NOW, **more: Any) -> list[Any]:
     """The facts when a call is answered so, in the venue's envelope."""
     body = {"retCode": code, "retMsg": "words", "result": result, "retExtInfo": {}, "time": now // 1_000_000} | more
     return list(dialect.on_reply(call, Reply(200, {}, json.dumps(body).encode()), now))
 
 
-def tell(dialect: Bybit, request: Request, result: Any, **more: Any) -> list[Fact]:
+def tell(dialect: Bybit, request: Request, result: Any, **more: Any) -> list[Any]:
     """The facts when ``request`` is answered so."""
     return told(dialect, call_for(dialect, request, more.get("now", NOW)), result, **more)
 
 
-def frame(dialect: Bybit, socket: str, whole: dict[str, Any]) -> list[Fact]:
+def frame(dialect: Bybit, socket: str, whole: dict[str, Any]) -> list[Any]:
     """The facts in a frame."""
     return list(dialect.on_frame(socket, json.dumps(whole).encode(), NOW))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.mexc import Mexc
-from agent.core.events import Fact, Side
+from agent.core.events import Side
 from agent.core.orders import Order, Style
 from agent.core.venue import Ask, Call, Credentials, Reply, Request, Secret, What
 
@@ -79,6 +79,13 @@ def build(symbols: Sequence[str] = SYMBOLS, *, mode: int | None = 2, asked: bool
     return dialect
 
 
+def unsent(dialect: Mexc, request: Request) -> list[Any]:
+    """The facts where a request can't be sent."""
+    told = dialect.perform(request, NOW)
+    assert not isinstance(told, Call)
+    return list(told)
+
+
 def call_for(dialect: Mexc, request: Request, now: int = NOW) -> Call:
     call = dialect.perform(request, now)
     assert isinstance(call, Call), call
@@ -92,15 +99,13 @@ def enveloped(data: Any = None, code: int = 0, message: str = "") -> bytes:
     return json.dumps({"success": True, "code": 0} | ({} if data is None else {"data": data})).encode()
 
 
-def tell(dialect: Mexc, request: Request, data: Any = None, code: int = 0, now: int = NOW) -> list[Fact]:
+def tell(dialect: Mexc, request: Request, data: Any = None, code: int = 0, now: int = NOW) -> list[Any]:
     """The facts when ``request`` is answered by ``data``, or refused with a code."""
     reply = Reply(200, {}, enveloped(data, code, "words"))
     return list(dialect.on_reply(call_for(dialect, request, now), reply, now))
 
 
-def push(
-    dialect: Mexc, channel: str, data: Any, at: int = NOW, symbol: str = "", socket: str = "private"
-) -> list[Fact]:
+def push(dialect: Mexc, channel: str, data: Any, at: int = NOW, symbol: str = "", socket: str = "private") -> list[Any]:
     """The facts in a frame."""
     frame = {"channel": f"push.{channel}", "data": data, "ts": at // MS} | ({"symbol": symbol} if symbol else {})
     return list(dialect.on_frame(socket, json.dumps(frame).encode(), at))

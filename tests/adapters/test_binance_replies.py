@@ -33,6 +33,7 @@ from agent.core.events import (
     Position,
     Positions,
     Refused,
+    Reserve,
     Rights,
     Side,
     Throttled,
@@ -593,6 +594,15 @@ def test_the_account() -> None:
         Margin(100.5, -1.25, 10.0, 5.0, 0.0, NOW),
         Balance("USDT", 100.5, NOW),
     ]
+    row = {"positionSide": "BOTH", "maintMargin": "2.5", "notional": "625"}
+    listed = [
+        row | {"symbol": "ETHUSDT", "positionAmt": "-0.2"},
+        row | {"symbol": "BTCUSDT", "positionAmt": "0.000"},
+        row | {"symbol": "XRPUSDT", "positionAmt": "7"},
+    ]
+    (margin, _) = tell(build(), Ask(What.ACCOUNT), account | {"positions": listed})
+    assert isinstance(margin, Margin)
+    assert margin.reserves == (Reserve(1, Side.NET, 2.5),), "what the file names and the account holds"
     (fact,) = tell(build(), Ask(What.ACCOUNT), account | {"totalMaintMargin": "Infinity"})
     assert isinstance(fact, Unanswered)
 

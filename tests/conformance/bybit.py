@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.json import encode
 
-from adapters.bybit import REPLIES
+from adapters.bybit_routes import REPLIES
 from adapters.signing import signer
 from agent.core.events import (
     Accepted,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any, Final
 from urllib.parse import unquote
 
 import ccxt.pro
 
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Server
+from adapters.simulator import DEMO_KEY, DEMO_PASSPHRASE, DEMO_SECRET, Server
 from tests.conformance.recorder import Difference, Other, Seen, sha256
 
 KEYS: Final = {"apiKey": DEMO_KEY, "secret": DEMO_SECRET, "enableRateLimit": False}
@@ -45,6 +46,34 @@ def _raw(seen: Seen) -> tuple[str, str]:
     return signature, sha256(unquote(text))
 
 
+def _weex(server: Server) -> Any:
+    client = ccxt.pro.weex(KEYS | {"password": DEMO_PASSPHRASE})
+    for name in ("public", "private", "contract", "contractPrivate"):
+        client.urls["api"][name] = server.rest_url
+    return client
+
+
+def _in_the_head(seen: Seen) -> tuple[str, str]:
+    """Time, method, path, query and body are signed as they are sent."""
+    query = f"?{seen.query}" if seen.query else ""
+    text = f"{seen.headers['access-timestamp']}{seen.method}{seen.path}{query}{seen.body.decode()}"
+    return seen.headers["access-sign"], b64encode(bytes.fromhex(sha256(text))).decode()
+
+
+def _bybit(server: Server) -> Any:
+    client = ccxt.pro.bybit(KEYS)
+    for name in client.urls["api"]:
+        if name != "ws":
+            client.urls["api"][name] = server.rest_url
+    return client
+
+
+def _in_the_headers(seen: Seen) -> tuple[str, str]:
+    """Time, key, window and the query or the body as they are sent."""
+    head = [seen.headers.get(f"x-bapi-{name}", "") for name in ("sign", "timestamp", "api-key", "recv-window")]
+    return head[0], sha256("".join(head[1:]) + seen.query + seen.body.decode())
+
+
 OTHERS: Final = {
     "binance": Other(
         build=_binance,
@@ -74,5 +103,44 @@ OTHERS: Final = {
         spells={"clientOrderId": "clientOrderID"},
         lever={"side": "BOTH"},
         differences=(Difference(("open orders",), "symbol", None, "BTC-USDT", "we ask for all, strangers' included"),),
+    ),
+    "bybit": Other(
+        build=_bybit,
+        symbol="BTC/USDT:USDT",
+        signature=_in_the_headers,
+        moment=frozenset(),
+        named="clientOrderId",
+        cancels="orderLinkId",
+        differences=(
+            Difference(ORDERS, "positionIdx", "0", None, "mandatory in hedge mode, so it is always said"),
+            Difference(ORDERS, "smpType", "CancelMaker", None, "the resting order gives way to the new one"),
+            Difference(ORDERS[:3], "reduceOnly", "false", None, "what is meant is said"),
+            Difference(ORDERS[2:], "timeInForce", "IOC", None, "the venue's own default for such orders"),
+            Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included, …"),
+            Difference(
+                ("open orders",), "settleCoin", "USDT", None, "… which the venue lists by the coin they settle in"
+            ),
+            Difference(("open orders",), "openOnly", "0", None, "the venue's own default"),
+            Difference(("open orders",), "limit", "50", None, "the most on a page"),
+            Difference(("cancel",), "orderId", None, "", "ccxt sends an id that is none beside the other"),
+        ),
+    ),
+    "weex": Other(
+        build=_weex,
+        symbol="BTC/USDT:USDT",
+        signature=_in_the_head,
+        moment=frozenset(),
+        named="clientOrderId",
+        cancels="clientOrderId",
+        differences=(
+            Difference(
+                ("limit, post-only",), "timeInForce", "POST_ONLY", "GTC", "the client has no such order here, …"
+            ),
+            Difference(("limit, post-only",), "postOnly", None, "true", "… and sends a word that the venue has not"),
+            Difference(("market, reduce only",), "reduceOnly", None, "true", "nor has it this: the sides say it"),
+            Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included, …"),
+            Difference(("open orders",), "limit", "100", None, "… and for the most that there may be on a page, …"),
+            Difference(("open orders",), "page", "0", None, "… page by page"),
+        ),
     ),
 }

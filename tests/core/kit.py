@@ -40,6 +40,7 @@ from agent.core.events import (
     Position,
     Positions,
     Quote,
+    Reserve,
     Rights,
     Side,
     Tiers,
@@ -226,6 +227,10 @@ class Stage:
         self.strangers: tuple[str, ...] = ()
         self.strange: list[OpenOrder] = []
         """Open orders that the engine has not placed."""
+        self.reserves: tuple[Reserve, ...] | None = None
+        """The positions that the account lists with its totals."""
+        self.left_out: set[int] = set()
+        """Instruments that no answer about positions shows."""
         self.owner = "a"
         self.rights = Rights(withdraw=False, transfer=False, trade=True, bound=True, expires_at=None)
         self.quotes = quotes
@@ -274,7 +279,7 @@ class Stage:
         return Position(instrument=index, side=side, lots=lots, entry=entry, at=self.venue_now)
 
     def positions(self) -> Positions:
-        rows = tuple(self.position(index, side) for index, side in self.held)
+        rows = tuple(self.position(index, side) for index, side in self.held if index not in self.left_out)
         return Positions(rows=rows, strangers=self.strangers, asked_at=self.venue_now)
 
     def marks(self) -> list[Fact]:
@@ -310,7 +315,7 @@ class Stage:
             case What.MODE:
                 return [self.mode]
             case What.ACCOUNT:
-                margin = Margin(self.wallet, self.wallet, 0.0, 0.0, self.wallet, self.venue_now)
+                margin = Margin(self.wallet, self.wallet, 0.0, 0.0, self.wallet, self.venue_now, self.reserves)
                 return [margin, Balance(asset="USDT", wallet=self.wallet, at=self.venue_now)]
             case What.POSITIONS:
                 return [self.positions()]
@@ -417,7 +422,7 @@ class Stage:
         self.tell()
         self._refreshed = self.now
         self.tell(*self.marks(), Up(stream="market"), Up(stream="private"))
-        assert self.engine.unready() is None, self.engine.unready()
+        assert self.engine.readiness.missing() is None, self.engine.readiness.missing()
         return self
 
     def carry_out(self, seconds: float) -> list[Order]:

@@ -25,6 +25,7 @@ from agent.core.events import (
     Position,
     Positions,
     Quote,
+    Reserve,
     Side,
     Tiers,
     Up,
@@ -305,9 +306,9 @@ def test_a_snapshot_that_agrees_ends_a_dispute() -> None:
     assert book.known_at(0) == T + 2 * S
 
 
-def with_margin(book: Book, maintenance: float, at: int) -> None:
-    """The venue's totals, of which the maintenance margin alone matters here."""
-    book.apply(Margin(10_000.0, 10_000.0, 0.0, maintenance, 10_000.0, at), at)
+def with_margin(book: Book, maintenance: float, at: int, reserves: tuple[Reserve, ...] | None = None) -> None:
+    """The venue's totals, of which the maintenance margin alone matters here, and the positions listed with them."""
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, maintenance, 10_000.0, at, reserves), at)
 
 
 def without_rows(book: Book, *, times: int, maintenance: float | None) -> None:
@@ -395,6 +396,66 @@ def test_a_little_margin_need_not_be_explained_and_more_must() -> None:
     assert book.hidden == 0
     with_margin(book, 64.0, T + S)
     assert book.hidden == pytest.approx(4.0)
+
+
+def test_a_position_that_only_the_account_lists_is_missing_however_small_it_is() -> None:
+    book = known(0)
+    with_margin(book, 0.0, T + S, (Reserve(0, Side.NET, 0.0),))
+    assert (book.left_out, book.hidden) == ((0,), 0.0)
+    for at in (T + 10 * S, T + 10 * S + CONFIRM_NS):
+        book.apply(snapshot(position(5, T), asked_at=at), at)
+    assert book.left_out == ()
+
+
+def test_a_position_that_was_closed_since_is_not_missing() -> None:
+    book = known(100)
+    book.apply(position(0, T + 2 * S), T + 2 * S)
+    with_margin(book, 24.0, T + S, (Reserve(0, Side.NET, 24.0),))
+    assert book.left_out == ()
+
+
+def test_margin_of_what_the_account_does_not_list_either_needs_an_explanation_however_prices_move() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    reserves = (Reserve(0, Side.NET, 63.0),)  # at its own price, 5 % from ours
+    with_margin(book, 63.6, T + S, reserves)
+    assert book.hidden == 0
+    with_margin(book, 64.0, T + S, reserves)
+    assert book.hidden == pytest.approx(1.0)
+
+
+def test_totals_of_several_collaterals_are_in_a_currency_of_their_own() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    book.apply(Mode(hedge=False, multi_asset=True, can_trade=True), T)
+    with_margin(book, 61.5, T + S, (Reserve(0, Side.NET, 60.0),))
+    assert book.hidden == 0
+
+
+def test_an_account_that_lists_nothing_explains_nothing() -> None:
+    book = known(0)
+    with_margin(book, 1.0, T + S, ())
+    assert book.hidden == 1.0
+
+
+def test_positions_that_the_accounts_list_lacks_count_at_our_own_prices() -> None:
+    book = known(100)
+    book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
+    with_margin(book, 63.0, T + S, ())
+    assert book.hidden == 0
+
+
+def test_a_small_position_left_out_again_and_again_is_still_there_while_the_account_lists_it() -> None:
+    book = known(100)
+    for number in range(1, 5):
+        at = T + number * CONFIRM_NS
+        with_margin(book, 0.0, at - 1, (Reserve(0, Side.NET, 0.0),))
+        book.apply(snapshot(asked_at=at), at)
+    assert book.rows[0].lots == 100
+    at += CONFIRM_NS
+    with_margin(book, 0.0, at - 1, ())
+    book.apply(snapshot(asked_at=at), at)
+    assert book.rows[0].lots == 0
 
 
 def test_a_total_from_before_a_position_moved_hides_nothing() -> None:

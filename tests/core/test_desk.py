@@ -99,7 +99,7 @@ class Floor:
         self.settle()
         self.tell(*self.stage.marks())
         self.settle()
-        assert self.desk.engine.unready() is None
+        assert self.desk.engine.readiness.missing() is None
         return self
 
 

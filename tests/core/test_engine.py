@@ -34,6 +34,7 @@ from agent.core.events import (
     Position,
     Quote,
     Refused,
+    Reserve,
     Side,
     Throttled,
     Unanswered,
@@ -43,12 +44,12 @@ from agent.core.events import (
     Warned,
 )
 from agent.core.health import Health
-from agent.core.orders import Order, State, Style, order_id
+from agent.core.orders import SETTLE_NS, Order, State, Style, order_id
 from agent.core.planner import Execution, Limits, Plan
 from agent.core.targets import Given, Strategy, Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Abilities, Ask, Cancel, Place, SetLeverage, What
-from agent.core.view import safety
+from agent.core.view import look, safety
 from tests.core.kit import MISSION, MS, START, THIRDS, S, Stage, instrument, order
 
 SHARES = Targets(weights=dict(THIRDS), leverage=3.0)
@@ -276,13 +277,40 @@ def test_urgent_corrections_take_and_do_not_rest_in_the_book() -> None:
     assert {o.style for o in placed} == {Style.IOC}
 
 
-def test_an_order_is_not_sized_from_a_price_that_has_leapt_since() -> None:
-    """Marks of one gap come one by one: a short's gain is told after the longs' loss, and its order waits for that."""
+def gap() -> tuple[Stage, list[Fact], Fact, Fact]:
+    """All prices have leapt down together: what is told of the two longs, and the mark and the quote of the short."""
     wanted = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": -0.2}, leverage=3.0)
     on = stage({"BTCUSDT": 0.35, "ETHUSDT": 3.0, "SOLUSDT": -80.0}, made=policy(targets=wanted, bands=EDGE))
+    on.now += 100 * MS
     on.prices = {symbol: price * 0.89 for symbol, price in on.prices.items()}
     *others, late, quote = on.marks()
-    placed = on.tell(quote, *others, after=0.1)
+    return on, others, late, quote
+
+
+def test_new_prices_beside_old_ones_of_the_same_gap_are_no_danger() -> None:
+    on, others, late, quote = gap()
+    assert on.tell(quote, *others) == []
+    assert on.wake_at <= on.now + S, "it looks again in time"
+    assert on.tell(late, after=0.3) == []
+    drift = on.engine.drift
+    assert drift is not None
+    assert drift.leverage < 5.0
+    assert on.said("trigger") == []
+
+
+def test_a_danger_is_acted_on_once_every_price_held_is_as_new() -> None:
+    on = stage(BALANCED)
+    on.prices = {symbol: price * 0.8 for symbol, price in on.prices.items()}
+    *others, late, quote = on.marks()
+    assert on.tell(quote, *others, after=0.1) == []
+    assert {o.reduce for o in on.tell(late, after=0.3)} == {True}
+
+
+def test_an_order_is_not_sized_from_a_price_that_has_leapt_since() -> None:
+    """Marks of one gap come one by one: a short's gain is told after the longs' loss, and its order waits for that."""
+    on, others, late, quote = gap()
+    on.tell(quote, *others)
+    placed = on.tell(after=1.0)
     assert [text.endswith("is over the limit") for text in on.said("trigger")] == [True]
     assert any("SOLUSDT" not in o.symbol for o in placed)
     assert not any(o.symbol == "SOLUSDT" for o in placed), "its mark and its quote are too far apart"
@@ -671,6 +699,26 @@ def test_a_person_lifts_a_halt_and_the_file_its_own() -> None:
     assert on.engine.posture == "halted: file"
     on.tell(Command("unkill"))
     assert on.engine.posture == "holding"
+
+
+def test_what_a_person_has_seen_to_is_asked_about_before_anything_increases() -> None:
+    on = stage()
+    on.tell(Command("halt", "so"))
+    on.mute = {What.OWNER}
+    on.tell(Command("resume"))
+    assert on.wait(20) == []
+    on.mute = set()
+    assert on.wait(20)
+
+
+def test_an_agent_whose_key_is_unfit_is_not_resumed() -> None:
+    on = stage()
+    on.owner = "another"
+    on.tell(Command("resync"))
+    assert on.engine.halts.halted is not None
+    on.tell(Command("resume"))
+    assert on.engine.halts.halted is not None
+    assert on.said("warning")[-1].startswith("not resumed: the key belongs to account another")
 
 
 def test_paused_it_does_nothing() -> None:
@@ -1132,8 +1180,40 @@ def test_increases_of_an_earlier_life_count_with_their_value() -> None:
     assert [o.symbol for o in on.carry_out(30)] == ["BTCUSDT", "ETHUSDT"]
 
 
-def test_an_unfinished_order_on_a_symbol_that_the_file_no_longer_names_does_not_stop_the_start() -> None:
-    Stage(policy(), MISSION, resume=[order(symbol="XRPUSDT", instrument=7)]).ready()
+def test_an_unfinished_order_on_a_symbol_that_the_file_no_longer_names_holds_up_no_longer_than_it_can_be_accepted() -> (
+    None
+):
+    on = Stage(policy(), MISSION, resume=[order(symbol="XRPUSDT", instrument=7)]).ready()
+    assert any("start once with --resolve o1" in text for text in on.said("warning"))
+    assert on.wait(14) == [], "its request may still be accepted"
+    assert on.wait(10)
+    assert look(on.engine, on.now).unresolved == 1
+
+
+def test_a_small_position_that_the_first_answers_leave_out_is_not_bought_again() -> None:
+    made = policy(targets=Targets({"BTCUSDT": 0.97, "SOLUSDT": 0.03}, 1.0), bands=Bands(tolerance=0.02))
+    on = Stage(made, {"BTCUSDT": 0.162, "SOLUSDT": 2.0})
+    on.reserves = (Reserve(0, Side.NET, 39.0), Reserve(1, Side.NET, 1.2))
+    on.left_out = {1}
+    on.ready()
+    assert on.wait(60) == []
+    assert "the account lists a position on SOLUSDT that no answer about positions shows" in on.said("refusal")[0]
+    assert min(len(on.asked(what)) for what in (What.POSITIONS, What.ACCOUNT)) > 30, "until the two agree"
+    on.left_out.clear()
+    on.wait(60)
+    assert on.engine.book.rows[1].lots == 2
+    assert on.engine.book.left_out == ()
+
+
+def test_a_person_resolves_an_order_on_a_symbol_that_the_file_no_longer_names_once_and_for_all() -> None:
+    lost = order(symbol="XRPUSDT", instrument=7)
+    on = Stage(policy(), MISSION, resume=[lost]).ready()
+    on.tell(Command("resolve", "o1"))
+    ended = [one for decision in on.decisions for one in decision.orders if one.id == "o1"]
+    assert ended == [replace(lost, state=State.DONE, ended="resolved by a person")], "for the journal, so told once"
+    assert look(on.engine, on.now).unresolved == 0
+    on.tell(Command("resolve", "o1"))
+    assert on.said("warning")[-1] == "no order o1 is of unknown fate"
 
 
 def test_with_leverage_off_a_correction_keeps_the_leverage_it_began_with() -> None:
@@ -1167,6 +1247,16 @@ def test_with_our_clock_behind_the_venues_an_order_is_not_denied_before_its_requ
     on.tell(*on.deny(placed), after=0.1)
     on.tell(*on.deny(placed), after=1.1)
     assert on.state(placed) is State.UNKNOWN
+
+
+def test_with_our_clock_ahead_of_the_venues_an_order_is_denied_as_soon_as_ever() -> None:
+    on = stage(offset_ns=-20 * S)
+    placed = first_order(on)
+    on.tell(Lost(order=placed.id, reason="timeout"))
+    on.wait((placed.expires_at + SETTLE_NS - on.now) / S)
+    on.tell(*on.deny(placed))
+    on.tell(*on.deny(placed), after=1.1)
+    assert on.state(placed) is State.DONE
 
 
 def test_an_order_taken_for_never_placed_that_rests_after_all_is_cancelled() -> None:
@@ -1261,7 +1351,7 @@ def test_instruments_of_several_settlement_assets_wait_for_an_account_that_count
     assert on.said("state") == [], "it is said once"
     on.mode = replace(on.mode, multi_asset=True)
     on.tell(on.mode)
-    assert on.engine.mixed() is None
+    assert on.engine.readiness.missing() is None
 
 
 # Memory
@@ -1560,7 +1650,7 @@ def test_what_a_list_of_open_orders_says_of_fills_counts_as_traded() -> None:
 def test_what_happens_elsewhere_holds_nothing_up() -> None:
     on = stage(BALANCED)
     on.tell(*[Elsewhere("DOGEUSDT")] * 50)
-    assert on.engine.unready() is None
+    assert on.engine.readiness.missing() is None
     on.hush()
     on.wait(2)
     assert on.asked(What.POSITIONS)

@@ -28,8 +28,8 @@ def test_each_halt_is_told_once_and_each_new_one_has_what_rests_cancelled() -> N
     halts.halt("the key is gone")
     assert halts.fresh()
     assert [text for _, text, _ in notes] == [
-        "halted: the disk is full. Nothing increases until a person has seen to it and restarts",
-        "halted: the key is gone. Nothing increases until a person has seen to it and restarts",
+        "halted: the disk is full. Nothing increases until a person has seen to it and resumes or restarts",
+        "halted: the key is gone. Nothing increases until a person has seen to it and resumes or restarts",
     ]
     assert halts.posture == "halted: the key is gone"
 

@@ -31,6 +31,7 @@ from tests.core.kit import START, S, order
 T = START
 DEAD = T + 3 * S + SETTLE_NS
 """When a request that expired at T + 3 s can no longer be accepted."""
+HOUR_NS = 3600 * S
 
 
 def accepted(filled: int = 0, at: int = T, name: str = "o1") -> Accepted:
@@ -63,6 +64,12 @@ def blotter(*facts: Fact, now: int = T, **changes: Any) -> Blotter:
     for fact in facts:
         orders.apply(fact, now)
     return orders
+
+
+def compared(orders: Blotter, ahead_ns: int, now: int) -> None:
+    """The venue's clock is found to be so far ahead of ours."""
+    orders.venue_ahead_ns = ahead_ns
+    orders.rewind(now + ahead_ns)
 
 
 def one(orders: Blotter) -> Order:
@@ -260,16 +267,61 @@ def test_a_position_that_was_not_known_speaks_neither_for_nor_against(then: int 
 
 def test_a_clock_that_was_put_forward_since_makes_no_request_die_sooner() -> None:
     orders = Blotter()
-    orders.venue_ahead_ns = 100 * S  # our clock was so far behind
+    compared(orders, 100 * S, T)  # our clock was so far behind
     orders.add(order(), T)
     orders.apply(lost(), T)
-    orders.venue_ahead_ns = 0
+    compared(orders, 0, T + 100 * S)
     for second in range(3):
         orders.apply(absent(DEAD + second * S), DEAD + second * S)
     assert one(orders).state is State.UNKNOWN
     for second in range(100, 103):
         orders.apply(absent(DEAD + second * S), DEAD + second * S)
     assert one(orders).ended == "never placed"
+
+
+def test_a_request_of_before_the_clocks_were_compared_dies_by_the_venues_clock() -> None:
+    orders = blotter(lost())
+    compared(orders, 100 * S, T + S)
+    for second in range(90, 103):
+        orders.apply(absent(DEAD + second * S - 3 * S), T + second * S)
+    assert one(orders).state is State.UNKNOWN
+    for second in range(2):
+        orders.apply(absent(DEAD + (100 + second) * S), T + (104 + second) * S)
+    assert one(orders).ended == "never placed"
+
+
+@pytest.mark.parametrize("ahead", [0, -HOUR_NS])
+def test_a_venue_whose_clock_is_set_back_does_not_keep_an_order_unknown_for_as_long_as_the_step(ahead: int) -> None:
+    orders = Blotter()
+    compared(orders, ahead, T)
+    orders.add(order(), T)
+    orders.apply(lost(), T)
+    compared(orders, ahead - HOUR_NS, T + S)
+    for second in range(1, 17):
+        orders.apply(absent(T + ahead - HOUR_NS + second * S), T + second * S)
+        assert one(orders).state is State.UNKNOWN, "its life and a venue's own time-out from when it was noticed"
+    for second in range(17, 19):
+        orders.apply(absent(T + ahead - HOUR_NS + second * S), T + second * S)
+    assert one(orders).ended == "never placed"
+
+
+def test_a_clock_that_was_set_back_between_two_runs_does_not_keep_an_order_unknown_for_as_long_as_the_step() -> None:
+    orders, now = Blotter(), T - HOUR_NS
+    orders.add(order(state=State.UNKNOWN), T)
+    compared(orders, 0, now)
+    for second in range(15):
+        orders.apply(absent(now + second * S), now + second * S)
+        assert one(orders).state is State.UNKNOWN
+    for second in range(15, 17):
+        orders.apply(absent(now + second * S), now + second * S)
+    assert one(orders).ended == "never placed"
+
+
+def test_what_rests_from_before_our_clock_was_set_back_is_cancelled_at_once() -> None:
+    orders, now = Blotter(), T - HOUR_NS
+    orders.add(order(style=Style.POST), T, cancel_at=T + 30 * S)
+    orders.apply(accepted(), now)
+    assert [order.id for order in orders.due(now)[1]] == ["o1"]
 
 
 def test_what_the_venue_may_have_forgotten_is_not_denied_away() -> None:
@@ -335,6 +387,50 @@ def test_an_unknown_order_is_asked_about_at_once_and_again_and_again() -> None:
     assert orders.due(T + ASK_NS - 1)[0] == []
     assert orders.wake_at() == T + ASK_NS
     assert len(orders.due(T + ASK_NS)[0]) == 1
+
+
+def asked_until(orders: Blotter, until: int, *, denied: bool = False, delay: int = 0) -> list[int]:
+    """When an unknown order is asked about, from T on; each question is denied, after so long, or gets no answer."""
+    asked: list[int] = []
+    while (now := orders.wake_at()) is not None and now <= until:
+        now = max(now, T)
+        if orders.due(now)[0]:
+            asked.append(now)
+            if denied:
+                orders.apply(absent(now + orders.venue_ahead_least_ns), now + delay)
+    return asked
+
+
+def test_the_proof_is_asked_for_as_soon_as_there_can_be_one() -> None:
+    orders = blotter(lost())
+    *early, first, second = asked_until(orders, DEAD + 60 * S, denied=True, delay=S // 4)
+    assert early[-1] < DEAD
+    assert (first, second) == (DEAD, DEAD + S // 4 + TWICE_NS)
+    assert one(orders).ended == "never placed"
+
+
+def test_an_answer_that_is_missing_then_is_asked_for_again_soon() -> None:
+    orders = blotter(lost())
+    assert asked_until(orders, DEAD + 3 * S)[-4:] == [DEAD, DEAD + TWICE_NS, DEAD + 2 * TWICE_NS, DEAD + 3 * TWICE_NS]
+
+
+def test_where_denials_prove_nothing_there_is_no_hurry() -> None:
+    orders = blotter(lost(), held_lots=7)
+    asked_until(orders, DEAD)
+    orders.apply(absent(DEAD), DEAD, held_lots=17)
+    assert orders.wake_at() == DEAD + ASK_NS
+
+
+@pytest.mark.parametrize("ahead_s", [-20, 0, 20])
+def test_a_proof_takes_as_long_whatever_our_clock_shows(ahead_s: int) -> None:
+    """By the venue's clock, which is so far ahead, the request is dead at ``DEAD + ahead``, give or take the error."""
+    error = S // 10
+    orders = Blotter()
+    orders.venue_ahead_ns, orders.venue_ahead_least_ns = ahead_s * S + error, ahead_s * S - error
+    orders.add(order(), T)
+    orders.apply(lost(), T)
+    assert asked_until(orders, DEAD + 60 * S, denied=True)[-2:] == [DEAD + 2 * error, DEAD + 2 * error + TWICE_NS]
+    assert one(orders).ended == "never placed"
 
 
 def test_a_resting_order_may_be_silent_for_a_minute() -> None:

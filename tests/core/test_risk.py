@@ -25,6 +25,7 @@ from agent.core.events import (
     Position,
     Positions,
     Quote,
+    Reserve,
     Side,
     Tiers,
 )
@@ -130,6 +131,20 @@ def test_what_has_become_another_contract_is_not_traded(what: Leg) -> None:
     assert (found.gate, found.reason) == ("tradable", "the contract has changed")
 
 
+@pytest.mark.parametrize(("urgent", "stated", "passes"), [(True, 1.0, True), (False, 1.0, False), (True, 1.2, False)])
+def test_another_contract_is_reduced_for_safety_alone_and_as_far_as_the_venues_margin_bears_it_out(
+    urgent: bool, stated: float, passes: bool
+) -> None:
+    book = book_of(MISSION)
+    carried = book._needed()
+    assert carried is not None
+    reserves = tuple(Reserve(index, side, stated * value) for (index, side), value in carried.items())
+    book.apply(Margin(10_000.0, 10_000.0, 0.0, sum(carried.values()), 10_000.0, START, reserves), START)
+    found = situation(book, blocked={REDUCTION.instrument: "another contract"}, urgent=urgent)
+    assert (judge(REDUCTION, found) is None) is passes
+    assert judge(leg(0, 10), found) is not None
+
+
 def test_while_others_orders_rest_nothing_increases() -> None:
     found = refused(INCREASE, situation(crowd="orders that are not ours rest on the account"))
     assert (found.gate, found.passing) == ("no strangers", False)
@@ -219,6 +234,14 @@ def test_margin_that_no_position_explains_refuses_increases_and_no_reduction() -
     refusal = refused(INCREASE, situation(book))
     assert refusal.gate == "positions known"
     assert "of margin aside for positions that no answer shows" in refusal.reason
+    assert judge(REDUCTION, situation(book)) is None
+
+
+def test_a_position_that_only_the_account_lists_refuses_increases_and_no_reduction() -> None:
+    book = book_of(MISSION)
+    book.left_out = (1,)
+    refusal = refused(INCREASE, situation(book))
+    assert refusal.reason == "the account lists a position on ETHUSDT that no answer about positions shows"
     assert judge(REDUCTION, situation(book)) is None
 
 

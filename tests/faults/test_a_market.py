@@ -207,7 +207,7 @@ def test_a_subscription_that_is_not_acknowledged_is_no_subscription(
     monkeypatch.setattr(binance, "PATH_MAX", 0)  # as with too many symbols for the address
     on = world(FrameFault(do=do, on="*", times=2)).go(9)
     struck("A7", on.count(f"frames: {do}"))
-    assert on.engine.unready() == "stream public, market"
+    assert on.engine.readiness.missing() == "stream public, market"
     on.until(lambda: on.engine.state == "holding", most_s=120)
     mended(on)
 

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from adapters.simulator.faults import FrameFault, Incident, RequestFault
 from agent.core.decisions import Policy
-from agent.core.events import Listed, Quote, Side
+from agent.core.events import Listed, Quote, Reserve, Side
 from agent.core.orders import State
 from agent.core.planner import Execution, Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import What
+from agent.core.venue import Ask, What
 from tests.core.kit import Stage
 from tests.faults.striking import Struck
 from tests.faults.test_d_account import Scene
@@ -129,7 +129,23 @@ def test_a_contract_that_has_become_another_is_not_traded(change: dict[str, Any]
     assert on.wait(30) == []
     (said,) = on.said("halt")
     assert said.startswith("nothing is traded here any more: the contract has changed")
-    assert said.endswith("see that its target still means what it should, then restart")
+    assert said.endswith("see that its target still means what it should, then resume or restart")
+
+
+@pytest.mark.fault("E5")
+@pytest.mark.parametrize(("stated", "reduced"), [(250.0, True), (25.0, False), (None, False)])
+def test_another_contract_is_reduced_for_safety_once_the_venue_reckons_with_the_same_value(
+    stated: float | None, reduced: bool, struck: Struck
+) -> None:
+    on = Stage(POLICY, {"BTCUSDT": 0.1}).ready()
+    on.instruments[0] = replace(on.instruments[0], multiplier=Decimal(10))
+    on.reserves = None if stated is None else (Reserve(0, Side.NET, stated),)
+    on.tell(*on.answer(Ask(What.ACCOUNT)))
+    placed = on.tell(Listed(tuple(on.instruments))) + on.wait(5)
+    struck("E5")
+    assert list(on.engine.halts.blocked) == [0]
+    assert "leverage 6.00x is over the limit" in on.said("trigger")[0]
+    assert [order.reduce for order in placed] == [True] * reduced
 
 
 def test_a_contract_of_which_nothing_is_held_may_become_another() -> None:

@@ -193,7 +193,7 @@ def portfolio(birth: Birth) -> Portfolio:
 def at_rest(agent: Agent) -> bool:
     """Everything is known, nothing is under way, and nothing is outside its band."""
     engine = agent.engine
-    busy = engine.correction is not None or bool(engine.blotter.live()) or engine.unready() is not None
+    busy = engine.correction is not None or bool(engine.blotter.live()) or engine.readiness.missing() is not None
     return not busy and engine.drift is not None and engine.drift.reach < 1
 
 

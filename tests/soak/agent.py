@@ -141,7 +141,7 @@ class Sampler:
             inputs=self.inputs,
             orders=self.orders,
             fills=engine.tally.fills,
-            reconnects=max(0, self.opens - len(engine.streams)),
+            reconnects=max(0, self.opens - len(engine.readiness.streams)),
             tasks=len(asyncio.all_tasks()),
             timers=kinds["TimerHandle"] + kinds["Handle"] + kinds["UVTimer"],
             objects=kinds.total(),

@@ -20,6 +20,8 @@ from tests.storm.storm import SWARM, campaign, entering, storm
 SEEDS = 200
 ENTERING = 8
 """Storms in which orders go by websocket."""
+FEW = 5
+"""Storms at each of the other venues."""
 BITE_WITHIN = 50
 """An ablation that survives so many storms was not noticed."""
 
@@ -40,6 +42,13 @@ def test_no_storm_breaks_a_promise_where_orders_go_by_websocket() -> None:
     by_websocket = [call for call in said if call.socket is not None]
     assert len(by_websocket) > len(outcomes)
     assert sum(outcome.faults.get("frames: ignore", 0) for outcome in outcomes) > 0
+    assert all(outcome.drift <= 1 for outcome in outcomes)
+
+
+@pytest.mark.parametrize("venue", ["bingx", "mexc"])
+def test_no_storm_breaks_a_promise_at_another_venue(venue: str) -> None:
+    outcomes, _ = campaign(range(FEW), venue)
+    assert sum(outcome.unknown for outcome in outcomes) > 0
     assert all(outcome.drift <= 1 for outcome in outcomes)
 
 

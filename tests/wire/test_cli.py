@@ -139,6 +139,13 @@ def test_init_writes_a_file_that_checks(tmp_path: Path) -> None:
     assert "is there already" in again.stderr
 
 
+def test_a_word_to_resume_that_no_agent_takes_is_taken_back(tmp_path: Path) -> None:
+    ended = trimtab("resume", "--state", str(tmp_path), state=tmp_path)
+    assert ended.returncode == 1
+    assert "none is running" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_agent_on_the_same_state_is_turned_away(tmp_path: Path) -> None:
     text = f'mode = "paper"\nstate = "{tmp_path / "state"}"\n[targets]\nweights = {{ BTCUSDT = 1.0 }}\n'
     path = write(tmp_path, text)

@@ -35,9 +35,9 @@ from agent.core.triggers import Triggers
 from agent.core.venue import Call, Credentials, Request, Secret, SetLeverage
 from agent.core.view import View
 from agent.journal import Journal, JournalFailed
-from agent.run import Agent
+from agent.run import RESUME, Agent
 from tests.core.kit import order
-from tests.wire.test_demo import ROOT
+from tests.wire.test_demo import ROOT, trimtab
 
 PRICES = {"BTCUSDT": "100000", "ETHUSDT": "4000"}
 KEYS = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
@@ -268,6 +268,24 @@ def test_a_kill_file_that_can_not_be_looked_for_may_be_there(tmp_path: Path) -> 
     assert told[1:] == [("unkill", "")]
 
 
+async def test_a_person_resumes_a_running_agent_and_a_word_from_before_it_began_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / RESUME).touch()
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server, running(portfolio(server), server, state) as agent:
+        await until(lambda: at_rest(agent))
+        agent.tell("halt", "to see")
+        ended = await asyncio.to_thread(trimtab, "resume", "--state", str(state), state=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert agent.engine.halts.halted is None
+        await until(lambda: at_rest(agent))
+    told = b" ".join(row.record for row in Journal.read(state / "journal.db").decisions())
+    assert told.count(b"command resume") == 1
+
+
 async def test_sigkill_in_the_middle_and_a_restart_lose_and_double_nothing(tmp_path: Path) -> None:
     """The journal of the killed process is the start of the next, whose orders come from a new epoch."""
     exchange = Exchange(StillMarket(PRICES), [account()])
@@ -377,10 +395,10 @@ async def test_a_leverage_setting_is_on_disk_before_it_leaves(tmp_path: Path) ->
 async def test_an_observer_changes_no_setting(tmp_path: Path) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server, "observe"), server, tmp_path) as agent:
-        await until(lambda: agent.engine.unready() is None)
+        await until(lambda: agent.engine.readiness.missing() is None)
         done = decide(agent, SetLeverage(instrument=0, leverage=7))
         agent.tell("resync")
-        await until(lambda: agent.engine.unready() is None)
+        await until(lambda: agent.engine.readiness.missing() is None)
         assert done == ["synced"]
     assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 20
 

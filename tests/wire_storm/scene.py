@@ -114,8 +114,9 @@ class Outcome(Struct):
     """How often the agent was where it gets interesting."""
     orders: int
     doubts: list[float]
-    """How long it took to learn what became of each order of unknown fate; from the end of all faults where it was
-    unknown for longer, as nobody learns from a venue that does not answer."""
+    """How long it took to learn what became of each order of unknown fate, without the time in which no agent ran that
+    could have asked; from the end of all faults where it was unknown for longer, as nobody learns from a venue that
+    does not answer."""
     rest_s: float
     """From the end of all faults to rest."""
     overshoot: float
@@ -231,6 +232,8 @@ class Scene:
         self.gateway.written, self.gateway.alarm = self._written, self._raise
         self.broken: asyncio.Future[None] = self.loop.create_future()
         self.wall_step_ns = 0
+        self.absences: list[tuple[int, int]] = []
+        """From when to when no agent ran."""
         self.restless_ns = 0
         """When the agent was last seen not to be at rest."""
         self.loop.network.heard = self._heard
@@ -264,7 +267,7 @@ class Scene:
             return
         try:
             for decision in step.decisions:
-                self.watchman.decided(decision)
+                self.watchman.decided(decision, self.loop.now_ns())
         except Violation as violation:
             self._raise(violation)
         engine = self._engine()
@@ -349,15 +352,18 @@ class Scene:
 
     async def _befall(self, what: str) -> None:
         self.counts[f"host: {what}"] += 1
+        since = self.loop.now_ns()
         match what:
             case "crash" | "crash in recovery":
                 self._crash()
                 await self._pass(self.dice.uniform(0.0, 3.0))
+                self.absences.append((since, self.loop.now_ns()))
                 self._start()
             case "suspension":
                 host = self.lives[-1].host
                 self.loop.pause(host)
                 await self._pass(self.dice.uniform(0.5, 12.0))
+                self.absences.append((since, self.loop.now_ns()))
                 self.loop.resume(host)
             case "clock step":
                 self.wall_step_ns += round(self.dice.choice((-1, 1)) * self.dice.uniform(1.5, 20.0) * S)
@@ -402,7 +408,7 @@ class Scene:
             states=dict(self.states),
             orders=len(self.watchman.intended),
             doubts=[
-                (learnt - (max(since, healed_ns) if learnt > healed_ns else since)) / S
+                self._waited(max(since, healed_ns) if learnt > healed_ns else since, learnt) / S
                 for _, since, learnt in self.watchman.resolved.values()
             ],
             rest_s=max(0, self.restless_ns - healed_ns) / S,
@@ -410,6 +416,10 @@ class Scene:
             drift=0.0 if last.agent.engine.declined else drift.reach,
             digest=self.watchman.digest.hexdigest(),
         )
+
+    def _waited(self, since: int, until: int) -> int:
+        """Nanoseconds between two moments in which an agent ran."""
+        return until - since - sum(max(0, min(until, end) - max(since, start)) for start, end in self.absences)
 
     def _struck(self) -> dict[str, int]:
         network = {f"network: {name}": count for name, count in self.loop.network.counts.items()}

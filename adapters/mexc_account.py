@@ -1,0 +1,255 @@
+"""What has to be remembered of an account at MEXC, and what the rows about it say in that light.
+
+Its position mode, the settings of each direction, the numbers of its positions and what they have received of funding,
+and which of our orders the venue's own ids stand for: none of it comes with every row that depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from adapters import mexc_frames as wire
+from adapters.reading import MISREAD, MS, number
+from agent.core import events as fact
+from agent.core.events import Fact
+from agent.core.instruments import Instrument
+
+PAGE: Final = 100
+"""The most rows that a list has in one answer."""
+NAMES_MAX: Final = 1_000
+
+
+class Held(Struct):
+    """A position that is open: its number, and how it is set up."""
+
+    id: wire.Name
+    open_type: wire.OpenType
+    leverage: int
+
+
+class Account:
+    """The account as far as the protocol needs to know it. ``listed`` are the instruments by symbol, once known."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.symbols = tuple(symbols)
+        self.index = {symbol: index for index, symbol in enumerate(self.symbols)}
+        self.listed: dict[str, Instrument] = {}
+        self.names: dict[str, str] = {}
+        """Our ids by the venue's own, which is all that its list of fills gives."""
+        self._hedge: bool | None = None
+        self._settings: dict[str, dict[wire.Direction, wire.Setting]] = {}
+        self._wishes: dict[str, int] = {}
+        """The leverage that was asked for last."""
+        self._held: dict[str, dict[wire.Direction, Held]] = {}
+        self._funded: dict[str, tuple[int, float]] = {}
+        """By position: when it was last told of, and the funding that it had received by then."""
+        self._totals: dict[str, dict[str, int]] = {}
+        """By the venue's order: its trades that were told, and the lots of each."""
+
+    def index_of(self, symbol: str) -> int:
+        """The index of a symbol; raises ValueError for one that is not in the portfolio."""
+        index = self.index.get(symbol)
+        if index is None:
+            raise ValueError(f"{symbol:.40} is not in the portfolio")
+        return index
+
+    def grid(self, what: str, symbol: str) -> Instrument:
+        """The instrument of a symbol; raises ValueError with ``what`` it was wanted for."""
+        instrument = self.listed.get(symbol)
+        if instrument is None:
+            why = "is not listed" if symbol in self.index else "is not in the portfolio"
+            raise ValueError(f"{what} of {symbol:.40}, which {why}")
+        return instrument
+
+    # How it is set up
+
+    def set_mode(self, mode: int) -> list[Fact]:
+        """Take note of the position mode."""
+        hedge = mode == wire.HEDGE
+        if hedge is not self._hedge:
+            self._held.clear()
+        self._hedge = hedge
+        return [fact.Mode(hedge, multi_asset=False, can_trade=None)]
+
+    def set_settings(self, index: int, rows: Sequence[wire.Setting]) -> list[Fact]:
+        """Take note of an answer about the settings of an instrument."""
+        self._settings[self.symbols[index]] = {row.position_type: row for row in rows}
+        return self._leverage_facts(index)
+
+    def set_one(self, index: int, row: wire.Setting) -> bool:
+        """Take note of the setting of one direction; whether both are alike now."""
+        symbol = self.symbols[index]
+        rows = self._settings.setdefault(symbol, {})
+        rows[row.position_type] = row
+        held = self.held(symbol, row.position_type)
+        if held is not None:
+            held.leverage = row.leverage
+        return len({one.leverage for one in rows.values()}) == 1
+
+    def setting_event(self, row: wire.RiskLimit) -> list[Fact] | int:
+        """The setting of an instrument; or its index, where its directions differ: the other may follow, or not."""
+        if (index := self.index.get(row.symbol)) is None:
+            return []
+        alike = self.set_one(index, wire.Setting(row.position_type, row.open_type, row.leverage))
+        return self._leverage_facts(index) if alike else index
+
+    def wish(self, index: int, leverage: int) -> wire.Setting | None:
+        """The setting that is to be changed for a leverage: the first that is another; None where none is known."""
+        symbol = self.symbols[index]
+        rows = sorted(self._settings.get(symbol, {}).values(), key=lambda row: row.position_type)
+        if not rows:
+            return None
+        self._wishes[symbol] = leverage
+        return next((row for row in rows if row.leverage != leverage), rows[0])
+
+    def changed(self, index: int, direction: wire.Direction, leverage: int) -> list[Fact]:
+        """One direction is set so; nothing is told of the instrument while the other is not."""
+        row = self._settings[self.symbols[index]][direction]
+        return self._leverage_facts(index) if self.set_one(index, replace(row, leverage=leverage)) else []
+
+    def _leverage_facts(self, index: int) -> list[Fact]:
+        """The setting of an instrument: of its two directions the one that is not as it was asked for, or the lower."""
+        symbol = self.symbols[index]
+        rows = sorted(self._settings[symbol].values(), key=lambda row: row.leverage)
+        wish = self._wishes.get(symbol)
+        told = next((row for row in rows if wish not in (None, row.leverage)), rows[0])
+        isolated = {row.open_type == wire.ISOLATED for row in rows}
+        return [fact.Leverage(index, told.leverage, isolated.pop() if len(isolated) == 1 else None)]
+
+    def held(self, symbol: str, direction: wire.Direction) -> Held | None:
+        """The position of a direction, if one is open."""
+        return self._held.get(symbol, {}).get(direction)
+
+    def terms(self, symbol: str, direction: wire.Direction) -> Held | wire.Setting | None:
+        """Leverage and kind of margin of a direction: those of its position if it has one; None while unknown."""
+        return self.held(symbol, direction) or self._settings.get(symbol, {}).get(direction)
+
+    # What is told of it
+
+    def order_event(self, row: wire.OrderRow, at: int) -> list[Fact]:
+        """What the stream says of an order."""
+        self.learn(row.order_id, row.name)
+        forced = wire.forced_facts(row, at)
+        if row.symbol not in self.index:
+            return [*forced, fact.Elsewhere(row.symbol[:40])]
+        try:
+            return [*forced, wire.order_fact(self.grid("order", row.symbol), row, at)]
+        except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
+            if not forced:
+                raise
+            return [*forced, fact.Unknown("private", f"push.personal.order: {error}"[:200], "", private=True)]
+
+    def deal_event(self, row: wire.DealRow) -> list[Fact]:
+        """What the stream says of a trade; of its order so much is done as the trades that were told come to."""
+        if row.symbol not in self.index:
+            return [fact.Elsewhere(row.symbol[:40])]
+        name = row.external_oid or self.names.get(str(row.order_id), str(row.order_id))
+        fill = wire.fill_of(self.grid("trade", row.symbol), row, name, 0)
+        trades = self._totals.setdefault(str(row.order_id), {})
+        trades[fill.trade] = abs(fill.lots)
+        if len(self._totals) > NAMES_MAX:
+            del self._totals[next(iter(self._totals))]
+        return [replace(fill, filled_lots=sum(trades.values()))]
+
+    def learn(self, venue_order: wire.Name, name: str) -> None:
+        """Remember whose order the venue's id stands for."""
+        self.names[str(venue_order)] = name
+        if len(self.names) > NAMES_MAX:
+            del self.names[next(iter(self.names))]
+
+    def position_event(self, row: wire.PositionRow, at: int) -> list[Fact]:
+        """What the stream says of a position."""
+        if row.symbol not in self.index:
+            return [fact.Elsewhere(row.symbol[:40])]
+        position = self._position(row, at)
+        held = self._held.setdefault(row.symbol, {})
+        funding = self._funding(row, at)
+        if position.lots:
+            if not self._hedge:
+                held.clear()
+            held[row.position_type] = _held(row)
+        elif any(one.id != row.position_id for one in held.values() if not self._hedge):
+            return funding  # the end of the position before this one
+        else:
+            held.pop(row.position_type, None)
+            self._funded.pop(str(row.position_id), None)
+        return [*funding, position]
+
+    def _position(self, row: wire.PositionRow, at: int) -> fact.Position:
+        if self._hedge is None:
+            raise ValueError("the position mode is not known yet")
+        return wire.position_of(self.grid("position", row.symbol), row, at, hedge=self._hedge)
+
+    def _funding(self, row: wire.PositionRow, at: int) -> list[Fact]:
+        """What has come of funding since the position last told: that does not stream by itself."""
+        if row.hold_fee is None:
+            return []
+        name, total = str(row.position_id), number(row.hold_fee)
+        before_at, before = self._funded.get(name, (at, total))
+        if at < before_at:
+            return []
+        self._funded[name] = (at, total)
+        settle = self.listed[row.symbol].settle
+        return [fact.Flow(settle, total - before, "funding", at)] if total != before else []
+
+    # What is answered
+
+    def positions(self, raws: Sequence[Raw], asked_at: int) -> list[Fact]:
+        """All positions; one row that can't be read makes it none."""
+        if not self.listed:
+            raise ValueError("the instruments are not listed yet")
+        rows: list[fact.Position] = []
+        flows: list[Fact] = []
+        strangers: list[str] = []
+        held: dict[str, dict[wire.Direction, Held]] = {}
+        for raw in raws:
+            row = wire.POSITION.decode(raw)
+            if row.symbol in self.listed:
+                at = asked_at if row.update_time is None else row.update_time * MS
+                rows.append(self._position(row, at))
+                flows += self._funding(row, at)
+                if row.hold_vol:
+                    held.setdefault(row.symbol, {})[row.position_type] = _held(row)
+            elif row.hold_vol and row.symbol not in strangers:
+                strangers.append(row.symbol)
+        if len({(row.instrument, row.side) for row in rows if row.lots}) < sum(bool(row.lots) for row in rows):
+            raise ValueError("two positions where there can be one")
+        self._held = held
+        return [*flows, fact.Positions(tuple(rows), tuple(strangers), asked_at)]
+
+    def orders(self, raws: Sequence[Raw], asked_at: int) -> list[Fact]:
+        """All open orders, if they fit into one answer."""
+        if not self.listed:
+            raise ValueError("the instruments are not listed yet")
+        if len(raws) >= PAGE:
+            raise ValueError(f"{PAGE} open orders or more, which one answer does not hold: cancel those that are old")
+        rows = [wire.ORDER.decode(raw) for raw in raws]
+        for row in rows:
+            self.learn(row.order_id, row.name)
+        found = (wire.open_order(self.listed.get(row.symbol), self.index.get(row.symbol), row) for row in rows)
+        return [fact.Orders(tuple(found), asked_at)]
+
+    def trades(self, symbol: str, raws: Sequence[Raw], since: str | None) -> list[Fact]:
+        """Fills after ``since``, oldest first, under our ids as far as they are known."""
+        instrument = self.grid("fills", symbol)
+        facts: list[Fact] = []
+        totals: dict[str, int] = {}
+        for row in sorted((wire.DEAL.decode(raw) for raw in raws), key=lambda one: int(one.id)):
+            if row.symbol != symbol:
+                raise ValueError("the answer is about another symbol")
+            order = str(row.order_id)
+            fill = wire.fill_of(instrument, row, self.names.get(order, order), 0)
+            totals[order] = totals.get(order, 0) + abs(fill.lots)
+            if int(row.id) > int(since or -1):
+                facts.append(replace(fill, filled_lots=totals[order]))
+        if len(facts) >= PAGE:
+            raise ValueError("more fills than one answer holds")
+        return facts
+
+
+def _held(row: wire.PositionRow) -> Held:
+    return Held(row.position_id, row.open_type, row.leverage)

@@ -1,0 +1,97 @@
+"""The alarm: when safety acts, when it waits for the rest of a gap, and how long it rests after having been in vain."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from agent.core.alarm import WHOLE_NS, Alarm
+from agent.core.book import Book
+from agent.core.correction import GIVE_UP_NS, Correction
+from agent.core.drift import Bands, Drift, measure
+from agent.core.events import Mark
+from agent.core.planner import Limits
+from agent.core.reasons import Reason
+from agent.core.targets import Targets
+from tests.core.kit import MISSION, START, THIRDS, S, book_of
+
+LIMITS = Limits(leverage=2.0)
+"""Three times its equity is held."""
+
+
+def drift_of(book: Book) -> Drift:
+    drift = measure(book, Targets(weights=dict(THIRDS), leverage=3.0), Bands())
+    assert drift is not None
+    return drift
+
+
+def told(book: Book, index: int, at: int) -> None:
+    mark = book.rows[index].mark
+    assert mark is not None
+    book.apply(Mark(index, mark.price, mark.index, at), at)
+
+
+def test_what_is_all_of_one_moment_is_acted_on_at_once() -> None:
+    book = book_of(MISSION)
+    found = Alarm(book, LIMITS, 60 * S).due(drift_of(book), None, START)
+    assert found == Reason(cause="leverage 3.00x is over the limit", urgent=True)
+
+
+def test_a_price_that_is_newer_than_the_others_is_waited_for_but_not_for_long() -> None:
+    book = book_of(MISSION)
+    alarm = Alarm(book, LIMITS, 60 * S)
+    told(book, 0, START + 1)
+    assert alarm.due(drift_of(book), None, START + 1) is None
+    assert alarm.wake_at() == START + 1 + WHOLE_NS
+    assert alarm.due(drift_of(book), None, START + WHOLE_NS) is None
+    assert alarm.due(drift_of(book), None, START + 1 + WHOLE_NS) is not None
+
+
+def test_it_acts_as_soon_as_the_rest_is_as_new_however_new_the_first_has_become() -> None:
+    book = book_of(MISSION)
+    alarm = Alarm(book, LIMITS, 60 * S)
+    for index, at in ((0, 10), (0, 500), (1, 11)):
+        told(book, index, START + at)
+        assert alarm.due(drift_of(book), None, START + at) is None
+    told(book, 2, START + 10)
+    assert alarm.due(drift_of(book), None, START + 501) is not None
+
+
+def test_what_was_over_in_between_has_to_be_confirmed_anew() -> None:
+    book = book_of(MISSION)
+    alarm = Alarm(book, LIMITS, 60 * S)
+    told(book, 0, START + 1)
+    drift = drift_of(book)
+    assert alarm.due(drift, None, START + 1) is None
+    assert alarm.due(replace(drift, leverage=1.0), None, START + S // 2) is None
+    assert alarm.wake_at() is None
+    assert alarm.due(drift, None, START + 1 + WHOLE_NS) is None
+    assert alarm.due(drift, None, START + 1 + 2 * WHOLE_NS) is not None
+
+
+def test_a_correction_that_reduces_already_is_not_begun_anew() -> None:
+    book = book_of(MISSION)
+    alarm = Alarm(book, LIMITS, 60 * S)
+    begun = alarm.due(drift_of(book), None, START)
+    assert begun is not None
+    assert alarm.due(drift_of(book), Correction(begun, START), START + S) is None
+    assert alarm.due(drift_of(book), Correction(Reason(cause="a band"), START), START + S) == begun
+
+
+def test_after_corrections_in_vain_it_rests_longer_and_longer_and_not_at_all_after_one_that_traded() -> None:
+    book = book_of(MISSION)
+    alarm, now, rests = Alarm(book, LIMITS, 600 * S), START, []
+    begun = alarm.due(drift_of(book), None, now)
+    assert begun is not None
+    for _ in range(9):
+        vain = Correction(begun, now)
+        vain.orders = 1
+        alarm.rest(vain, now)
+        rests.append(0)
+        while alarm.due(drift_of(book), None, now) is None:
+            now += S
+            rests[-1] += 1
+    assert rests == [2, 4, 8, 16, 32, *[GIVE_UP_NS // S] * 4]
+    useful = Correction(begun, now)
+    useful.orders, useful.traded = 1, 100.0
+    alarm.rest(useful, now)
+    assert alarm.due(drift_of(book), None, now) is not None
