@@ -111,7 +111,7 @@ def idle(folder: Path, chosen: Portfolio = IDLE, now: int | None = None, succeed
         agent.journal.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 — what is waited for belongs to others
             await asyncio.sleep(0.02)
