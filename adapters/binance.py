@@ -1,5 +1,7 @@
 """Binance USDⓈ-M perpetuals: the dialect of its REST interface and its three websocket categories.
 
+COIN-M perpetuals speak the same language with a few words of their own, which stand in `adapters.binance_coin`.
+
 What frames and answers say stands in `adapters.binance_frames`, so that this file holds the conversation alone: first
 the tables (budgets, questions, replies), then the dialect, then what failures mean, signing, and pinned addresses.
 """
@@ -175,6 +177,11 @@ class Binance:
 
     name = wire.NAME
     buckets = LIMITS
+    routes = QUESTIONS
+    root = "/fapi/v1"
+    home = REST_URL
+    categories = True
+    """Whether each kind of stream has a path of its own."""
 
     def __init__(
         self,
@@ -192,12 +199,12 @@ class Binance:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best below 5000")
         self.symbols = symbols_of(symbols, SYMBOLS_MAX)
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
-        if rights_url is None and self._rest == REST_URL:
+        if rights_url is None and self._rest == self.home:
             rights_url = RIGHTS_URL
         self._rights = rights_url and pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
         answers = frozenset(
             what
-            for what, route in QUESTIONS.items()
+            for what, route in self.routes.items()
             if (credentials or not route.private) and (what is not What.RIGHTS or self._rights)
         )
         sockets = ("public", "market", "private") if credentials else ("public", "market")
@@ -251,7 +258,8 @@ class Binance:
             assert self._entry is not None, "it is connected where it was asked for"
             return Open(socket, self._entry.url, None)
         path = self._path(socket)
-        return Open(socket, f"{self._stream}/{socket}/stream{path and f'?streams={path}'}", QUIET_NS[socket])
+        url = f"{self._stream}{self._category(socket)}/stream{path and f'?streams={path}'}"
+        return Open(socket, url, QUIET_NS[socket])
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Subscribe where the address did not; only the private socket counts as up before its first event."""
@@ -303,6 +311,9 @@ class Binance:
     def _want(self, act: Open | Shut | Ask) -> None:
         if act not in self._acts:
             self._acts.append(act)
+
+    def _category(self, socket: str) -> str:
+        return f"/{socket}" if self.categories else ""
 
     def _streams(self, socket: str) -> list[str]:
         names = [symbol.lower() for symbol in self.symbols]
@@ -391,22 +402,26 @@ class Binance:
     def _read_private(self, data: bytes) -> Sequence[Fact]:
         event = wire.PRIVATE.decode(data)
         match event:
+            case wire.OrderEvent(order) if not self._ours(order.symbol):
+                return []
             case wire.OrderEvent(order):
                 self._learn(order.venue_order, order.order)
                 return [*wire.forced_facts(order), *self._order_event(order)]
             case wire.AccountEvent(at, update):
                 if update.reason == "MARGIN_TYPE_CHANGE":
                     self._want(Ask(What.LEVERAGE))
-                positions = [self._position_fact(row, at * MS) for row in update.positions or ()]
-                facts = [*positions, *wire.balance_facts(update, at * MS)]
-                if not facts:
+                rows = [row for row in update.positions or () if self._ours(row.symbol)]
+                wallets = [row for row in update.balances or () if self._holds(row.asset)]
+                facts = [self._position_fact(row, at * MS) for row in rows]
+                facts += wire.balance_facts(update.reason, wallets, at * MS)
+                if not update.positions and not update.balances:
                     raise ValueError(f"{update.reason:.30} without a balance or a position")
                 return facts
             case wire.ConfigEvent():
                 return self._config_facts(event)
             case wire.MarginCall(positions, at):
-                symbols = ", ".join(row.symbol for row in positions)
-                return [fact.Warned(f"margin call: {symbols}"[:200], at * MS)]
+                called = [row.symbol for row in positions if self._ours(row.symbol)]
+                return [fact.Warned(f"margin call: {', '.join(called)}"[:200], at * MS)] if called else []
             case wire.KeyExpired():
                 self._key = None
                 self._want(Shut("private", "its key has expired"))
@@ -422,6 +437,14 @@ class Binance:
         code, text = failure.error.code, failure.error.msg
         self._want(Shut(SOCKET, "its key is not taken any more"))
         return self._consequences(_verdict(failure.status, code, text), failure.status, code, text)
+
+    def _ours(self, symbol: str) -> bool:
+        """Whether a symbol draws on the same margin as the instruments of the portfolio."""
+        return True
+
+    def _holds(self, asset: str) -> bool:
+        """Whether an asset is collateral of theirs."""
+        return True
 
     def _order_event(self, order: wire.OrderUpdate) -> Sequence[Fact]:
         if order.symbol not in self._index:
@@ -486,7 +509,7 @@ class Binance:
             case SetLeverage():
                 return (("weight_1m", 1),)
             case Ask(what):
-                return ((QUESTIONS[what].bucket, QUESTIONS[what].weight),)
+                return ((self.routes[what].bucket, self.routes[what].weight),)
             case _:
                 assert_never(request)
 
@@ -503,18 +526,19 @@ class Binance:
                 return self._place(request, orders, now)
             case Cancel(order, index):
                 params = [("symbol", self.symbols[index]), ("origClientOrderId", order)]
-                return self._signed(request, "DELETE", "/fapi/v1/order", params, now, timeout_ms=ORDER_MS)
+                return self._signed(request, "DELETE", f"{self.root}/order", params, now, timeout_ms=ORDER_MS)
             case Arm(index, ms):
                 params = [("symbol", self.symbols[index]), ("countdownTime", str(ms))]
-                return self._signed(request, "POST", "/fapi/v1/countdownCancelAll", params, now, timeout_ms=ORDER_MS)
+                path = f"{self.root}/countdownCancelAll"
+                return self._signed(request, "POST", path, params, now, timeout_ms=ORDER_MS)
             case SetLeverage(index, leverage):
                 params = [("symbol", self.symbols[index]), ("leverage", str(leverage))]
-                return self._signed(request, "POST", "/fapi/v1/leverage", params, now)
+                return self._signed(request, "POST", f"{self.root}/leverage", params, now)
             case _:
                 assert_never(request)
 
     def _ask(self, ask: Ask, now: int) -> Call:
-        route = QUESTIONS[ask.what]
+        route = self.routes[ask.what]
         if ask.what is What.KEY:
             method = "POST" if self._key_wanted or self._key is None else "PUT"
             return self._call(ask, method, route.path, now, headers=self._key_header, conceal=CONCEALED_KEY)
@@ -544,9 +568,9 @@ class Binance:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         rows = [self._order_params(order) for order in orders]
         if isinstance(request, Place):
-            return self._signed(request, "POST", "/fapi/v1/order", rows[0], now, window_ms, ORDER_MS)
+            return self._signed(request, "POST", f"{self.root}/order", rows[0], now, window_ms, ORDER_MS)
         params = [("batchOrders", encode([dict(row) for row in rows]).decode())]
-        return self._signed(request, "POST", "/fapi/v1/batchOrders", params, now, window_ms, ORDER_MS)
+        return self._signed(request, "POST", f"{self.root}/batchOrders", params, now, window_ms, ORDER_MS)
 
     def _order_params(self, order: Order) -> list[tuple[str, str]]:
         instrument = self._listed[order.symbol]
@@ -781,14 +805,20 @@ class Binance:
         listed: dict[int, Instrument] = {}
 
         def read(index: int, row: Raw) -> Sequence[Fact]:
-            contract = wire.CONTRACT.decode(row)
-            if "PERPETUAL" in contract.contract_type:
-                listed[index] = wire.instrument_of(index, self.symbols[index], contract)
+            if (instrument := self._instrument(index, row)) is not None:
+                listed[index] = instrument
             return []
 
         misread = self._each(What.INSTRUMENTS, rows, read)
         self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
         return [fact.Listed(tuple(self._listed.values())), *misread]
+
+    def _instrument(self, index: int, row: Raw) -> Instrument | None:
+        """A listed contract; None for one that ends."""
+        contract = wire.CONTRACT.decode(row)
+        if "PERPETUAL" not in contract.contract_type:
+            return None
+        return wire.instrument_of(self.name, index, self.symbols[index], contract)
 
     def _intervals_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
         """The interval of every instrument: the venue leaves out those that settle every eight hours."""
@@ -802,19 +832,21 @@ class Binance:
         return [*facts, *(fact.Interval(index, 8.0) for index in range(len(self.symbols)) if index not in named)]
 
     def _positions_answer(self, rows: Sequence[wire.PositionRow], asked_at: int) -> Sequence[Fact]:
+        """What is held, flat rows included, and symbols of others that draw on the same margin."""
         if not self._listed:
             raise ValueError("the instruments are not listed yet")
         held, strangers = [], []
         for row in rows:
             if row.symbol in self._listed:
                 held.append(wire.position_of(self._listed[row.symbol], row, row.at * MS))
-            elif exact(row.amount) and row.symbol not in strangers:
+            elif exact(row.amount) and row.symbol not in strangers and self._ours(row.symbol):
                 strangers.append(row.symbol)
         return [fact.Positions(tuple(held), tuple(strangers), asked_at)]
 
     def _orders_answer(self, rows: Sequence[wire.OpenRow], asked_at: int) -> Sequence[Fact]:
         if not self._listed:
             raise ValueError("the instruments are not listed yet")
+        rows = [row for row in rows if self._ours(row.symbol)]
         for row in rows:
             self._learn(row.order_id, row.client_order_id)
         found = (wire.open_order(self._listed.get(row.symbol), self._index.get(row.symbol), row) for row in rows)
@@ -829,7 +861,7 @@ class Binance:
         self._key_due = now + KEY_LIFE_NS
         if self._key_wanted and call.method == "POST":
             self._key_wanted = False
-            url = f"{self._stream}/private/ws/{quote(self._key, safe='')}"
+            url = f"{self._stream}{self._category('private')}/ws/{quote(self._key, safe='')}"
             self._want(Open("private", url, QUIET_NS["private"]))
         elif before is not None and self._key != before:
             self._want(Shut("private", "its key has changed"))

@@ -572,7 +572,7 @@ def volume_facts(index: int, row: Raw) -> list[fact.Fact]:
 # Facts: rules and settings
 
 
-def instrument_of(index: int, symbol: str, contract: Contract) -> Instrument:
+def instrument_of(venue: str, index: int, symbol: str, contract: Contract) -> Instrument:
     """A contract with its rules; the steps come from the filters, never from the printed precisions."""
     rules = {rule.filter_type: rule for rule in contract.filters}
     lot, market, band = rules["LOT_SIZE"], rules.get("MARKET_LOT_SIZE"), rules.get("PERCENT_PRICE")
@@ -581,7 +581,7 @@ def instrument_of(index: int, symbol: str, contract: Contract) -> Instrument:
     market_largest = exact(market.max_qty) if market else Decimal(0)
     return Instrument(
         index=index,
-        venue=NAME,
+        venue=venue,
         symbol=symbol,
         base=contract.base_asset,
         quote=contract.quote_asset,
@@ -638,17 +638,17 @@ def account_facts(account: Account, asked_at: int, index: Mapping[str, int]) -> 
     return [margin, *(fact.Balance(row.asset, number(row.wallet_balance), asked_at) for row in account.assets)]
 
 
-def balance_facts(update: AccountUpdate, at: int) -> list[fact.Fact]:
+def balance_facts(reason: str, rows: Sequence[BalanceUpdate], at: int) -> list[fact.Fact]:
     """Wallets after a change, and what came or went without a trade."""
     facts: list[fact.Fact] = []
-    for row in update.balances or ():
+    for row in rows:
         facts.append(fact.Balance(row.asset, number(row.wallet), at))
-        if update.reason == "ORDER":
+        if reason == "ORDER":
             continue
         if row.change is None:
-            raise ValueError(f"{update.reason:.30} of an amount that is not stated")
+            raise ValueError(f"{reason:.30} of an amount that is not stated")
         if change := number(row.change):
-            facts.append(fact.Flow(row.asset, change, FLOWS.get(update.reason, update.reason.lower()), at))
+            facts.append(fact.Flow(row.asset, change, FLOWS.get(reason, reason.lower()), at))
     return facts
 
 

@@ -6,7 +6,7 @@ from adapters.simulator.client import Answer, Client
 from adapters.simulator.exchange import Exchange, Snapshot
 from adapters.simulator.faults import Faults, FrameFault, Incident, RequestFault, load_faults
 from adapters.simulator.gateway import Gateway
-from adapters.simulator.instruments import INSTRUMENTS, Instrument
+from adapters.simulator.instruments import INSTRUMENTS, Instrument, instrument
 from adapters.simulator.market import SeededMarket, StillMarket
 from adapters.simulator.matching import Fees
 from adapters.simulator.server import Server, serve
@@ -43,6 +43,7 @@ __all__ = [
     "TapeError",
     "TapeMarket",
     "Weex",
+    "instrument",
     "load_faults",
     "serve",
 ]

@@ -1,5 +1,7 @@
 """Binance USDⓈ-M futures over the local exchange: requests in, replies and frames out, no socket.
 
+Its coin-margined contracts are `adapters.simulator.binance_coin`.
+
     exchange = Exchange(SeededMarket(seed=7), [Account(balance=10_000)])
     binance = Binance(exchange)
     reply = binance.request("GET", "/fapi/v1/time", "", {}, b"", now)
@@ -75,6 +77,9 @@ class Binance:
     """
 
     binary = False
+    routes = ROUTES
+    futures = "U_MARGINED"
+    coin_margined = False
 
     def __init__(
         self,
@@ -133,7 +138,7 @@ class Binance:
         """
         self.exchange.advance(now // 1_000_000)
         arrived_ms = self.exchange.now_ms if arrived is None else arrived // 1_000_000
-        if (method, path) not in ROUTES:
+        if (method, path) not in self.routes:
             return Reply(404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>")
         text = body.decode("utf-8", "replace")
         words = {**decode_pairs(text), **decode_pairs(query)}
@@ -157,7 +162,7 @@ class Binance:
         `signed` is the text that its signature is of, None in a session that was logged on.
         """
         now_ms = self.exchange.now_ms
-        endpoint, params = ROUTES[method, path], Params(words)
+        endpoint, params = self.routes[method, path], Params(words)
         gate = self._gate(client)
         weight = endpoint.weight(params)
         status = gate.enter(weight, now_ms)

@@ -72,7 +72,7 @@ def _reply(binance: "Binance", session: Session, method: str, words: dict[str, s
     if method in SESSIONS:
         binance.use_weight(SESSIONS[method], now)
         return _session(binance, session, method, words, now)
-    if method not in METHODS:
+    if METHODS.get(method) not in binance.routes:
         return _error(-1020, "This operation is not supported.")
     signed = "signature" in words or session.key is None
     key = words.get("apiKey") or session.key or ""

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator.binance_errors import text_of
-from adapters.simulator.wire import Reply, Topic, spoil
+from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
 
 _ORDER, _BATCH, _OPEN = "/fapi/v1/order", "/fapi/v1/batchOrders", "/fapi/v1/allOpenOrders"
 
@@ -26,14 +26,18 @@ _KINDS_BY_PATH: Final = {
     "/fapi/v1/openOrder": "query",
     "/fapi/v1/openOrders": "orders",
     "/fapi/v1/allOrders": "orders",
+    "/fapi/v1/positionRisk": "positions",
     "/fapi/v2/positionRisk": "positions",
     "/fapi/v3/positionRisk": "positions",
+    "/fapi/v1/account": "account",
     "/fapi/v2/account": "account",
     "/fapi/v3/account": "account",
+    "/fapi/v1/balance": "account",
     "/fapi/v2/balance": "account",
     "/fapi/v3/balance": "account",
     "/fapi/v1/exchangeInfo": "rules",
     "/fapi/v1/leverageBracket": "rules",
+    "/fapi/v2/leverageBracket": "rules",
     "/fapi/v1/commissionRate": "rules",
     "/fapi/v1/fundingInfo": "rules",
     "/fapi/v1/time": "time",
@@ -105,7 +109,8 @@ _ABSURD: Final = {"zero": "0.00000000", "nan": "NaN", "overflow": "1e400"}
 
 
 def kind_of(method: str, path: str) -> str:
-    """What a request is for, in the fault file's words."""
+    """What a request is for, in the fault file's words. Paths of the coin-margined side differ by a letter."""
+    path = path.replace("/dapi/", "/fapi/")
     return _KINDS.get((method, path)) or _KINDS_BY_PATH.get(path, "other")
 
 
@@ -186,7 +191,7 @@ def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
         return spoilt
     try:
         whole: Any = msgspec.json.decode(frame)
-    except msgspec.DecodeError:  # another fault was here before
+    except UNREADABLE:  # another fault was here before
         return None
     event = whole.get("data", whole) if isinstance(whole, dict) else None
     if not isinstance(event, dict) or "e" not in event:

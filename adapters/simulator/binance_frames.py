@@ -9,20 +9,26 @@ from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import ZERO, Fill, Order, PositionView
 
 
+def product(one: Instrument) -> int:
+    """The number of the product that an instrument belongs to: 1 for USDⓈ-M, 2 for COIN-M."""
+    return 2 if one.inverse else 1
+
+
 def mark_frame(exchange: Exchange, symbol: str, now_ms: int) -> View:
     """A mark price event."""
-    mark = money(exchange.books[symbol].mark)
+    mark, one = money(exchange.books[symbol].mark), exchange.instruments[symbol]
     return {
         "e": "markPriceUpdate",
         "E": now_ms,
         "s": symbol,
+        **({"ps": one.pair} if one.inverse else {}),
         "p": mark,
         "i": money(exchange.index_price(symbol)),
         "P": mark,
         "r": money(exchange.funding_rate(symbol)),
         "ap": mark,
         "T": exchange.next_funding_ms(symbol),
-        "st": 1,
+        "st": product(one),
     }
 
 
@@ -32,7 +38,7 @@ def contract_frame(one: Instrument, now_ms: int) -> View:
         "e": "contractInfo",
         "E": now_ms,
         "s": one.symbol,
-        "ps": one.symbol,
+        "ps": one.pair,
         "ct": "PERPETUAL",
         "dt": FOREVER_MS,
         "ot": LISTED_MS,
@@ -49,13 +55,14 @@ def contract_frame(one: Instrument, now_ms: int) -> View:
             }
             for number, tier in enumerate(one.brackets, 1)
         ],
-        "st": 1,
+        "st": product(one),
     }
 
 
-def order_frame(order: Order, execution: str, asset: str, now_ms: int) -> View:
+def order_frame(order: Order, execution: str, one: Instrument, now_ms: int) -> View:
     """An order event without a fill; `fill_frame` adds one."""
-    open_notional = plain(order.left * order.price) if order.is_open else "0"
+    waits = order.is_open and order.price
+    open_notional = plain(one.notional(order.left, order.price).quantize(Decimal("1e-8"))) if waits else "0"
     return {
         "e": "ORDER_TRADE_UPDATE",
         "T": order.updated_ms,
@@ -78,7 +85,8 @@ def order_frame(order: Order, execution: str, asset: str, now_ms: int) -> View:
             "z": plain(order.executed),
             "L": "0",
             "n": "0",
-            "N": asset,
+            "N": one.asset,
+            **({"ma": one.asset} if one.inverse else {}),
             "T": order.updated_ms,
             "t": 0,
             "b": open_notional if order.side > 0 else "0",
@@ -101,9 +109,9 @@ def order_frame(order: Order, execution: str, asset: str, now_ms: int) -> View:
     }
 
 
-def fill_frame(order: Order, fill: Fill, asset: str, now_ms: int, *, forced: bool) -> View:
+def fill_frame(order: Order, fill: Fill, one: Instrument, now_ms: int, *, forced: bool) -> View:
     """An order event with a fill; a forced one is marked as calculated."""
-    frame = order_frame(order, "CALCULATED" if forced else "TRADE", asset, now_ms)
+    frame = order_frame(order, "CALCULATED" if forced else "TRADE", one, now_ms)
     frame["o"].update(
         l=plain(fill.quantity),
         L=plain(fill.price),

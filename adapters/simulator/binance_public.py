@@ -10,6 +10,7 @@ from adapters.simulator.binance_views import (
     View,
     funding_info_view,
     funding_view,
+    money,
     on_grid,
     plain,
     premium_view,
@@ -53,14 +54,17 @@ def _exchange_info(call: Call) -> View:
     return {
         "timezone": "UTC",
         "serverTime": call.now_ms,
-        "futuresType": "U_MARGINED",
+        "futuresType": binance.futures,
         "rateLimits": [
             _rate_limit("REQUEST_WEIGHT", "MINUTE", 1, binance.weight_limit),
             _rate_limit("ORDERS", "MINUTE", 1, binance.orders_1m),
             _rate_limit("ORDERS", "SECOND", 10, binance.orders_10s),
         ],
         "exchangeFilters": [],
-        "assets": [{"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"}],
+        "assets": [
+            {"asset": asset, "marginAvailable": True, "autoAssetExchange": "-10000"}
+            for asset in dict.fromkeys(one.asset for one in call.exchange.instruments.values())
+        ],
         "symbols": [symbol_view(one) for one in call.exchange.instruments.values()],
     }
 
@@ -75,7 +79,8 @@ def _rate_limit(kind: str, interval: str, number: int, limit: int) -> View:
 
 
 def _one_or_all(call: Call, rows: list[View]) -> Any:
-    return rows[0] if "symbol" in call.params else rows
+    """One row where one symbol is asked for, but the coin-margined side always answers with a list."""
+    return rows[0] if "symbol" in call.params and not call.binance.coin_margined else rows
 
 
 def _premium_index(call: Call) -> Any:
@@ -143,11 +148,16 @@ def _ticker_24hr(call: Call) -> Any:
         change = day.close - day.open
         price = [on_grid(p, one.price_decimals) for p in (day.open, day.high, day.low, day.close)]
         mean = on_grid((day.open + day.high + day.low + day.close) / 4, one.price_decimals)
-        volume = (one.day_turnover / Decimal(mean)).quantize(one.step)
+        volume = (one.day_turnover / one.value(Decimal(1), Decimal(mean))).quantize(one.step)
         trades = int(one.day_turnover / _TRADE_SIZE)
+        if one.inverse:
+            total = {"pair": one.pair, "baseVolume": money(one.notional(volume, Decimal(mean)))}
+        else:
+            total = {"quoteVolume": plain(volume * Decimal(mean))}
         rows.append(
             {
                 "symbol": symbol,
+                **total,
                 "priceChange": on_grid(change, one.price_decimals),
                 "priceChangePercent": f"{change / day.open * 100:.3f}",
                 "weightedAvgPrice": mean,
@@ -157,7 +167,6 @@ def _ticker_24hr(call: Call) -> Any:
                 "highPrice": price[1],
                 "lowPrice": price[2],
                 "volume": on_grid(volume, one.quantity_decimals),
-                "quoteVolume": plain(volume * Decimal(mean)),
                 "openTime": call.now_ms - _DAY_MS,
                 "closeTime": call.now_ms,
                 "firstId": 1,
@@ -214,7 +223,7 @@ def _trades(call: Call) -> list[View]:
             "id": book.update_id,
             "price": price,
             "qty": on_grid(one.step, one.quantity_decimals),
-            "quoteQty": f"{Decimal(price) * one.step:f}",
+            "quoteQty": f"{one.value(one.step, Decimal(price)):f}",
             "time": book.changed_ms or call.now_ms,
             "isBuyerMaker": False,
         }
@@ -244,7 +253,7 @@ def _funding_rate(call: Call) -> list[View]:
     ]
     rows.sort(key=lambda row: row[:2])
     chosen = rows[:limit] if "startTime" in call.params else rows[-limit:]
-    return [funding_view(symbol, row) for _, symbol, row in chosen]
+    return [funding_view(call.listing(symbol), row) for _, symbol, row in chosen]
 
 
 def _funding_info(call: Call) -> list[View]:

@@ -19,6 +19,7 @@ from adapters.simulator.binance_frames import (
     fill_frame,
     mark_frame,
     order_frame,
+    product,
     trade_lite_frame,
 )
 from adapters.simulator.binance_views import View, on_grid
@@ -271,8 +272,7 @@ class Streams:
         return [s for s in self.sessions.values() if key in s.listen_keys]
 
     def _tell_order(self, account: str, render: Callable[..., View], order: Any, execution: str, now_ms: int) -> None:
-        asset = self.exchange.accounts[account].asset
-        self._tell(account, render(order, execution, asset, now_ms))
+        self._tell(account, render(order, execution, self.exchange.instruments[order.symbol], now_ms))
 
     def _tell_fill(self, event: Filled, now_ms: int) -> None:
         account = event.order.account
@@ -294,7 +294,7 @@ class Streams:
                 taker_fee=self.exchange.fees.taker,
             ),
         )
-        self._tell(account, fill_frame(event.order, event.fill, asset, now_ms, forced=event.forced))
+        self._tell(account, fill_frame(event.order, event.fill, one, now_ms, forced=event.forced))
 
     def _tell(self, account: str, frame: View) -> None:
         for key in list(self.listen_keys.values()):
@@ -463,14 +463,14 @@ class Streams:
             "e": "bookTicker",
             "u": book.update_id,
             "s": symbol,
-            "ps": symbol,
+            "ps": one.pair,
             "b": bid[0],
             "B": bid[1],
             "a": ask[0],
             "A": ask[1],
             "T": book.changed_ms,
             "E": now_ms,
-            "st": 1,
+            "st": product(one),
         }
 
     def _top(self, symbol: str, depth: int) -> Callable[[int], list[View]]:
@@ -508,17 +508,17 @@ class Streams:
         return render
 
     def _depth_frame(self, symbol: str, last: int, now_ms: int) -> View:
-        book = self.exchange.books[symbol]
+        book, one = self.exchange.books[symbol], self.exchange.instruments[symbol]
         return {
             "e": "depthUpdate",
             "E": now_ms,
             "T": book.changed_ms,
             "s": symbol,
-            "ps": symbol,
+            "ps": one.pair,
             "U": (last or book.update_id - 1) + 1,
             "u": book.update_id,
             "pu": last or book.update_id - 1,
-            "st": 1,
+            "st": product(one),
         }
 
 

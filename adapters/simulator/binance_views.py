@@ -39,19 +39,23 @@ def on_grid(value: Decimal, places: int) -> str:
 
 
 def symbol_view(one: Instrument) -> View:
-    """One row of exchangeInfo."""
+    """One row of exchangeInfo. A coin-margined contract has a size, and another name for its status."""
+    if one.inverse:
+        kind: View = {"contractStatus": one.status, "contractSize": int(one.contract), "equalQtyPrecision": 4}
+    else:
+        kind = {"status": one.status}
     return {
         "symbol": one.symbol,
-        "pair": one.symbol,
+        "pair": one.pair,
         "contractType": "PERPETUAL",
         "deliveryDate": FOREVER_MS,
         "onboardDate": LISTED_MS,
-        "status": one.status,
+        **kind,
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": one.base,
         "quoteAsset": one.quote,
-        "marginAsset": one.quote,
+        "marginAsset": one.asset,
         "pricePrecision": one.price_decimals + 1,
         "quantityPrecision": one.quantity_decimals,
         "baseAssetPrecision": 8,
@@ -78,6 +82,7 @@ def symbol_view(one: Instrument) -> View:
 
 
 def _filters(one: Instrument) -> list[View]:
+    least = [] if one.inverse else [{"filterType": "MIN_NOTIONAL", "notional": plain(one.min_notional)}]
     tick, step = plain(one.tick), plain(one.step)
     if "." in tick:
         tick = on_grid(one.tick, one.price_decimals + 1)
@@ -101,7 +106,7 @@ def _filters(one: Instrument) -> list[View]:
             "stepSize": step,
         },
         {"filterType": "MAX_NUM_ORDERS", "limit": one.max_open_orders},
-        {"filterType": "MIN_NOTIONAL", "notional": plain(one.min_notional)},
+        *least,
         {
             "filterType": "PERCENT_PRICE",
             "multiplierUp": f"{1 + one.band:.4f}",
@@ -113,15 +118,16 @@ def _filters(one: Instrument) -> list[View]:
 
 
 def bracket_view(one: Instrument) -> View:
-    """The margin tiers of a symbol."""
+    """The margin tiers of a symbol; those in a coin have other names for their ends, one of them misspelt."""
+    cap, floor = ("qtyCap", "qtylFloor") if one.inverse else ("notionalCap", "notionalFloor")
     return {
         "symbol": one.symbol,
         "brackets": [
             {
                 "bracket": number,
                 "initialLeverage": tier.leverage,
-                "notionalCap": int(tier.cap),
-                "notionalFloor": int(tier.floor),
+                cap: int(tier.cap),
+                floor: int(tier.floor),
                 "maintMarginRatio": float(tier.rate),
                 "cum": float(tier.cum),
             }
@@ -132,9 +138,10 @@ def bracket_view(one: Instrument) -> View:
 
 def premium_view(exchange: Exchange, symbol: str, now_ms: int) -> View:
     """Mark, index and funding estimate of a symbol."""
-    mark = exchange.books[symbol].mark
+    mark, one = exchange.books[symbol].mark, exchange.instruments[symbol]
     return {
         "symbol": symbol,
+        **({"pair": one.pair} if one.inverse else {}),
         "markPrice": money(mark),
         "indexPrice": money(exchange.index_price(symbol)),
         "estimatedSettlePrice": money(mark),
@@ -145,15 +152,10 @@ def premium_view(exchange: Exchange, symbol: str, now_ms: int) -> View:
     }
 
 
-def funding_view(symbol: str, row: FundingRow) -> View:
-    """A settled funding rate."""
-    return {
-        "symbol": symbol,
-        "fundingTime": row.at_ms,
-        "fundingRate": money(row.rate),
-        "markPrice": money(row.mark),
-        "rateType": "Regular",
-    }
+def funding_view(one: Instrument, row: FundingRow) -> View:
+    """A settled funding rate; that of a coin-margined contract says no more."""
+    view = {"symbol": one.symbol, "fundingTime": row.at_ms, "fundingRate": money(row.rate)}
+    return view if one.inverse else {**view, "markPrice": money(row.mark), "rateType": "Regular"}
 
 
 def funding_info_view(one: Instrument) -> View:
@@ -170,7 +172,9 @@ def funding_info_view(one: Instrument) -> View:
 
 def order_reply(order: Order, one: Instrument) -> View:
     """What placing, amending and cancelling answer: no average price, no quote total."""
+    pair = {"pair": one.pair} if one.inverse else {}
     return {
+        **pair,
         "clientOrderId": order.client_id,
         "cumQty": on_grid(order.executed, one.quantity_decimals),
         "executedQty": on_grid(order.executed, one.quantity_decimals),
@@ -201,7 +205,10 @@ def order_view(order: Order, one: Instrument) -> View:
     view = order_reply(order, one)
     del view["cumQty"]
     view["avgPrice"] = on_grid(order.average_price, one.price_decimals + 4)
-    view["cumQuote"] = on_grid(order.quote, one.price_decimals + one.quantity_decimals)
+    if one.inverse:
+        view["cumBase"] = money(order.quote)
+    else:
+        view["cumQuote"] = on_grid(order.quote, one.price_decimals + one.quantity_decimals)
     view["time"] = order.created_ms
     return view
 
@@ -212,20 +219,20 @@ def trade_view(fill: Fill, one: Instrument) -> View:
     return {
         "buyer": fill.side > 0,
         "commission": money(fill.fee),
-        "commissionAsset": one.quote,
+        "commissionAsset": one.asset,
         "id": fill.id,
         "maker": fill.maker,
         "orderId": fill.order_id,
         "price": on_grid(fill.price, one.price_decimals + 1),
         "qty": quantity,
-        "quoteQty": plain(fill.price * fill.quantity),
-        "baseQty": quantity,
-        "marginAsset": one.quote,
+        "quoteQty": plain(one.value(fill.quantity, fill.price)),
+        "baseQty": money(one.notional(fill.quantity, fill.price)) if one.inverse else quantity,
+        "marginAsset": one.asset,
         "realizedPnl": money(fill.realised),
         "side": SIDES[fill.side],
         "positionSide": fill.position_side,
         "symbol": fill.symbol,
-        "pair": fill.symbol,
+        "pair": one.pair,
         "time": fill.at_ms,
     }
 
@@ -357,7 +364,11 @@ class AccountViews:
         """Mark, signed notional, initial margin of the position and of its orders."""
         mark = self._marks(position.symbol)
         own, orders = self._account.initial_margin(position.symbol, position.side, mark)
-        return mark, position.quantity * mark, own, orders
+        return mark, self._notional(position), own, orders
+
+    def _notional(self, position: Position) -> Decimal:
+        one = self._exchange.instruments[position.symbol]
+        return one.notional(position.quantity, self._marks(position.symbol))
 
     def _maintenance(self, position: Position, notional: Decimal) -> Decimal:
         return maintenance_margin(self._exchange.instruments[position.symbol], abs(notional))
@@ -426,7 +437,7 @@ class AccountViews:
             "liquidationPrice": self._liquidation_price(position),
             "isolatedMargin": isolated_margin,
             "notional": money(notional),
-            "marginAsset": one.quote,
+            "marginAsset": one.asset,
             "isolatedWallet": isolated_wallet,
             "initialMargin": money(own + orders),
             "maintMargin": money(self._maintenance(position, notional)),
@@ -457,7 +468,7 @@ class AccountViews:
             "isolatedMargin": isolated_margin,
             "isAutoAddMargin": "false",
             "positionSide": position.side,
-            "notional": money(position.quantity * mark),
+            "notional": money(self._notional(position)),
             "isolatedWallet": isolated_wallet,
             "updateTime": position.updated_ms,
         }

@@ -314,9 +314,9 @@ class Exchange:
         collateral = account.cross_wallet
         for other in account.shared():
             if other is not held:
-                mark = self.books[other.symbol].mark
+                listed, mark = self.instruments[other.symbol], self.books[other.symbol].mark
                 collateral += other.unrealised(mark)
-                collateral -= maintenance_margin(self.instruments[other.symbol], abs(other.quantity) * mark)
+                collateral -= maintenance_margin(listed, listed.notional(abs(other.quantity), mark))
         return liquidation_price(one, held.quantity, held.entry, collateral)
 
     @exactly

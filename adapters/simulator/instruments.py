@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 _DAY_PER_LEVEL = 30_000
 """Turnover of a day over the notional on the best level, as it is for the largest contracts."""
+
+
+PERPETUAL = "_PERP"
+"""How the symbols of perpetuals end where a venue lists contracts that expire as well."""
 
 
 class Bracket(Struct, frozen=True):
@@ -62,6 +66,11 @@ class Instrument(Struct, frozen=True):
     volatility: float = 1.2
     loading: float = 0.75
     status: str = "TRADING"
+
+    @property
+    def pair(self) -> str:
+        """The two currencies: the symbol, less what marks a perpetual."""
+        return self.symbol.removesuffix(PERPETUAL)
 
     @property
     def asset(self) -> str:
@@ -381,12 +390,14 @@ def instrument(symbol: str) -> Instrument:
     """The listing of a symbol; one that is not in the table gets a plain alt-coin listing.
 
     That lets a tape of any symbols play: the grid follows from nothing but the name, so the price
-    grid is fine enough for coins of a cent and the lot grid for coins of a thousand. What ends in USD
-    is coin-margined.
+    grid is fine enough for coins of a cent and the lot grid for coins of a thousand. What ends in USD, or in
+    USD_PERP, is coin-margined.
     """
     known = INSTRUMENTS.get(symbol) or COIN_MARGINED.get(symbol)
     if known is not None:
         return known
+    if symbol.endswith(PERPETUAL):
+        return structs.replace(instrument(symbol.removesuffix(PERPETUAL)), symbol=symbol)
     if symbol.endswith("USD"):
         return _inverse(symbol.removesuffix("USD"), "1", "0.0001")
     return _alt(symbol.removesuffix("USDT"), "1", "0.0001", "0.01", 10_000_000)

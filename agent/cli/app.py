@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -26,7 +27,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from adapters.simulator import (
     DEMO_KEY,
     DEMO_SECRET,
-    INSTRUMENTS,
     Account,
     Exchange,
     Gateway,
@@ -169,15 +169,19 @@ def demo(
         raise typer.BadParameter("must be above 0", param_hint="--speed")
     configure(logging.CRITICAL)
     options = demos.Options(venue=venue, seconds=for_, tape=tape, speed=speed, seed=seed, port=port, keep=keep)
-    one = demos.Demo(options)
+    try:
+        one = demos.Demo(options)
+    except demos.Unplayable as error:
+        raise typer.BadParameter(str(error), param_hint="--tape") from None
     result = _run(lambda stop: one.run(stop, None if as_json else out))
     if as_json:
         _json(result)
     else:
         out.print(demos.summary(result))
+        quote = "USD" if LOCAL[venue].coin else "USDT"
         out.print(
-            f"{result.orders} orders, {result.fills} fills, turnover {result.turnover:,.0f} USDT, "
-            f"fees {result.fees:,.2f} USDT. Records: {result.records}"
+            f"{result.orders} orders, {result.fills} fills, turnover {result.turnover:,.0f} {quote}, "
+            f"fees {result.fees:,.2f} {quote}. Records: {result.records}"
         )
         out.print(f"Why it did that:          trimtab why --state {result.records}", markup=False)
         out.print(f"Prove it would again:     trimtab replay {result.recording}", markup=False)
@@ -205,8 +209,23 @@ def check(file: File, as_json: Json = False) -> None:
         _json(portfolio)
     else:
         sys.stdout.write(render(portfolio))
-        if (price := _upkeep(portfolio)) is not None:
-            sys.stdout.write(f"\n{price}\n")
+        for remark in (_held_in(portfolio), _upkeep(portfolio)):
+            if remark is not None:
+                sys.stdout.write(f"\n{remark}\n")
+
+
+def _held_in(portfolio: Portfolio) -> str | None:
+    """What the weight means in an account that is held in a coin, as a comment; None elsewhere."""
+    coin, targets = portfolio.account.settle, portfolio.targets
+    wish = next(iter(wishes_of(targets) or ()), None)
+    if coin is None or wish is None:
+        return None
+    size = "no contracts" if wish == 1 else f"contracts of {wish - 1:+g} times what the account is worth"
+    return (
+        f"# The account is held in {coin}, so the weight counts the coin itself: {wish:g} is the coin and {size}.\n"
+        f"# At 1 there are no contracts; at 0 they are sold once against all {coin}, and what the account is worth in\n"
+        "# dollars no longer follows the price."
+    )
 
 
 def _upkeep(portfolio: Portfolio) -> str | None:
@@ -245,6 +264,8 @@ def plan(
     if as_json:
         _json({"view": view, "plan": todo, "refusals": list(refusals.values()), "verdict": verdict, "after": after})
         return
+    if (remark := _held_in(portfolio)) is not None:
+        out.print(remark.replace("# ", ""), markup=False, soft_wrap=True)
     inside = view.reach is not None and view.reach < 1
     out.print(screen.header(view))
     out.print(screen.plan(todo, refusals, view))
@@ -460,14 +481,16 @@ def simulate(
     faults: Annotated[
         Path | None, typer.Option(help="What goes wrong, as TOML or JSON: see adapters/simulator.")
     ] = None,
-    balance: Annotated[float, typer.Option(help="The account's USDT.")] = 100_000.0,
+    balance: Annotated[float, typer.Option(help="What the account is worth, in its quote currency.")] = 100_000.0,
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
     _local(venue)
     configure(logging.INFO)
-    market = TapeMarket(tape) if tape else SeededMarket(seed, tuple(INSTRUMENTS))
-    exchange = Exchange(market, [Account(balance=str(balance))], speed=speed, seed=seed or 0)
-    local = LOCAL[venue].side(exchange, mark_pace=speed)
+    venues = LOCAL[venue]
+    market = TapeMarket(tape) if tape else SeededMarket(seed, venues.symbols)
+    account = Account(balance=round(Decimal(str(balance)) / venues.rate(market), 8), asset=venues.asset)
+    exchange = Exchange(market, [account], speed=speed, seed=seed or 0)
+    local = venues.side(exchange, mark_pace=speed)
     try:
         plan = load_faults(faults) if faults else None
     except ValueError as error:

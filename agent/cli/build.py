@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance, bingx, bingx_tables, bybit, mexc, weex, weex_terms
+from adapters import binance, binance_coin, bingx, bingx_tables, bybit, mexc, weex, weex_terms
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -30,10 +30,15 @@ class Venue(Struct, frozen=True):
     """Whether another service tells what the key may do (`rights_url`)."""
     entry_url: str | None = None
     """The websocket that takes orders, where the dialect speaks to it (`entry_url`)."""
+    coins: bool = False
+    """Whether its accounts are held in coins, and which one has to be said (`settle`)."""
 
 
 VENUES = {
     "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True, entry_url=binance.ENTRY_URL),
+    "binance-coinm": Venue(
+        binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
+    ),
     "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
     "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
@@ -65,12 +70,19 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     if account.rights_url is not None and not venue.rights:
         problem = Problem("account", None, "rights_url", account.rights_url, "is not for this venue", "leave it out")
         raise ConfigError([problem])
-    options = {"rights_url": account.rights_url} if venue.rights else {}
+    if venue.coins and account.settle is None:
+        cure = 'write the coin that the account is held in, such as settle = "BTC"'
+        raise ConfigError([Problem("account", None, "settle", None, "is missing", cure)])
+    if account.settle is not None and not venue.coins:
+        cure = f"leave it out: the accounts of {account.venue} are not held in coins"
+        raise ConfigError([Problem("account", None, "settle", account.settle, "is not for this venue", cure)])
+    more = {"rights_url": account.rights_url} if venue.rights else {}
+    more |= {"settle": account.settle} if venue.coins else {}
     if account.order_entry == "websocket":
         if venue.entry_url is None:
             wrong, cure = "is not for this venue", 'write order_entry = "rest"'
             raise ConfigError([Problem("account", None, "order_entry", account.order_entry, wrong, cure)])
-        options["entry_url"] = account.entry_url or venue.entry_url
+        more["entry_url"] = account.entry_url or venue.entry_url
     try:
         dialect = venue.dialect(
             symbols=symbols,
@@ -78,7 +90,7 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
             rest_url=account.rest_url or venue.rest_url,
             stream_url=account.stream_url or venue.stream_url,
             depth=True,
-            **options,
+            **more,
         )
     except ValueError as error:
         problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")

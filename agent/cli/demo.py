@@ -19,13 +19,13 @@ from rich.table import Table
 from adapters.simulator import (
     DEMO_KEY,
     DEMO_SECRET,
-    INSTRUMENTS,
     VENUES,
     Account,
     Exchange,
     SeededMarket,
     Server,
     TapeMarket,
+    instrument,
     serve,
 )
 from agent.cli import screen
@@ -44,12 +44,18 @@ EQUITY = 100_000
 LEVERAGE = 3.0
 WANTED = {"BTCUSDT": 0.50, "ETHUSDT": 0.30, "SOLUSDT": 0.20}
 HELD = {"BTCUSDT": 0.65, "ETHUSDT": 0.20, "SOLUSDT": 0.15}
+ASTRAY = 1.15
+"""How many times its target the one contract of an account held in a coin weighs at the start."""
 OTHERS = 0.15
 """What the other instruments of a tape get together, in equal parts, of the target and of what is held."""
 SETTLE_S = 20.0
 """How long the agent may take to finish its work once the market stands still."""
 KEEP = 5
 """Demos whose records are kept."""
+
+
+class Unplayable(ValueError):
+    """A tape of other instruments than the venue trades."""
 
 
 class Options(Struct, frozen=True):
@@ -65,7 +71,8 @@ class Options(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """Where the account stands by the exchange's own books. Weights are signed notional over equity."""
+    """Where the account stands by the exchange's own books, in the quote currency. Weights are signed notional over
+    equity, that of a coin which the account is held in included."""
 
     weights: dict[str, float]
     targets: dict[str, float]
@@ -76,7 +83,7 @@ class Standing(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """What a demo ends with; amounts in USDT, counted by the exchange."""
+    """What a demo ends with; amounts in the quote currency, counted by the exchange."""
 
     venue: str
     mode: str
@@ -131,30 +138,34 @@ class Demo:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        market = TapeMarket(options.tape) if options.tape else SeededMarket(options.seed)
+        self.local = VENUES[options.venue]
+        listed = (self.local.contract,) if self.local.contract else tuple(WANTED)
+        market = TapeMarket(options.tape) if options.tape else SeededMarket(options.seed, listed)
         self.symbols = tuple(market.symbols)
-        self.wanted, held = shares(self.symbols)
+        if self.local.contract and self.symbols != listed:
+            raise Unplayable(f"an account held in {self.local.coin} trades {listed[0]} alone: play a tape of that")
+        self.wanted, held = ({listed[0]: 1.0}, {listed[0]: ASTRAY}) if self.local.contract else shares(self.symbols)
         positions = {
-            symbol: self._lots(symbol, EQUITY * LEVERAGE * held[symbol], price)
+            symbol: self._lots(symbol, EQUITY * (LEVERAGE * held[symbol] - self._coin(symbol)), price)
             for symbol, price in zip(market.symbols, market.prices(), strict=True)
         }
-        self.account = Account(balance=EQUITY, positions=positions)
+        balance = round(EQUITY / self.local.rate(market), 8)
+        self.account = Account(balance=balance, positions=positions, asset=self.local.asset)
         self.market = market
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
-        self.local = VENUES[options.venue]
         self.venue = self.local.side(self.exchange, mark_pace=options.speed)
         phrase = self.local.passphrase
         self.credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET), Secret(phrase) if phrase else None)
         self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
         self.folder = options.keep or _fresh_folder()
 
-    def _lots(self, symbol: str, notional: float, price: Decimal) -> Decimal:
-        step = self._step(symbol)
-        return (Decimal(notional) / price / step).to_integral_value() * step
+    def _lots(self, symbol: str, value: float, price: Decimal) -> Decimal:
+        one = instrument(symbol)
+        return (Decimal(value) / one.value(one.step, price)).to_integral_value() * one.step
 
-    def _step(self, symbol: str) -> Decimal:
-        listed = INSTRUMENTS.get(symbol)
-        return listed.step if listed else Decimal(1)
+    def _coin(self, symbol: str) -> float:
+        """The weight of an instrument without any contract: 1 where the account is held in its coin."""
+        return 1.0 if symbol == self.local.contract else 0.0
 
     def portfolio(self, server: Server) -> Portfolio:
         """The portfolio file of the demo. Confirmation and cool-down shrink with the market's speed."""
@@ -166,6 +177,7 @@ class Demo:
             state=str(self.folder),
             account=Access(
                 venue=self.options.venue,
+                settle=self.local.coin,
                 key="env:TRIMTAB_DEMO_KEY",
                 secret="env:TRIMTAB_DEMO_SECRET",  # noqa: S106 — a reference, and to nothing
                 rest_url=server.rest_url,
@@ -179,14 +191,21 @@ class Demo:
     def standing(self) -> Standing:
         """Where the account stands now."""
         snapshot = self.exchange.snapshot(self.account)
-        equity = float(snapshot.equity)
-        marks = {symbol: float(self.exchange.books[symbol].mark) for symbol in self.symbols}
-        held = {symbol: float(snapshot.held(symbol)) * marks[symbol] for symbol in self.symbols}
-        weights = {symbol: value / equity if equity > 0 else 0.0 for symbol, value in held.items()}
+        equity = float(snapshot.equity) * self._rate
+        held = {
+            symbol: float(one.value(snapshot.held(symbol), self.exchange.books[symbol].mark))
+            for symbol, one in self.exchange.instruments.items()
+        }
+        weights = {s: self._coin(s) + value / equity if equity > 0 else 0.0 for s, value in held.items()}
         targets = {symbol: share * LEVERAGE for symbol, share in self.wanted.items()}
         drift = max(abs(weights[symbol] - targets[symbol]) for symbol in self.symbols) / LEVERAGE
         leverage = sum(abs(weight) for weight in weights.values())
         return Standing(weights=weights, targets=targets, drift_max=drift, leverage=leverage, equity=equity)
+
+    @property
+    def _rate(self) -> float:
+        """What one unit of what the account is held in is worth in the quote currency."""
+        return float(self.exchange.books[self.local.contract].mark) if self.local.contract else 1.0
 
     async def run(self, stop: asyncio.Event, console: Console | None) -> Result:
         """Run the whole demo; with a console, show it live."""
@@ -278,8 +297,8 @@ class Demo:
             rejected=snapshot.rejected,
             unresolved=len(agent.engine.blotter.live()),
             turnover=round(float(snapshot.turnover), 2),
-            fees=round(float(snapshot.fees), 2),
-            funding=round(float(snapshot.funding), 2),
+            fees=round(float(snapshot.fees) * self._rate, 2),
+            funding=round(float(snapshot.funding) * self._rate, 2),
             liquidated=any(name.startswith("autoclose") for _, name in ledger.by_client_id),
             reason=reason,
             seed=getattr(self.market, "seed", None),

@@ -114,8 +114,14 @@ def _share(value: object) -> object:
 
 
 def _venue(value: object) -> object:
-    if not isinstance(value, str) or re.fullmatch(r"[a-z][a-z0-9]*", value) is None:
+    if not isinstance(value, str) or re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", value) is None:
         raise Wrong("is not the name of a venue", 'write it in lower case, such as "binance"')
+    return value
+
+
+def _coin(value: object) -> object:
+    if not isinstance(value, str) or re.fullmatch(r"[A-Z0-9]{2,12}", value) is None:
+        raise Wrong("is not the name of a coin", 'write it as the venue does, such as "BTC"')
     return value
 
 
@@ -239,6 +245,7 @@ def _silence(value: object) -> object:
 CHECKS: Final[dict[str, Check]] = {
     "state": _place,
     "account.venue": _venue,
+    "account.settle": _coin,
     "account.key": _reference,
     "account.secret": _reference,
     "account.passphrase": _reference,

@@ -39,7 +39,8 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
     if not problems.at("timing"):
         _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
     limits = None if problems.at("limits") else msgspec.convert(clean.get("limits", {}), Limits)
-    targets = judge_targets(clean.get("targets", {}), limits, problems)
+    settle = clean.get("account", {}).get("settle")
+    targets = judge_targets(clean.get("targets", {}), limits, problems, settle)
     if not problems.at("funding"):
         _judge_funding(clean.get("funding", {}), problems)
     if targets is None:
@@ -57,22 +58,29 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
         _judge_pairs(clean.get("pairs", ()), targets, problems)
 
 
-def judge_targets(given: dict[str, Any], limits: Limits | None, problems: Problems) -> Targets | None:
+def judge_targets(
+    given: dict[str, Any], limits: Limits | None, problems: Problems, settle: str | None = None
+) -> Targets | None:
     """Whether weights, baskets, strategies and leverage go together, and obey the limits: the targets if they do.
 
-    The leverage of the whole is put into ``given`` where it follows from the strategies.
+    The leverage of the whole is put into ``given`` where it follows from the strategies. ``settle`` is the coin that
+    the account is held in, None for one that is held in the quote currency.
     """
     if problems.at("targets"):
         return None
     _judge_baskets(given, problems)
-    _judge_sums(given, problems)
+    if settle is not None:
+        _judge_coin(settle, given, limits, problems)
+    none_wanted = settle is not None and list(given.get("weights", {}).values()) == [0]
+    if not none_wanted:  # an account that is worth the same at any price of its coin
+        _judge_sums(given, problems)
     _judge_strategies(given, problems)
     _judge_basis(given, problems)
     _judge_mode(given, problems)
     if problems.at("targets"):
         return None
     targets = msgspec.convert(given, Targets)
-    if targets.basis == "notional":
+    if targets.basis == "notional" and not none_wanted:
         net = _net(targets)
         if gross(net) < NOTHING:
             cure = "change a capital, a leverage or a weight"
@@ -357,6 +365,28 @@ def _judge_pairs(pairs: Sequence[dict[str, Any]], targets: Targets, problems: Pr
 
 
 # Account and feed
+
+
+def _judge_coin(settle: str, given: dict[str, Any], limits: Limits | None, problems: Problems) -> None:
+    """What an account held in a coin can keep: one contract of that coin at a weight that counts the coin itself."""
+    for name, why in (("strategies", "is traded"), ("baskets", "is named")):
+        if given.get(name):
+            wrong = f"does not go with account.settle: in an account held in {settle} one contract {why}"
+            problems.add(("targets", name), wrong, "write the weight of that contract into [targets.weights]")
+    if given.get("basis") == "margin":
+        wrong = f"does not go with account.settle: the weight in an account held in {settle} counts the coin itself"
+        problems.add(("targets", "basis"), wrong, 'write basis = "notional"', "margin")
+    weights = given.get("weights", {})
+    if len(weights) > 1:
+        wrong = f"names {' and '.join(weights)}, and an account held in {settle} trades one contract"
+        problems.add(("targets", "weights"), wrong, f"keep that of {settle}; what else is held has a file of its own")
+    for symbol in weights:
+        if not symbol.startswith(settle):
+            cure = f"name a contract of {settle}, or correct account.settle"
+            problems.add(("targets", "weights", symbol), f"is not settled in {settle}", cure)
+    if limits is not None and limits.leverage < 1:
+        wrong = f"is less than the leverage of an account held in {settle} without any contract, which is 1"
+        problems.add(("limits", "leverage"), wrong, "write 1 or more", limits.leverage)
 
 
 def _judge_timing(timing: Timing, problems: Problems) -> None:

@@ -46,6 +46,8 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Others may rest orders and trade on the account: that holds nothing up."""
     foreign: Literal["pause", "adopt"] = "pause"
     """What follows when others trade twice within ten minutes: nothing but safety until a restart; or adopt it."""
+    settle: str | None = None
+    """The coin that the account is held in, such as BTC, where contracts are margined in coins."""
 
 
 class Feed(Struct, frozen=True, forbid_unknown_fields=True):

@@ -79,7 +79,8 @@ def targets_of(raw: object, portfolio: Portfolio, source: str) -> Targets:
     problems = Problems(source, None)
     said = _Reader(problems).table(Targets, raw, ("targets",))
     _judge_document(said, portfolio.targets, problems)
-    targets = judge_targets(_completed(said, portfolio.targets), portfolio.limits, problems)
+    whole = _completed(said, portfolio.targets)
+    targets = judge_targets(whole, portfolio.limits, problems, portfolio.account.settle)
     if targets is None:
         problems.raise_all()
     return targets

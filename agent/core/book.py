@@ -111,6 +111,33 @@ class Row:
         return self.instrument.notional(self.lots, self.mark.price)
 
     @property
+    def value(self) -> float | None:
+        """The same in the settlement currency."""
+        if self.instrument is None or self.mark is None:
+            return self.notional
+        return self.instrument.value(self.lots, self.mark.price)
+
+    @property
+    def rate(self) -> float | None:
+        """What one unit of the settlement currency is worth in the quote currency at mark; None while not known."""
+        if self.instrument is None or self.mark is None:
+            return None
+        return self.instrument.rate(self.mark.price)
+
+    @property
+    def brackets(self) -> tuple[Tier, ...]:
+        """The margin table in the quote currency, at mark: that of an inverse contract is in its coin."""
+        if self.instrument is None or not self.instrument.inverse:
+            return self.tiers
+        rate = self.rate
+        if rate is None:
+            return ()
+        return tuple(
+            replace(tier, floor=tier.floor * rate, cap=tier.cap * rate, deduction=tier.deduction * rate)
+            for tier in self.tiers
+        )
+
+    @property
     def profit(self) -> float | None:
         """Unrealised profit at mark in the settlement currency; None when a needed number is missing."""
         if not self.holdings:
@@ -131,6 +158,10 @@ class Book:
     def __init__(self, symbols: Iterable[str]) -> None:
         self.rows = [Row(symbol) for symbol in symbols]
         self.settle: str | None = None
+        """The currency of wallet, profits and margin. All else is weighed in the quote currency, see `rate`."""
+        self.coins = [0.0] * len(self.rows)
+        """The weight that the collateral has by itself, by instrument: 1 for the contract of the coin that an account
+        is held in, 0 elsewhere. An account without contracts is worth what its coins are."""
         self.mode: Mode | None = None
         self.margin: Margin | None = None
         self.margin_seen = 0
@@ -155,7 +186,8 @@ class Book:
         self._wallet_at = 0
         """Our time when the wallet was last told of."""
         self.hidden = 0.0
-        """Maintenance margin that the venue reserves and that no position we were told of explains."""
+        """Maintenance margin that the venue reserves and that no position we were told of explains, in the settlement
+        currency."""
         self.left_out: tuple[int, ...] = ()
         """Instruments on which the account lists a position, and no answer about positions shows it."""
         self._position_at = 0
@@ -164,7 +196,19 @@ class Book:
         """Trades already counted, oldest first."""
 
     @property
+    def rate(self) -> float | None:
+        """What one unit of the settlement currency is worth in the quote currency: the mark of the coin that the
+        account is held in, else 1; None while that is not known."""
+        return self.rows[self.coins.index(1.0)].rate if any(self.coins) else 1.0
+
+    @property
     def equity(self) -> float | None:
+        """What the account is worth, in the quote currency; None while any part is missing."""
+        balance, rate = self.margin_balance, self.rate
+        return None if balance is None or rate is None else balance * rate
+
+    @property
+    def margin_balance(self) -> float | None:
         """Wallet plus unrealised profit in the settlement currency; None while any part is missing.
 
         With several collateral assets the venue's own total stands for the wallet (Binance: totalWalletBalance), and
@@ -180,12 +224,6 @@ class Book:
             return None
         profits = [row.profit for row in self.rows]
         return None if None in profits else wallet + sum(p for p in profits if p is not None)
-
-    @property
-    def gross(self) -> float | None:
-        """Sum of absolute notionals at mark; None while any is missing."""
-        notionals = [row.notional for row in self.rows]
-        return None if None in notionals else sum(abs(n) for n in notionals if n is not None)
 
     def apply(self, fact: Fact, now: int) -> None:
         """Take note of a fact; facts that are not about the book are none of its business.
@@ -223,6 +261,7 @@ class Book:
                 for instrument in instruments:
                     self._list(self.rows[instrument.index], instrument, now)
                     self.settle = instrument.settle
+                    self.coins[instrument.index] = 1.0 if instrument.inverse else 0.0
             case Tiers() | Fees() | Interval() | Leverage() | Volume():
                 self._apply_terms(self.rows[fact.instrument], fact)
                 self._look_behind()
@@ -473,8 +512,11 @@ class Book:
         return (self.margin.reserves if self.margin is not None else None) or ()
 
     def _needed(self) -> dict[tuple[int, Side], float] | None:
-        """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
-        margin as well: then the venue's total is no witness."""
+        """Maintenance margin of each position at mark, in the settlement currency.
+
+        None where a table or a price is not known, or strangers take margin as well: then the venue's total is no
+        witness.
+        """
         needed: dict[tuple[int, Side], float] = {}
         for index, row in enumerate(self.rows):
             for side, holding in row.holdings.items():
@@ -485,6 +527,10 @@ class Book:
                     return None
                 needed[index, side] = share
         return None if self.strangers else needed
+
+    def said(self, amount: float, sign: str = "") -> str:
+        """An amount of the settlement currency as a person says it; ``sign`` is a format's."""
+        return f"{amount:{sign},.{8 if any(self.coins) else 2}f}"
 
     def borne_out(self, index: int) -> bool:
         """Whether the venue's own margin for a position is what ours is: its grid, price and quantity are then those
@@ -515,7 +561,8 @@ class Book:
 
 
 def _maintenance(row: Row, holding: Holding) -> float | None:
-    """Maintenance margin of a position at mark; None where its grid, price or table is not known."""
+    """Maintenance margin of a position at mark, in the settlement currency; None where its grid, price or table is not
+    known."""
     if row.instrument is None or row.mark is None:
         return None
-    return maintenance(row.tiers, abs(row.instrument.notional(holding.lots, row.mark.price)))
+    return maintenance(row.tiers, abs(row.instrument.value(holding.lots, row.mark.price)))

@@ -62,7 +62,7 @@ def cost_of(row: Row, lots: int, costs: Costs, *, maker: bool, sigma_day: float 
     wanted = float(row.instrument.quantity(lots))
     best = row.quote.ask if lots > 0 else row.quote.bid
     side = levels(row, buying=lots > 0)
-    filled, average = walk(side, wanted)
+    filled, average = walk(side, wanted, inverse=row.instrument.inverse)
     done = min(1.0, filled / wanted) if wanted else 1.0
     slip = abs(average - best) / mid
     if sigma_day is not None and row.volume and wanted > SMALL * visible(row, buying=lots > 0):
@@ -118,13 +118,18 @@ def visible(row: Row, *, buying: bool) -> float:
     return row.quote.ask_size if buying else row.quote.bid_size
 
 
-def walk(side: tuple[tuple[float, float], ...], wanted: float) -> tuple[float, float]:
-    """Take ``wanted`` units level by level: how much there was, and its average price (of the first level if none)."""
+def walk(side: tuple[tuple[float, float], ...], wanted: float, *, inverse: bool = False) -> tuple[float, float]:
+    """Take ``wanted`` units level by level: how much there was, and its average price (of the first level if none).
+
+    That of ``inverse`` contracts is the average of reciprocals.
+    """
     filled, value = 0.0, 0.0
     for price, size in side:
         take = min(size, wanted - filled)
         if take <= 0:
             break
         filled += take
-        value += take * price
-    return filled, value / filled if filled else side[0][0]
+        value += take / price if inverse else take * price
+    if not filled:
+        return filled, side[0][0]
+    return filled, filled / value if inverse else value / filled

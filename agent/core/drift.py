@@ -3,6 +3,10 @@
 Definitions are those of the portfolio literature for leveraged books: a weight is signed notional over equity, drift is
 the weight less its target, and it is counted in points of the target gross leverage, so that 7 % means the same at 1x
 and at 5x.
+
+Where an account is held in a coin, the coin is exposure before any contract is. Its weight there is 1 and what the
+contracts add: 1 BTC of equity with contracts for +2 BTC weighs 3, without any 1, with contracts for -1 BTC nothing, so
+that it is worth the same at any price. With weights so counted, all that is said of drift holds for it to the letter.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from agent.core.covariance import Matrix
 from agent.core.targets import Targets, following, gross, wishes_of
 
 LEAST = 0.01
-"""The least that an account is taken to be worth, in the settlement currency."""
+"""The least that an account is taken to be worth, in the quote currency."""
 
 
 class Bands(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +70,13 @@ class Drift(Struct, frozen=True):
     """Signed, in points of target gross."""
     bands: list[float]
     """Half width of each instrument's band, in the same unit."""
+    coins: Sequence[float] = ()
+    """What of each weight is the collateral's own, see `Book.coins`; nothing where it is empty."""
+
+    @property
+    def contracts(self) -> list[float]:
+        """What of each weight is held in contracts."""
+        return [w - coin for w, coin in zip(self.weights, self.coins, strict=True)] if self.coins else self.weights
 
     @property
     def worst(self) -> float:
@@ -118,17 +129,17 @@ def measure(
         return None
     equity = max(equity, LEAST)
     weights = []
-    for row in book.rows:
+    for row, coin in zip(book.rows, book.coins, strict=True):
         if row.notional is None:
             return None
-        weights.append(row.notional / equity)
+        weights.append(coin + row.notional / equity)
     free = gross(w for w, wish in zip(weights, wishes, strict=True) if wish is not None)
     wanted = gross(wish for wish in wishes if wish is not None)
     left_of = [1.0] * len(wishes) if parts is None else parts
-    trimmed = gross(wish * left for wish, left in zip(wishes, left_of, strict=True) if wish is not None)
+    trimmed = gross(wish for wish in trim(wishes, book.coins, left_of) if wish is not None)
     part = following(targets, trimmed, free if leverage_now is None else leverage_now)
     goals = [None if wish is None else wish * part for wish in wishes]
-    aims = [None if goal is None else goal * left for goal, left in zip(goals, left_of, strict=True)]
+    aims = trim(goals, book.coins, left_of)
     unit = wanted * part or 1.0
     return Drift(
         equity=equity,
@@ -140,7 +151,14 @@ def measure(
         aims=aims,
         drifts=[0.0 if aim is None else (w - aim) / unit for w, aim in zip(weights, aims, strict=True)],
         bands=[half_width(goal, unit, bands) for goal in goals],
+        coins=tuple(book.coins),
     )
+
+
+def trim(goals: Sequence[float | None], coins: Sequence[float], parts: Sequence[float]) -> list[float | None]:
+    """What funding leaves of each goal: a part of what is wanted in contracts, which alone pay it."""
+    found = zip(goals, coins, parts, strict=True)
+    return [None if goal is None else coin + (goal - coin) * part for goal, coin, part in found]
 
 
 def half_width(goal: float | None, unit: float, bands: Bands) -> float:
@@ -154,15 +172,6 @@ def moved(weights: Sequence[float], returns: Sequence[float]) -> list[float]:
     """The weights after these returns when nobody trades, exactly: w (1 + r) over the growth of equity, 1 + sum w r."""
     growth = 1 + sum(weight * change for weight, change in zip(weights, returns, strict=True))
     return [weight * (1 + change) / growth for weight, change in zip(weights, returns, strict=True)]
-
-
-def coin_weight(contracts: float, coins: float, price: float) -> float:
-    """The weight of the coin itself in an account whose collateral it is: 1 for the collateral, and the contracts.
-
-    ``contracts`` is the signed face value of inverse contracts in the quote currency, ``coins`` the equity in coins.
-    Contracts of minus the collateral's worth leave no exposure, so the account is worth the same at any price.
-    """
-    return 1 + contracts / (coins * price)
 
 
 def strayed(drift: Drift, bands: Bands, covariance: Matrix | None, weights: Sequence[float]) -> dict[str, float]:

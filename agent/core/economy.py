@@ -35,7 +35,7 @@ class Economy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What a plan earns and what it costs, in the settlement currency."""
+    """What a plan earns and what it costs, in the quote currency."""
 
     benefit: float
     """Tracking risk and unusual funding that it saves within ``days``."""

@@ -280,7 +280,7 @@ class Engine:
             case Warned(what=what):
                 self._note("warning", f"the venue warns: {what}")
             case Flow(kind=kind, amount=amount, asset=asset):
-                self._note("state", f"{kind} {amount:+,.2f} {asset}")
+                self._note("state", f"{kind} {self.book.said(amount, '+')} {asset}")
                 self.mandate.flowed(fact, self.book)
             case _:
                 pass
@@ -314,7 +314,7 @@ class Engine:
                 self.mandate.filled(before, fact, self.book)
                 self.tally.fills += 1
                 if fact.fee_asset == self.book.settle:
-                    self.tally.fees += fact.fee
+                    self.tally.fees += fact.fee * (self.book.rate or 1.0)
                 self._note("fill", f"{self._size(after, fact.lots)} at {fact.price:g}", after.symbol)
             case Accepted():
                 self.breaker.taken(after.instrument)

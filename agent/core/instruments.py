@@ -109,6 +109,10 @@ class Instrument(Struct, frozen=True):
         """Signed value of ``lots`` in the settlement currency at ``price``."""
         return self.size(lots) / price if self.inverse else self.size(lots) * price
 
+    def rate(self, price: float) -> float:
+        """What one unit of the settlement currency is worth in the quote currency at ``price``."""
+        return price if self.inverse else 1.0
+
     def lots_for(self, notional: float, price: float) -> float:
         """How many lots, not rounded, are worth ``notional`` (signed, quote currency) at ``price``."""
         return notional / self.notional(1, price)

@@ -65,8 +65,14 @@ class Mandate:
         self._look(book, now)
         if self.wishes is None:
             return None
-        parts = self.carry.scales(book, self.wishes)
+        parts = self.carry.scales(book, self.contracts(book) or [])
         return measure(book, self.targets, self.policy.bands, leverage, wishes=self.wishes, parts=parts)
+
+    def contracts(self, book: Book) -> list[float | None] | None:
+        """The weight that is wanted in contracts, see `Book.coins`: what pays funding."""
+        if self.wishes is None:
+            return None
+        return [None if wish is None else wish - coin for wish, coin in zip(self.wishes, book.coins, strict=True)]
 
     def missing(self, book: Book) -> str:
         """Why there is no drift, where every instrument has a price."""
@@ -104,11 +110,11 @@ class Mandate:
         if self.sleeves:
             self.sleeves.flowed(flow, book)
             self.remember = True
-        equity = book.equity
-        if flow.kind not in FLOWS or flow.asset != book.settle or not equity:
+        balance = book.margin_balance
+        if flow.kind not in FLOWS or flow.asset != book.settle or not balance:
             return
-        if abs(flow.amount) / equity >= self.policy.triggers.cash_flow:
-            self._wish(Reason(cause=f"a {flow.kind} of {flow.amount:+,.2f} {flow.asset}", breach=False))
+        if abs(flow.amount) / balance >= self.policy.triggers.cash_flow:
+            self._wish(Reason(cause=f"a {flow.kind} of {book.said(flow.amount, '+')} {flow.asset}", breach=False))
 
     def filled(self, order: Order, fill: Filled, book: Book) -> None:
         """One of our orders has traded; ``order`` is as it was before."""
@@ -166,8 +172,8 @@ class Mandate:
             self._basis = basis
             self.matrix = matrix_of(self.targets, self.symbols, settings, capital)
             self.wishes = None if self.matrix is None else self._free(netted(self.matrix))
-        if self.wishes is not None:
-            for turn in self.carry.observe(book, self.wishes, now):
+        if (wanted := self.contracts(book)) is not None:
+            for turn in self.carry.observe(book, wanted, now):
                 self._bleed(turn)
         if self.given is not None and now >= self.given.valid_until and not self._overdue:
             self._overdue = True
@@ -193,8 +199,9 @@ class Mandate:
                 text = f"{lots:+d} lots that no strategy has traded; they are unassigned until the next correction"
                 self._say("warning", text, self.symbols[index])
         gained = strange.cash + sum(lots * each for lots, each in zip(strange.lots, worths, strict=True))
-        if abs(gained) > EXACT * drift.equity:
-            self._say("warning", f"{gained:+,.2f} of equity that no fill, fee or funding explains is unassigned")
+        if abs(gained) > EXACT * (book.margin_balance or drift.equity):
+            said = book.said(gained, "+")
+            self._say("warning", f"{said} of equity that no fill, fee or funding explains is unassigned")
         self.remember = True
 
     def _say(self, kind: str, text: str, symbol: str | None = None) -> None:

@@ -2,7 +2,8 @@
 
 An account is liquidated when equity no longer covers the maintenance margin of all its positions. Both change with
 prices, so the distance is the smallest move s at which equity less losses meets the maintenance margin *after* the
-move: ``E + s·Σβ·N <= Σ MM(|N|·(1 + β·s))``. Amounts are in the settlement currency, at mark.
+move: ``E + s·Σβ·N <= Σ MM(|N|·(1 + β·s))``. Amounts are in the quote currency, at mark; those of an account that is
+held in a coin are its coins at the present mark, also where a move is looked at.
 
 An isolated position is a margin pool of its own: its equity is the wallet assigned to it and its unrealised profit, and
 the account's common pool has that much less. To the common pool it is so much equity set aside, whatever prices do.
@@ -41,14 +42,14 @@ def most_value(row: Row) -> float:
     """What a position must stay below at its leverage setting; infinite while that or the table is unknown."""
     if row.leverage is None or not row.tiers:
         return inf
-    return max((tier.cap for tier in row.tiers if tier.leverage >= row.leverage), default=0.0)
+    return max((tier.cap for tier in row.brackets if tier.leverage >= row.leverage), default=0.0)
 
 
 def most_lots(row: Row) -> float:
     """The same in whole lots."""
     assert row.instrument is not None, "lots are lots of a grid"
     assert row.mark is not None, "nothing is sized without a price"
-    most = most_value(row) / row.instrument.value(1, row.mark.price)
+    most = most_value(row) / row.instrument.notional(1, row.mark.price)
     return most if most == inf else max(0, ceil(most) - 1)
 
 
@@ -172,11 +173,11 @@ def exposure(row: Row, lots: Mapping[Side, int] | None = None) -> Exposure | Non
             if equity is None:
                 return None
             pools[size > 0] = equity
-    one = row.instrument.value(1, row.mark.price)
+    one = row.instrument.notional(1, row.mark.price)
     return Exposure(
         long=one * sum([size for size in held.values() if size > 0]),
         short=-one * sum([size for size in held.values() if size < 0]),
-        tiers=row.tiers,
+        tiers=row.brackets,
         leverage=row.leverage,
         inverse=row.instrument.inverse,
         isolated_long=pools.get(True),
@@ -197,8 +198,8 @@ def set_aside(row: Row, holding: Holding, size: int) -> float | None:
         if holding.entry is None or holding.isolated is None:
             return None
         whole = holding.isolated + row.instrument.profit(holding.lots, holding.entry, row.mark.price)
-        equity = whole * kept / abs(holding.lots)
-    opened = abs(row.instrument.value(abs(size) - kept, row.mark.price))
+        equity = whole * row.instrument.rate(row.mark.price) * kept / abs(holding.lots)
+    opened = abs(row.instrument.notional(abs(size) - kept, row.mark.price))
     return equity + (opened / row.leverage if row.leverage else 0.0)
 
 
@@ -355,15 +356,18 @@ def relief(equity: float, held: Sequence[Exposure], room: Sequence[float | None]
 
 
 def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, floor: float) -> tuple[Bound, ...]:
-    """What an increase may lead to, of all instruments together, for weights: signed notional over ``equity``.
+    """What an increase may lead to, of all instruments together, for signed notional over ``equity``.
 
     Gross leverage, initial margin, maintenance margin by the venue's tables, and the joint adverse liquidation
     distance. The last two keep to the exit levels of `relief`, lest noise at the very limit sell what was just bought.
     Where a table or leverage setting is not known, the bound that needs it is left out: the gates refuse what increases
     there.
     """
-    rows = book.rows
-    found = [Bound(name="leverage", curves=(_straight(1.0),) * len(rows), most=leverage)]
+    rows, coins = book.rows, book.coins
+    # The coin counts in leverage before any contract does; a short takes it away before it adds to the other side.
+    found = [
+        Bound("leverage", tuple(Curve(((1.0, 0.0),), ((1.0, 2 * coin),)) for coin in coins), leverage - sum(coins))
+    ]
     if all(row.leverage for row in rows):
         initial = tuple(_straight(1.0 / row.leverage) for row in rows if row.leverage)
         found.append(Bound(name="initial margin", curves=initial, most=1.0))
@@ -386,7 +390,7 @@ def _lines(row: Row, equity: float, move: float) -> Curve:
     for way in (-1.0, 1.0):
         factor = 1.0 / (1.0 + way * move) if inverse else 1.0 + way * move
         loss = abs(factor - 1.0)
-        sides.append(tuple((loss + tier.rate * factor, tier.deduction / equity) for tier in row.tiers))
+        sides.append(tuple((loss + tier.rate * factor, tier.deduction / equity) for tier in row.brackets))
     return Curve(long=sides[0], short=sides[1])
 
 

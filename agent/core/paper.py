@@ -71,7 +71,8 @@ class PaperAccount(Struct, frozen=True, forbid_unknown_fields=True):
     """The account that paper trading starts with. Used where the venue would have to be asked with a key."""
 
     equity: float = 10_000.0
-    """Wallet balance in the settlement currency."""
+    """What it is worth at the start, in the quote currency; held in a coin, in so many coins as that buys at the first
+    mark price."""
     positions: dict[str, float] = {}
     """Signed quantities held at the start, entered at the first mark price."""
     maker: float = 0.0002
@@ -97,6 +98,7 @@ class Paper:
         )
         self.book = Book(symbols)
         self.wallet = account.equity
+        """In the settlement currency."""
         self.leverage = [account.leverage] * len(symbols)
         """The leverage setting of each instrument."""
         self.resting: dict[str, Order] = {}
@@ -219,8 +221,10 @@ class Paper:
             return True
         wanted = {self.symbols.index(symbol): size for symbol, size in self.account.positions.items()}
         rows = self.book.rows
-        if any(row.instrument is None for row in rows) or any(rows[i].mark is None for i in wanted):
+        rate = self.book.rate
+        if any(row.instrument is None for row in rows) or any(rows[i].mark is None for i in wanted) or rate is None:
             return False
+        self.wallet = self.account.equity / rate
         for i, row in enumerate(rows):
             size, instrument, mark = wanted.get(i, 0.0), row.instrument, row.mark
             lots = round(size / float(instrument.step)) if instrument else 0
@@ -271,7 +275,7 @@ class Paper:
         instrument = row.instrument
         assert instrument is not None, "an order is never accepted without a grid"
         signed = lots if order.lots > 0 else -lots
-        fee = abs(instrument.notional(lots, price)) * (self.account.maker if maker else self.account.taker)
+        fee = abs(instrument.value(lots, price)) * (self.account.maker if maker else self.account.taker)
         held = row.holdings[Side.NET]
         closing = max(-abs(held.lots), min(abs(held.lots), signed)) if held.lots * signed < 0 else 0
         if closing and held.entry is not None:
@@ -356,9 +360,9 @@ class Paper:
         """Pay or receive funding when the announced settlement has passed."""
         row = self.book.rows[fact.instrument]
         known = row.funding
-        if known is None or fact.next_at <= known.next_at or not row.lots or row.notional is None:
+        if known is None or fact.next_at <= known.next_at or not row.lots or row.value is None:
             return []
-        amount = -row.notional * known.rate
+        amount = -row.value * known.rate
         self.wallet += amount
         settle = row.instrument.settle if row.instrument else ""
         return [Flow(asset=settle, amount=amount, kind="funding", at=now), self._balance(now)]
@@ -367,7 +371,7 @@ class Paper:
         """Close everything at mark when equity no longer covers maintenance margin, as the venue would."""
         needed = 0.0
         for row in self.book.rows:
-            needed += maintenance(self._tiers(), abs(row.notional or 0.0)) or 0.0
+            needed += maintenance(self._tiers(), abs(row.value or 0.0)) or 0.0
         equity = self._equity()
         if equity is None or not needed or equity > needed:
             return []
@@ -402,20 +406,19 @@ class Paper:
 
     def _initial(self) -> float | None:
         """Initial margin of all positions; None while one has no value."""
-        notionals = [row.notional for row in self.book.rows]
-        pairs = zip(notionals, self.leverage, strict=True)
-        return None if None in notionals else sum(abs(one) / leverage for one, leverage in pairs if one is not None)
+        values = [row.value for row in self.book.rows]
+        pairs = zip(values, self.leverage, strict=True)
+        return None if None in values else sum(abs(one) / leverage for one, leverage in pairs if one is not None)
 
     def _margin(self, now: int) -> Margin:
-        equity, gross, initial = self._equity(), self.book.gross, self._initial()
+        equity, initial = self._equity(), self._initial()
         assert equity is not None, "positions are entered at a price, so they have a value"
-        assert gross is not None, "positions are entered at a price, so they have a value"
         assert initial is not None, "positions are entered at a price, so they have a value"
         return Margin(
             wallet=self.wallet,
             equity=equity,
             initial=initial,
-            maintenance=gross * self.account.maintenance,
+            maintenance=sum(abs(row.value or 0.0) for row in self.book.rows) * self.account.maintenance,
             available=max(0.0, equity - initial),
             asked_at=now,
         )

@@ -155,7 +155,7 @@ def destination(
     hedge = book.mode is not None and book.mode.hedge
     grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
     goals, lots = answer(problem, grids)
-    return Destination(goals=goals, lots=lots)
+    return Destination(goals=[goal + coin for goal, coin in zip(goals, book.coins, strict=True)], lots=lots)
 
 
 def steady(book: Book, drift: Drift, new: Destination, old: Destination) -> Destination:
@@ -214,7 +214,10 @@ def programme(
     groups: Sequence[tuple[int, ...]],
     budget: float | None,
 ) -> Programme:
-    """The joint problem of this moment, in weights. A hedge group of which nothing has to be traded stays as it is."""
+    """The joint problem of this moment, in what contracts weigh; a coin that is collateral has its weight besides.
+
+    A hedge group of which nothing has to be traded stays as it is.
+    """
     ahead = guide.ahead or [0.0] * len(book.rows)
     unit, most = drift.gross_target, limits.asset_share * drift.gross_target
     center = [w if aim is None else aim - more for w, aim, more in zip(drift.weights, drift.aims, ahead, strict=True)]
@@ -223,13 +226,14 @@ def programme(
     for index, (row, aim) in enumerate(zip(book.rows, drift.aims, strict=True)):
         if aim is None or row.instrument is None or row.mark is None or (fixed is not None and index not in fixed):
             continue
-        cap = max(most, abs(drift.weights[index]))  # the share limits what is added
-        cap, slack = min(cap, most_value(row) / drift.equity), part * drift.bands[index] * unit
+        share, tier = max(most, abs(drift.weights[index])), most_value(row) / drift.equity  # it limits what is added
+        least, cap = max(-share, book.coins[index] - tier), min(share, book.coins[index] + tier)
+        slack = part * drift.bands[index] * unit
         if not aim:
             slack = 0.0  # what is not wanted at all is closed whole
         if fixed is not None:
             aim, slack = fixed[index], 0.0
-        lows[index], highs[index] = max(-cap, min(cap, aim - slack)), max(-cap, min(cap, aim + slack))
+        lows[index], highs[index] = max(least, min(cap, aim - slack)), max(least, min(cap, aim + slack))
         caps[index] = cap
     busy: list[tuple[int, ...]] = []
     for group in groups if fixed is None else ():
@@ -244,16 +248,21 @@ def programme(
             cap = scale * abs(center[index])  # what stops one leg stops the others
             lows[index] = max(-cap, min(cap, lows[index]))
             highs[index] = max(-cap, min(cap, highs[index])) + CLOSE  # one at its goal already may move with them
+
+    def contracts(weights: Sequence[float]) -> list[float]:
+        return [weight - coin for weight, coin in zip(weights, book.coins, strict=True)]
+
+    held = contracts(drift.weights)
     return Programme(
         penalty=guide.penalty,
-        center=center,
-        held=drift.weights,
+        center=contracts(center),
+        held=held,
         prices=guide.prices,
-        low=lows,
-        high=highs,
+        low=contracts(lows),
+        high=contracts(highs),
         bounds=(
             *bounds_of(book, drift.equity, limits.leverage, limits.maintenance, limits.liquidation_distance),
-            *(() if budget is None else (increases(drift.weights, budget),)),
+            *(() if budget is None else (increases(held, budget),)),
         ),
         groups=tuple(busy),
     )
@@ -278,7 +287,7 @@ def grid_of(row: Row, drift: Drift, index: int, guide: Guide, *, hedge: bool) ->
     never traded but counts.
     """
     if row.instrument is None or row.mark is None:
-        weight = drift.weights[index]
+        weight = drift.contracts[index]
         return Grid(lot=abs(weight) or 1.0, held=(weight > 0) - (weight < 0))
     price, lot = row.mark.price, row.instrument.notional(1, row.mark.price) / drift.equity
     inside = abs(drift.drifts[index]) <= drift.bands[index]
@@ -360,7 +369,7 @@ def relieved(
         if lots and not too_small(row.instrument, lots, row.mark.price, exempt=not hedge):
             legs.append(leg_of(row, index, side, lots, costs, reduce=reduce, maker=False))
     legs.sort(key=lambda leg: -leg.notional)
-    goals = tuple(weight * part for weight, part in zip(drift.weights, parts, strict=True))
+    goals = tuple(coin + weight * part for coin, weight, part in zip(book.coins, drift.contracts, parts, strict=True))
     return Plan(legs=tuple(legs), skips=(), goals=goals)
 
 
@@ -410,7 +419,7 @@ def unreachable(instrument: Instrument, price: float, drift: Drift, index: int) 
     cure = smallest / gap if gap else float("inf")
     return (
         f"drift {drift.drifts[index]:+.1%} is outside the band but worth less than the smallest order "
-        f"({smallest:,.2f} {instrument.quote}); with {cure:,.0f} {instrument.settle} equity it could be traded"
+        f"({smallest:,.2f} {instrument.quote}); with {cure:,.0f} {instrument.quote} equity it could be traded"
     )
 
 

@@ -54,8 +54,14 @@ class Readiness:
         return not (self._blotter.live() or self._book.disputed or self.behind())
 
     def _mixed(self) -> str | None:
-        """What a person must change where instruments are settled in several assets and the account counts one."""
+        """What a person must change where instruments do not go together in one account."""
         rows = [row.instrument for row in self._book.rows if row.instrument is not None]
+        for one in rows:
+            if one.inverse and (len(self._book.rows) > 1 or one.base != one.settle):
+                return (
+                    f"a file of its own for {one.symbol}: it is settled in {one.settle}, and an account that is held "
+                    "in a coin trades one contract, of that coin"
+                )
         settled = list(dict.fromkeys(instrument.settle for instrument in rows))
         if len(settled) < 2 or self._book.mode is None or self._book.mode.multi_asset:
             return None

@@ -18,6 +18,8 @@ from agent.core.margin import Exposure, common_distance, exposure, most_value, s
 from agent.core.orders import Blotter, S, State
 from agent.core.planner import Leg, Limits
 
+NEARLY = 1 + 1e-9
+"""What exceeds by less is rounding."""
 CLOCK_PART = 4
 """The venue's clock must be known to within one part in so many of a request's life, which is measured by it."""
 
@@ -183,7 +185,7 @@ def positions_known(leg: Leg, s: Situation) -> str | None:
         names = ", ".join(s.book.rows[index].symbol for index in s.book.left_out)
         return f"the account lists a position on {names} that no answer about positions shows"
     if s.book.hidden:
-        return f"the account sets {s.book.hidden:,.2f} of margin aside for positions that no answer shows"
+        return f"the account sets {s.book.said(s.book.hidden)} of margin aside for positions that no answer shows"
     return None
 
 
@@ -204,7 +206,8 @@ def no_strangers(leg: Leg, s: Situation) -> str | None:
 
 
 def worst_notionals(leg: Leg, s: Situation) -> list[float] | None:
-    """Largest absolute value each instrument can reach if the leg and any live order trade in full."""
+    """Largest absolute exposure to each instrument if the leg and any live order trade in full, a coin that is
+    collateral included."""
     if s.worst is None or s.worst[0] is not leg:
         s.worst = (leg, _worst_notionals(leg, s))
     return s.worst[1]
@@ -218,21 +221,22 @@ def _worst_notionals(leg: Leg, s: Situation) -> list[float] | None:
                 return None
             values.append(0.0)
             continue
+        coin = s.book.coins[index] * s.drift.equity
         changes = [order.open_lots for order in s.blotter.live(index)]
         changes += [leg.lots] if index == leg.instrument else []
         up = row.lots + sum(lots for lots in changes if lots > 0)
         down = row.lots + sum(lots for lots in changes if lots < 0)
-        values.append(max(abs(row.instrument.notional(lots, row.mark.price)) for lots in (row.lots, up, down)))
+        values.append(max(abs(coin + row.instrument.notional(lots, row.mark.price)) for lots in (row.lots, up, down)))
     return values
 
 
 def leverage_limit(leg: Leg, s: Situation) -> str | None:
-    """Gross notional over equity in the worst case."""
+    """Gross notional over equity in the worst case. Contracts against a coin that is collateral may lower it."""
     values = worst_notionals(leg, s)
     if values is None:
         return "the value of a position is unknown"
     leverage = sum(values) / s.drift.equity
-    if leverage > s.limits.leverage:
+    if leverage > s.limits.leverage and leverage > s.drift.leverage * NEARLY:
         return f"leverage could reach {leverage:.2f}x; the limit is {s.limits.leverage:g}x"
     return None
 
@@ -241,11 +245,15 @@ def asset_limit(leg: Leg, s: Situation) -> str | None:
     """One instrument's part of the target gross in the worst case. A lot of rounding is allowed for."""
     values = worst_notionals(leg, s)
     row = s.book.rows[leg.instrument]
-    if values is None or row.instrument is None or row.mark is None or not s.drift.gross_target:
+    if values is None or row.instrument is None or row.mark is None:
         return "the value of a position is unknown"
-    most = s.limits.asset_share * s.drift.gross_target * s.drift.equity + row.instrument.notional(1, row.mark.price)
-    if values[leg.instrument] > most:
-        share = values[leg.instrument] / (s.drift.gross_target * s.drift.equity)
+    unit = s.drift.gross_target * s.drift.equity
+    most = s.limits.asset_share * unit + row.instrument.notional(1, row.mark.price)
+    now = abs(s.drift.weights[leg.instrument]) * s.drift.equity
+    if values[leg.instrument] > max(most, now * NEARLY):
+        if not unit:
+            return "no exposure is wanted, and it would add to it"
+        share = values[leg.instrument] / unit
         return f"its share could reach {share:.1%} of target gross; the limit is {s.limits.asset_share:.1%}"
     return None
 

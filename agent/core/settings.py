@@ -70,11 +70,11 @@ class Settings:
         row, target = book.rows[index], drift.targets[index]
         if self.wanted is None or target is None or row.leverage is None or row.mark is None or row.instrument is None:
             return None
-        weight = max(abs(drift.weights[index]), abs(target))
+        weight = max(abs(drift.contracts[index]), abs(target - book.coins[index]))
         allowed = []
         for ahead in (AHEAD, RAISE):
             lots = row.instrument.lots_for(ahead * weight * drift.equity, row.mark.price)
-            tier = tier_of(row.tiers, abs(row.instrument.value(lots, row.mark.price)))
+            tier = tier_of(row.brackets, abs(row.instrument.notional(lots, row.mark.price)))
             allowed.append(None if tier is None else min(self.wanted, tier.leverage))
         most, safe = allowed
         return most if most is None or most <= row.leverage else max(row.leverage, safe or 0)

@@ -21,7 +21,7 @@ class Leg(Struct, frozen=True):
 
     symbol: str
     weight: float | None
-    """Signed notional over equity."""
+    """Signed notional over equity; of the coin that an account is held in, 1 and what its contracts add."""
     target: float | None
     """None: on hold, nothing is wanted, or not known yet."""
     hold: bool
@@ -90,7 +90,7 @@ class Outlook(Struct, frozen=True):
     obstacles: tuple[str, ...]
     """What stands against a trade, by instrument: a gate, the smallest order, a tier."""
     benefit: float | None
-    """What it would earn within ``days``, in the settlement currency; None while that is not known."""
+    """What it would earn within ``days``, in the quote currency; None while that is not known."""
     cost: float | None
     days: float | None
 
@@ -238,7 +238,7 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         notional=row.notional,
         mark=row.mark.price if row.mark else None,
         entry=entries[0] if len(entries) == 1 else None,
-        profit=row.profit,
+        profit=None if row.profit is None else row.profit * (row.rate or 1.0),
         funding_rate=row.funding.rate if row.funding else None,
         funding_at=row.funding.next_at if row.funding else None,
         consumption=_consumption(engine, index, now),
@@ -248,11 +248,12 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
 
 def _consumption(engine: Engine, index: int, now: int) -> float | None:
     """What funding takes of the margin of the unit that an instrument belongs to."""
-    if engine.mandate.wishes is None:
+    wanted = engine.mandate.contracts(engine.book)
+    if wanted is None:
         return None
-    for unit in engine.mandate.carry.units(engine.book, engine.mandate.wishes):
+    for unit in engine.mandate.carry.units(engine.book, wanted):
         if index in unit:
-            charge = engine.mandate.carry.charge(engine.book, unit, engine.mandate.wishes, now)
+            charge = engine.mandate.carry.charge(engine.book, unit, wanted, now)
             return None if charge is None else charge.phi
     return None
 

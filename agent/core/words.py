@@ -18,6 +18,8 @@ def size(row: Row, lots: int, *, buying: bool) -> str:
     verb = "buy" if buying else "sell"
     if row.instrument is None:
         return f"{verb} {abs(lots)} lots of {row.symbol}"
+    if row.instrument.inverse:
+        return f"{verb} {row.instrument.quantity(lots)} contracts of {row.symbol}"
     return f"{verb} {row.instrument.quantity(lots)} {row.instrument.base}"
 
 

@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from msgspec.structs import replace
 
+from adapters.simulator import Faults
 from adapters.weex import Weex
+from agent.core.desk import Input, Step
 from agent.core.events import (
     Absent,
     Accepted,
@@ -49,6 +51,8 @@ from agent.core.events import (
 from agent.core.orders import Style
 from agent.core.venue import Ask, Call, Cancel, Lane, Place, Reply, Request, Say, SetLeverage, Shut, What
 from tests.conformance.weex import NOW, SYMBOLS, build, contract, credentials, order, order_push
+from tests.storm.storm import prepare
+from tests.storm.world import START
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -538,3 +542,20 @@ def test_signatures_are_base64_and_nothing_shows_the_secret() -> None:
     signature = dict(call.headers)["ACCESS-SIGN"]
     assert len(b64encode(bytes(32))) == len(signature)
     assert "secret" not in repr(call).replace("ACCESS", "")
+
+
+def test_an_account_that_trades_keeps_its_streams() -> None:
+    """What the stream says of the wallet has to be asked for; that must not look as if it had said nothing."""
+    world = prepare(3, Faults(seed=3, delay_ms=20.0), "weex")
+    reasons: list[str] = []
+    inner = world.desk.take
+
+    def take(inputs: Sequence[Input], now: int) -> Step:
+        step = inner(inputs, now)
+        reasons.extend(act.reason for act in step.acts if isinstance(act, Shut))
+        return step
+
+    world.desk.take = take  # type: ignore[method-assign]
+    world.run(START + 90 * S)
+    assert len(world.exchange.ledger.fills) > 3
+    assert reasons == []

@@ -129,19 +129,20 @@ def book_of(
     now: int = START,
     instruments: Iterable[Instrument] | None = None,
     hedge: bool = False,
+    tiers: tuple[Tier, ...] = TIERS,
 ) -> Book:
-    """A complete book: positions entered at mark, so that the wallet is the equity."""
+    """A complete book: positions entered at mark, so that the wallet is the equity; that in the settlement currency."""
     prices = prices or PRICES
     book = Book(positions)
     listed = list(instruments or (instrument(i, symbol) for i, symbol in enumerate(positions)))
     book.apply(Listed(instruments=tuple(listed)), now)
     book.apply(Mode(hedge=hedge, multi_asset=False, can_trade=True), now)
-    book.apply(Balance(asset="USDT", wallet=equity, at=now), now)
+    book.apply(Balance(asset=listed[0].settle, wallet=equity, at=now), now)
     rows = []
     for i, (symbol, size) in enumerate(positions.items()):
         price = prices[symbol]
         book.apply(Mark(instrument=i, price=price, index=price, at=now), now)
-        book.apply(Tiers(instrument=i, tiers=TIERS), now)
+        book.apply(Tiers(instrument=i, tiers=tiers), now)
         book.apply(Leverage(instrument=i, leverage=20), now)
         book.apply(Fees(instrument=i, maker=0.0002, taker=0.0005), now)
         lots = round(size / float(listed[i].step))
@@ -213,9 +214,13 @@ class Stage:
         epoch: int = 1,
         nonce: int = 0,
         unrecorded: bool = False,
+        instruments: Iterable[Instrument] = (),
+        tiers: tuple[Tier, ...] = TIERS,
     ) -> None:
         self.symbols = policy.targets.symbols
-        self.instruments = [instrument(i, symbol) for i, symbol in enumerate(self.symbols)]
+        self.instruments = list(instruments) or [instrument(i, symbol) for i, symbol in enumerate(self.symbols)]
+        self.settle = self.instruments[0].settle
+        self.tiers = tiers
         self.prices = dict(prices or PRICES)
         self.wallet = equity
         self.mode = Mode(hedge=hedge, multi_asset=False, can_trade=True)
@@ -306,7 +311,7 @@ class Stage:
             case What.INTERVALS:
                 return [Interval(instrument=i, hours=8.0) for i in everywhere]
             case What.TIERS:
-                return [Tiers(instrument=i, tiers=TIERS) for i in everywhere]
+                return [Tiers(instrument=i, tiers=self.tiers) for i in everywhere]
             case What.FEES:
                 assert ask.instrument is not None
                 return [Fees(instrument=ask.instrument, maker=0.0002, taker=0.0005)]
@@ -316,7 +321,7 @@ class Stage:
                 return [self.mode]
             case What.ACCOUNT:
                 margin = Margin(self.wallet, self.wallet, 0.0, 0.0, self.wallet, self.venue_now, self.reserves)
-                return [margin, Balance(asset="USDT", wallet=self.wallet, at=self.venue_now)]
+                return [margin, Balance(asset=self.settle, wallet=self.wallet, at=self.venue_now)]
             case What.POSITIONS:
                 return [self.positions()]
             case What.ORDERS:
@@ -347,16 +352,25 @@ class Stage:
         if closed and entry is not None:
             self.wallet += instrument.profit(-closed, entry, paid)
         if kept := held + closed:
-            entry = ((entry or paid) * kept + paid * (signed - closed)) / now_held
+            entry = instrument.entry(kept, entry or paid, signed - closed, paid)
         else:
             entry = paid if now_held else None
         self.held[placed.instrument, placed.side] = (now_held, entry)
         self.trades += 1
         total = placed.filled_lots + size
         fill = Filled(
-            placed.id, placed.instrument, f"t{self.trades}", signed, paid, 0.0, "USDT", False, total, self.venue_now
+            placed.id,
+            placed.instrument,
+            f"t{self.trades}",
+            signed,
+            paid,
+            0.0,
+            self.settle,
+            False,
+            total,
+            self.venue_now,
         )
-        balance = Balance(asset="USDT", wallet=self.wallet, at=self.venue_now)
+        balance = Balance(asset=self.settle, wallet=self.wallet, at=self.venue_now)
         return [balance, self.position(placed.instrument, placed.side), fill]
 
     def finish(self, placed: Order, filled: int | None = None, how: str = "filled") -> list[Fact]:

@@ -61,7 +61,6 @@ def test_equity_is_wallet_plus_profit_at_mark() -> None:
     book = known(100)
     book.apply(Mark(instrument=0, price=61_000.0, index=None, at=T), T)
     assert book.equity == pytest.approx(10_100.0)
-    assert book.gross == pytest.approx(6_100.0)
 
 
 def test_equity_is_unknown_while_the_wallet_the_mark_or_the_entry_is() -> None:
@@ -72,7 +71,6 @@ def test_equity_is_unknown_while_the_wallet_the_mark_or_the_entry_is() -> None:
     book.apply(Balance(asset="USDT", wallet=10_000.0, at=T), T)
     book.apply(position(100, T), T)
     assert book.equity is None
-    assert book.gross is None
     book.apply(Mark(instrument=0, price=60_000.0, index=None, at=T), T)
     assert book.equity == 10_000.0
     book.apply(position(100, T, entry=None), T)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.book import Book
-from agent.core.drift import LEAST, Bands, Drift, apart, coin_weight, drawn_in, half_width, measure, moved, strayed
+from agent.core.drift import LEAST, Bands, Drift, apart, drawn_in, half_width, measure, moved, strayed
 from agent.core.events import Balance, Leverage, Mark
 from agent.core.margin import exposures
 from agent.core.targets import Targets, from_margin_shares
@@ -161,22 +161,6 @@ def test_shares_of_margin_become_the_weights_of_the_vectors(case: Any) -> None:
     assert weights == pytest.approx(want["weight"])
     assert gross == pytest.approx(want["gross"])
     assert [w / gross for w in weights] == pytest.approx(want["share_gross"])
-
-
-def test_where_the_coin_is_the_collateral_its_own_weight_counts() -> None:
-    assert coin_weight(-30_000, 2.0, 15_000) == 0.0, "sold once, the account is worth the same at any price"
-    assert coin_weight(15_000, 2.0, 15_000) == 1.5
-    for price in (12_000.0, 18_000.0):
-        coins = 2.0 - 30_000 * (1 / 15_000 - 1 / price)
-        assert coins * price == pytest.approx(30_000)
-
-
-@pytest.mark.parametrize("case", vectors("weights", "inverse_weight"))
-def test_the_weight_of_a_coin_that_is_the_collateral_is_as_in_the_vectors(case: Any) -> None:
-    given_, want = case["input"], case["expected"]
-    found = coin_weight(given_["contracts_usd"], given_["coin_equity"], given_["price"])
-    assert found == pytest.approx(want["weight_effective_usd"])
-    assert found - 1 == pytest.approx(want["weight_contracts"])
 
 
 def test_drift_is_counted_in_points_of_target_gross_so_it_means_the_same_at_any_leverage() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -400,6 +401,30 @@ def test_a_second_buy_of_an_inverse_contract_averages_reciprocals() -> None:
     desk.place(id="o2", lots=100, ticks=700_000)
     (row,) = desk.paper.book.rows[0].holdings.values()
     assert row.entry == pytest.approx(2 / (1 / 60_001 + 1 / 30_001))
+
+
+def test_an_account_held_in_a_coin_begins_with_what_its_equity_buys_and_is_counted_in_coins() -> None:
+    desk = Desk(
+        PaperAccount(equity=30_000.0, positions={"BTCUSDT": 600.0}),
+        inverse=True,
+        settle="BTC",
+        step=Decimal(1),
+        multiplier=Decimal(100),
+    ).ready()
+    margin, balance = desk.ask(What.ACCOUNT)
+    assert isinstance(margin, Margin)
+    assert isinstance(balance, Balance)
+    assert balance.asset == "BTC"
+    assert [balance.wallet, margin.initial, margin.maintenance] == pytest.approx([0.5, 1 / 20, 0.025])
+    desk.see(Funding(0, 0.001, T, T))
+    (flow,) = of(Flow, desk.see(Funding(0, 0.5, T + S, T)))
+    assert flow.asset == "BTC"
+    assert flow.amount == pytest.approx(-0.001)
+    (fill,) = of(Filled, desk.place(lots=-10, ticks=None, reduce=True))
+    assert fill.fee_asset == "BTC"
+    assert fill.fee == pytest.approx(1_000 / 59_999 * 0.0005)
+    assert of(Flow, desk.market(42_500.0)) == [], "0.5 coins of equity carry 1 coin of contracts to a third below"
+    assert [flow.kind for flow in of(Flow, desk.market(40_300.0))] == ["liquidation"]
 
 
 def test_funding_of_a_position_without_a_grid_is_in_no_asset() -> None:

@@ -32,7 +32,17 @@ from agent.core.events import (
 from agent.core.margin import exposures, joint
 from agent.core.orders import Blotter
 from agent.core.planner import Leg, Limits, plain
-from agent.core.risk import ALWAYS, INCREASES, PASSING, Refusal, Situation, judge, worst_notionals
+from agent.core.risk import (
+    ALWAYS,
+    INCREASES,
+    PASSING,
+    Refusal,
+    Situation,
+    asset_limit,
+    judge,
+    leverage_limit,
+    worst_notionals,
+)
 from agent.core.targets import Targets
 from tests.core.kit import MISSION, MS, START, THIRDS, S, book_of, instrument, order, plan_for, reprice
 
@@ -376,11 +386,15 @@ def test_one_instruments_share_is_limited_give_or_take_a_lot() -> None:
     assert "its share could reach 25.0% of target gross" in refused(leg(1, 502), s).reason
 
 
-@pytest.mark.parametrize("missing", ["mark", "positions", "gross"])
-def test_without_a_value_to_compare_with_the_share_is_unknown(missing: str) -> None:
-    from agent.core.risk import asset_limit, leverage_limit
+def test_where_no_exposure_is_wanted_nothing_adds_to_it() -> None:
+    s = situation(targets=replace(SHARES, leverage=0.0))
+    assert judge(INCREASE, s) is not None
+    assert asset_limit(INCREASE, s) == "no exposure is wanted, and it would add to it"
 
-    s = situation(targets=replace(SHARES, leverage=0.0) if missing == "gross" else SHARES)
+
+@pytest.mark.parametrize("missing", ["mark", "positions"])
+def test_without_a_value_to_compare_with_the_share_is_unknown(missing: str) -> None:
+    s = situation()
     if missing == "mark":
         s.book.rows[1].mark = None
         s.book.rows[1].holdings.clear()

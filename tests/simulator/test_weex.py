@@ -14,10 +14,11 @@ import pytest
 
 from adapters.simulator import DEMO_KEY, DEMO_PASSPHRASE, DEMO_SECRET, Account, Close, Exchange, StillMarket
 from adapters.simulator.client import START
-from adapters.simulator.faults import FORGERIES, REQUESTS_ABOUT
+from adapters.simulator.faults import EVENTS, FORGERIES, REQUESTS, REQUESTS_ABOUT, Faults, Incident, RequestFault
+from adapters.simulator.gateway import Gateway
 from adapters.simulator.weex import ROUTES, Weex
 from adapters.simulator.weex_streams import Session
-from adapters.simulator.wire import Topic
+from adapters.simulator.wire import Reply, Topic
 
 MS = 1_000_000
 S = 1_000 * MS
@@ -459,3 +460,62 @@ def test_two_equal_questions_are_equal_and_lists_are_shortened() -> None:
     assert len(questions) == 1
     assert client.weex.shorten(b"[1,2,3]", 2) == b"[1,2]"
     assert client.weex.shorten(b'{"a":1}', 0) is None
+
+
+# Faults strike on it as on any venue
+
+
+def behind(gateway: Gateway, client: Client, method: str, path: str, sent: Any = None) -> list[Reply | None]:
+    """What comes back for a request within a minute."""
+    body = b"" if sent is None else msgspec.json.encode(sent)
+    head = client.head(method, path, body=body)
+    ticket = gateway.send(method, path, "", head, body, client.now)
+    found: list[Reply | None] = []
+    until = client.now + 60 * S
+    while client.now < until:
+        found += [reply for number, reply in gateway.advance(client.now).replies if number == ticket]
+        client.now = min(until, max(client.now + 1, gateway.next_at))
+    return found
+
+
+@pytest.mark.parametrize("do", REQUESTS)
+def test_every_fault_of_a_request_strikes(do: str) -> None:
+    client = Client(rechecks=False)
+    kind = REQUESTS[do]
+    reads = do in ("stale", "empty", "truncate")
+    fault = RequestFault(do, on="reads" if reads else "order", code=-1142 if "code" in kind.needs else None)
+    gateway = Gateway(client.weex, Faults(requests=(fault,)))
+    if reads:
+        for number in ("a", "b", "c"):
+            client.place(newClientOrderId=number)
+        for _ in range(2):
+            (reply,) = behind(gateway, client, "GET", "/capi/v3/openOrders")
+        assert reply is not None
+        wanted = {"stale": 3, "empty": 0, "truncate": 1}[do]
+        assert len(msgspec.json.decode(reply.body)) == wanted
+        return
+    (reply,) = behind(gateway, client, "POST", "/capi/v3/order", ORDER)
+    done = bool(client.account.open_orders)
+    if do not in ("timeout", "hold"):
+        assert done is (kind.phase == "back" or do == "unknown done")
+    assert do in ("lose", "lose reply", "cut", "drip", "bomb") or reply is not None
+    assert gateway.counts[f"requests: {do}"] == 1
+
+
+@pytest.mark.parametrize("do", EVENTS)
+def test_every_event_happens_or_is_refused(do: str) -> None:
+    client = Client(Account(balance=100_000, positions={"BTCUSDT": "0.1"}))
+    modes = {"margin mode": "isolated", "position mode": "one-way"}
+    values: dict[str, object] = {
+        "symbol": "BTCUSDT", "quantity": "-0.01", "price": 81_000, "amount": 5, "rate": "0.001", "factor": 10,
+        "leverage": 5, "mode": modes.get(do), "asset": "BTC", "ms": 1_000, "weight": 10,
+    }  # fmt: skip
+    incident = msgspec.convert({"do": do, **{name: values[name] for name in EVENTS[do].needs}}, Incident)
+    gateway = Gateway(client.weex, Faults())
+    session = client.open("/v3/ws/private", "account", "positions", "orders", "fill")
+    gateway.happen(incident, client.now)
+    (reply,) = behind(gateway, client, "GET", "/capi/v3/account/position/allPosition")
+    assert reply is not None
+    refused = do in ("cancel all", "margin mode", "position mode", "haircut", "dead-man")  # there is nothing to do
+    assert gateway.counts[f"events: {do}{' refused' if refused else ''}"] == 1
+    assert session.closed is (do in ("maintenance", "revoke key"))

@@ -153,7 +153,7 @@ class Watchman:
                 pass
 
     def _reply(self, call: Call, reply: Reply, now: int) -> None:
-        used = int(reply.headers.get("x-mbx-used-weight-1m", 0))
+        used = int(next((count for name, count in reply.headers.items() if name.endswith("used-weight-1m")), 0))
         self.heaviest = max(self.heaviest, used / self.weight_limit)
         if self.heaviest > 1:
             raise Violation(f"{used} of {self.weight_limit} of the request weight were used")
@@ -182,9 +182,10 @@ class Watchman:
                 raise Violation(f"{order.id} was sent while {other.id} on {symbol} is {other.state}")
         self._look(now)
         step = self._step(symbol)
-        known = now - self._moved_at.get(symbol, 0) > NEWS_NS and order.side is Side.NET and order.held_lots is not None
-        if known and (order.held_lots or 0) * step != self.held(symbol):
-            raise Violation(f"{order.id} was sized from {order.held_lots} lots; {self.held(symbol)} are held")
+        held = self._row(symbol, order.side)
+        known = now - self._moved_at.get(symbol, 0) > NEWS_NS and order.held_lots is not None
+        if known and (order.held_lots or 0) * step != held:
+            raise Violation(f"{order.id} was sized from {order.held_lots} lots; {held} are held")
 
     def _look(self, now: int) -> None:
         """Look at the fills since the last time: what was meant to reduce has reduced."""
@@ -265,7 +266,12 @@ class Watchman:
 
     def held(self, symbol: str) -> Decimal:
         """The position as the exchange has it."""
-        position = self.account.positions.get((self.names[symbol], "BOTH"))
+        return sum((self._row(symbol, side) for side in Side), Decimal(0))
+
+    def _row(self, symbol: str, side: Side) -> Decimal:
+        """One row of a position as the exchange has it."""
+        name = "BOTH" if side is Side.NET else side.upper()
+        position = self.account.positions.get((self.names[symbol], name))
         return position.quantity if position else Decimal(0)
 
     def _step(self, symbol: str) -> Decimal:

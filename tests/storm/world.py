@@ -25,6 +25,8 @@ from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
 """When every world begins."""
+RECHECKING = ("binance", "weex")
+"""Venues whose side can be one that looks at a timestamp again when a request has waited."""
 REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 
 
@@ -58,7 +60,7 @@ class World:
         if gateway is None:
             side = simulator.VENUES[venue].side
             exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
-            own = {"rechecks": rechecks} if venue == "binance" else {}
+            own = {"rechecks": rechecks} if venue in RECHECKING else {}
             gateway = Gateway(side(exchange, **own), faults)
         self.gateway = gateway
         self.venue = gateway.venue
@@ -82,6 +84,8 @@ class World:
         self._inputs: list[tuple[int, int, Input]] = []
         self._number = 0
         self._salt = f"storm{faults.seed}"
+        phrase = simulator.VENUES[venue].passphrase
+        self._passphrase = Secret(phrase) if phrase else None
         self._dialect = VENUES[venue].dialect
         self._own = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
         if entry:
@@ -96,7 +100,7 @@ class World:
         self.sessions.clear()
         self.calls.clear()
         self._inputs.clear()
-        credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
+        credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET), self._passphrase)
         dialect = self._dialect(
             symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM, **self._own
         )
