@@ -29,12 +29,14 @@ class Venue(Struct, frozen=True):
     stream_url: str
     rights: bool = False
     """Whether another service tells what the key may do (`rights_url`)."""
+    entry_url: str | None = None
+    """The websocket that takes orders, where the dialect speaks to it (`entry_url`)."""
     coins: bool = False
     """Whether its accounts are held in coins, and which one has to be said (`settle`)."""
 
 
 VENUES = {
-    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True, entry_url=binance.ENTRY_URL),
     "binance-coinm": Venue(
         binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
     ),
@@ -78,6 +80,11 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
         raise ConfigError([Problem("account", None, "settle", account.settle, "is not for this venue", cure)])
     more = {"rights_url": account.rights_url} if venue.rights else {}
     more |= {"settle": account.settle} if venue.coins else {}
+    if account.order_entry == "websocket":
+        if venue.entry_url is None:
+            wrong, cure = "is not for this venue", 'write order_entry = "rest"'
+            raise ConfigError([Problem("account", None, "order_entry", account.order_entry, wrong, cure)])
+        more["entry_url"] = account.entry_url or venue.entry_url
     try:
         dialect = venue.dialect(
             symbols=symbols,
