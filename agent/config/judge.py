@@ -39,11 +39,13 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
     opened: dict[tuple[Any, ...], str] = {}
     for name, account in several.items():
         _judge_key(mode, ("accounts", name), account, problems)
+        _judge_entry(("accounts", name), account, problems)
         which = account.get("venue"), account.get("key"), account.get("settle"), account.get("rest_url")
         if "key" in account and (other := opened.setdefault(which, name)) != name:
             problems.add(("accounts", name, "key"), f"opens the account {other} already", ONE_LEFT, account["key"])
     if not several:
         _judge_key(mode, ("account",), clean.get("account", {}), problems)
+        _judge_entry(("account",), clean.get("account", {}), problems)
     _judge_feed(clean.get("feed", {}), problems)
     if not problems.at("timing"):
         _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
@@ -448,6 +450,18 @@ def _judge_key(mode: str, place: Place, account: dict[str, Any], problems: Probl
         if name not in given:
             why = f"{given[0]} is given" if mode == "paper" else f'mode is "{mode}"'
             problems.add((*place, name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
+
+
+def _judge_entry(place: Place, account: dict[str, Any], problems: Problems) -> None:
+    if problems.at(*place, "order_entry") or problems.at(*place, "entry_url"):
+        return
+    by_websocket = account.get("order_entry") == "websocket"
+    if "entry_url" in account and not by_websocket:
+        cure = 'write order_entry = "websocket", or leave it out'
+        problems.add((*place, "entry_url"), "is given, but orders are not sent by websocket", cure)
+    if by_websocket and "rest_url" in account and "entry_url" not in account:
+        wrong = "is missing, but requests go to another address than the venue's own"
+        problems.add((*place, "entry_url"), wrong, "write where the websocket for orders is")
 
 
 def _judge_feed(feed: dict[str, Any], problems: Problems) -> None:

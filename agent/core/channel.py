@@ -23,6 +23,7 @@ from agent.core.venue import (
     Dialect,
     Open,
     Place,
+    Reply,
     Request,
     Say,
     SetLeverage,
@@ -46,6 +47,12 @@ class Channel:
         """The instruments are known."""
         self.sockets = {self.named(socket, name): socket for socket in dialect.abilities.sockets}
         """The dialect's names of its websockets, by those they have outside."""
+        self._entry = dialect.abilities.entry
+        self.entry_socket: str | None = None
+        """The websocket that orders and cancels may go by, by its name outside."""
+        if self._entry is not None:
+            self.entry_socket = self.named(self._entry.socket, name)
+            self.sockets[self.entry_socket] = self._entry.socket
         self._outside = {inside: outside for outside, inside in self.sockets.items()}
         self._account = account
         self._rows = list(rows)
@@ -90,13 +97,21 @@ class Channel:
                     return replace(fact, account=whose)
                 return replace(fact, account=whose, instrument=self._rows[place])
 
+    def said(self, frame: bytes) -> tuple[int, Reply] | None:
+        """The answer in a frame of the websocket for orders, and the tag of its call outside; None if it holds none."""
+        answer = self._entry.answer(frame) if self._entry is not None else None
+        return None if answer is None else (self._tag(answer[0]), answer[1])
+
+    def _tag(self, tag: int) -> int:
+        return tag * self._number + self._account
+
     def outside(self, act: A) -> A:
         """An act of the dialect as the transport knows it: websockets and calls of several accounts don't meet."""
         if self._alone:
             return act
         match act:
-            case Call(tag=tag):
-                return replace(act, tag=tag * self._number + self._account)
+            case Call(tag=tag, socket=socket):
+                return replace(act, tag=self._tag(tag), socket=None if socket is None else self._outside[socket])
             case _:
                 return replace(act, socket=self._outside[act.socket])
 

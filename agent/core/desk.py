@@ -154,7 +154,7 @@ class Desk:
 
     def take(self, inputs: Sequence[Input], now: int) -> Step:
         """One step: what came in, the decisions it leads to, and what to do on the wire."""
-        facts: list[Fact] = self._doubts(now)
+        facts: list[Fact] = [*self._doubts(now), *self._overdue(now)]
         for arrived in inputs:
             facts += self._translate(arrived, now)
         for channel in self.channels:
@@ -196,6 +196,8 @@ class Desk:
                 if now >= line.opened_at + STEADY_NS:
                     line.attempt = 0
                 channel = line.channel
+                if socket == channel.entry_socket and (said := channel.said(data)) is not None:
+                    return self._answered(*said, now)
                 return channel.told(channel.dialect.on_frame(channel.sockets[socket], data, now))
             case Opened(socket=socket):
                 line = self.lines[socket]
@@ -205,24 +207,57 @@ class Desk:
             case Closed(socket=socket, reason=reason, fatal=fatal):
                 self._lost(socket, now)
                 channel = self.lines[socket].channel
-                facts = list(channel.dialect.on_close(channel.sockets[socket], reason, now))
-                return channel.told([*facts, Denied(reason=f"{socket}: {reason}")] if fatal else facts)
-            case Answer(call=tag, reply=reply) if tag in self.calls:
-                channel, call = self.calls.pop(tag)
-                facts = list(channel.dialect.on_reply(call, reply, now))
-                channel.lockout.heard(call.request, facts, now)
-                return channel.told(facts)
-            case Silence(call=tag, sent=sent, reason=reason) if tag in self.calls:
+                facts = [
+                    *channel.told(channel.dialect.on_close(channel.sockets[socket], reason, now)),
+                    *self._orphaned(socket, reason, now),
+                ]
+                denied = channel.told([Denied(reason=f"{socket}: {reason}")]) if fatal else []
+                return [*facts, *denied]
+            case Answer(call=tag, reply=reply):
+                return self._answered(tag, reply, now)
+            case Silence(call=tag, sent=sent, reason=reason):
+                if tag not in self.calls:
+                    return ()
                 channel, call = self.calls.pop(tag)
                 return channel.told(channel.dialect.on_silence(call, sent, reason, now))
-            case Answer() | Silence():
-                return ()
             case Told(name=name, argument=argument):
                 return (Command(name=name, argument=argument),)
             case Tick():
                 return (Wake(),)
             case _:
                 assert_never(arrived)
+
+    def _answered(self, tag: int, reply: Reply, now: int) -> Sequence[Fact]:
+        if tag not in self.calls:
+            return ()
+        channel, call = self.calls.pop(tag)
+        facts = channel.dialect.on_reply(call, reply, now)
+        channel.lockout.heard(call.request, facts, now)
+        return channel.told(facts)
+
+    def _orphaned(self, socket: str, reason: str, now: int) -> list[Fact]:
+        """No answer will come to what was said on a socket that has ended."""
+        ended = [tag for tag, (channel, _) in self._said().items() if channel.entry_socket == socket]
+        return self._unanswered(ended, reason, now)
+
+    def _overdue(self, now: int) -> list[Fact]:
+        """Nor is one waited for any longer to what was said too long ago: others than these time themselves out."""
+        return self._unanswered(
+            [tag for tag, (_, call) in self._said().items() if now >= _until(call)], "timed out", now
+        )
+
+    def _unanswered(self, tags: Sequence[int], reason: str, now: int) -> list[Fact]:
+        facts: list[Fact] = []
+        for tag in tags:
+            channel, call = self.calls.pop(tag)
+            facts += channel.told(channel.dialect.on_silence(call, True, reason, now))
+        return facts
+
+    def _said(self) -> dict[int, tuple[Channel, Call]]:
+        """Calls on websockets that are not answered yet."""
+        if all(channel.entry_socket is None for channel in self.channels):
+            return {}
+        return {tag: (channel, call) for tag, (channel, call) in self.calls.items() if call.socket is not None}
 
     def _heed(self, facts: Sequence[Fact], now: int) -> None:
         """What the venue says about budgets and grids concerns the desk as well."""
@@ -360,6 +395,7 @@ class Desk:
         times = [last.wake_at]
         for channel in self.channels:
             times += [at for at in (channel.dialect.wake_at, channel.lanes.wake_at(now)) if at is not None]
+        times += [_until(call) for _, call in self._said().values()]
         for line in self.lines.values():
             if not line.channel.listed:
                 continue
@@ -370,6 +406,11 @@ class Desk:
             elif line.open and line.quiet_ns is not None:
                 times.append(line.heard_at + line.quiet_ns)
         return max(now + MS, min(times))
+
+
+def _until(call: Call) -> int:
+    """When an answer to a call on a websocket is not waited for any longer."""
+    return call.at + call.timeout_ms * MS
 
 
 def _unsent(request: Request, reason: str) -> Sequence[Fact]:
