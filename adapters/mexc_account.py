@@ -6,7 +6,7 @@ and which of our orders the venue's own ids stand for: none of it comes with eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -124,6 +124,9 @@ class Account:
         """The position of a direction, if one is open."""
         return self._held.get(symbol, {}).get(direction)
 
+    def _all(self, symbol: str) -> Iterable[Held]:
+        return self._held.get(symbol, {}).values()
+
     def terms(self, symbol: str, direction: wire.Direction) -> Held | wire.Setting | None:
         """Leverage and kind of margin of a direction: those of its position if it has one; None while unknown."""
         return self.held(symbol, direction) or self._settings.get(symbol, {}).get(direction)
@@ -166,6 +169,8 @@ class Account:
         if row.symbol not in self.index:
             return [fact.Elsewhere(row.symbol[:40])]
         position = self._position(row, at)
+        if any(one.id == row.position_id for symbol in self._held.keys() - {row.symbol} for one in self._all(symbol)):
+            raise ValueError(f"position {row.position_id} is of another contract")
         held = self._held.setdefault(row.symbol, {})
         funding = self._funding(row, at)
         if position.lots:

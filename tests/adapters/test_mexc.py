@@ -244,6 +244,12 @@ def test_in_one_way_mode_the_end_of_an_older_position_is_none_of_the_one_that_is
     assert (flat.lots, flat.entry) == (0, None)
 
 
+def test_a_position_is_of_one_contract() -> None:
+    dialect = build()
+    held(dialect)
+    assert [type(one) for one in push(dialect, "personal.position", {**POSITION, "symbol": "ETH_USDT"})] == [Unknown]
+
+
 def test_rows_and_their_margin() -> None:
     dialect = build(mode=1)
     rows = [{**POSITION, "openType": 1}, {**POSITION, "positionId": 8, "positionType": 2, "holdVol": 20}]
