@@ -14,13 +14,13 @@ from urllib.parse import quote, urlsplit
 
 from msgspec import UNSET, Raw
 from msgspec.json import encode
-from msgspec.structs import replace
 
 from adapters import bingx_facts as read
 from adapters import bingx_frames as wire
 from adapters import bingx_tables as table
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
+from adapters.bingx_account import Account, Misfit
 from adapters.bingx_replies import silent_until, verdict_of
 from adapters.bingx_topics import Subscriptions, topics_of
 from adapters.offset import Offset
@@ -78,7 +78,7 @@ class BingX:
         self._rest = pinned("rest_url", rest_url, ("https", "http"), table.DOMAINS, "BingX")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), table.DOMAINS, "BingX")
         together(self._rest, self._stream, (table.DEMO, table.DOMAINS))
-        self._money = table.DEMO_MONEY if urlsplit(self._rest).hostname in table.DEMO else table.MONEY
+        self._account = Account(demo=urlsplit(self._rest).hostname in table.DEMO)
         self._topics = Subscriptions(topics_of(self.symbols, depth=depth))
         sockets = tuple(self._topics.topics)
         self.abilities = Abilities(
@@ -103,11 +103,6 @@ class BingX:
         """Connected sockets that have not brought an event yet."""
         self._updates: dict[str, int] = {}
         """The last update of a symbol's quote on the present connection."""
-        self._hedge: bool | None = None
-        self._many: bool | None = None
-        """Whether the account has many collateral assets."""
-        self._doubted = False
-        """Both were told, so the next question about the mode begins anew with the collateral."""
         self._armed: set[int] = set()
         """Instruments for which the account's one switch is wanted."""
         self._key: str | None = None
@@ -131,7 +126,7 @@ class BingX:
         """Begin to subscribe. Nothing is to be said on the private socket, which is up at once; its positions can only
         be read by who knows the mode."""
         if socket == "private":
-            if self._hedge is None:
+            if self._account.hedge is None:
                 self._want(Ask(What.MODE))
             return [fact.Up(socket)]
         self._unproven.add(socket)
@@ -216,7 +211,7 @@ class BingX:
 
     def _acknowledged(self, socket: str, head: wire.Head) -> None:
         """An answer to a subscription, or to what was not understood. One that is refused is sent again later."""
-        if head.code or (not head.id and not head.e):
+        if str(head.code) != "0" or (not head.id and not head.e):
             raise ValueError(f"{head.code} {head.msg:.80} ({head.id:.60})")
         self._topics.acknowledged(socket, head.id)
 
@@ -233,7 +228,7 @@ class BingX:
                 change = wire.ACCOUNT_EVENT.decode(text)
                 rows = [(row.symbol, read.Held(row)) for row in change.update.positions]
                 held, strangers = self._positions_of(rows, change.at * MS)
-                money = self._renamed(read.balance_facts(change))
+                money = self._account.renamed(read.balance_facts(change))
                 facts = [*held, *money, *(fact.Elsewhere(symbol[:40]) for symbol in strangers)]
                 if not facts:
                     raise ValueError(f"{change.update.reason:.30} without a balance or a position")
@@ -256,43 +251,20 @@ class BingX:
         if symbol not in self._index:
             return [fact.Elsewhere(symbol[:40])]
         try:
-            return self._renamed(read.order_facts(self._grid("order", symbol), event))
+            return self._account.renamed(read.order_facts(self._grid("order", symbol), event))
         except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
             if not read.forced_facts(event):
                 raise
             return [fact.Unknown("private", f"order: {error}"[:200], "", private=True)]
 
-    def _renamed(self, facts: Sequence[Fact]) -> list[Fact]:
-        """Facts about the demo's money, as if it were the money that contracts are settled in."""
-        if self._money == table.MONEY:
-            return list(facts)
-        return [
-            replace(one, asset=table.MONEY)
-            if isinstance(one, fact.Balance | fact.Flow) and one.asset == self._money
-            else replace(one, fee_asset=table.MONEY)
-            if isinstance(one, fact.Filled) and one.fee_asset == self._money
-            else one
-            for one in facts
-        ]
-
     def _positions_of(
         self, rows: Sequence[tuple[str, read.Held]], at: int
     ) -> tuple[list[fact.Position], tuple[str, ...]]:
-        """The positions in rows of an answer or a frame, and the symbols in it that are not in the portfolio."""
-        by_symbol: dict[str, list[read.Held]] = {}
-        for symbol, row in rows:
-            by_symbol.setdefault(symbol, []).append(row)
-        held: list[fact.Position] = []
-        for symbol in [symbol for symbol in by_symbol if symbol in self._index]:
-            grid = self._grid("position", symbol)
-            if self._hedge is None:
-                raise ValueError("the position mode is not known yet")
-            try:
-                held += read.positions_of(grid, by_symbol[symbol], at, hedge=self._hedge)
-            except ValueError:
-                self._want(Ask(What.MODE))
-                raise
-        return held, tuple(symbol for symbol in by_symbol if symbol not in self._index)
+        try:
+            return self._account.positions_of(rows, self._index, self._listed, at)
+        except Misfit:
+            self._want(Ask(What.MODE))
+            raise
 
     def _index_of(self, symbol: str) -> int:
         index = self._index.get(symbol)
@@ -310,24 +282,8 @@ class BingX:
 
     def weigh(self, request: Request) -> Weight:
         """The lane and the price of a request."""
-        return Weight(lane_of(request), ((self._bucket(request), 1),))
-
-    def _bucket(self, request: Request) -> str:
-        match request:
-            case Place():
-                return "place_1s"
-            case Batch():
-                return "batch_1s"
-            case Cancel():
-                return "cancel_1s"
-            case Arm():
-                return "switch_1s"
-            case SetLeverage():
-                return "leverage_1s"
-            case Ask(what):
-                return table.QUESTIONS[what].bucket
-            case _:
-                assert_never(request)
+        bucket = table.QUESTIONS[request.what].bucket if isinstance(request, Ask) else table.BUCKETS[type(request)]
+        return Weight(lane_of(request), ((bucket, 1),))
 
     def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
         """The request, signed; or what became of it where it can't be sent."""
@@ -346,7 +302,7 @@ class BingX:
             case Arm(index, ms):
                 return self._arm(request, index, ms, now)
             case SetLeverage(index, leverage):
-                if self._hedge:
+                if self._account.hedge:
                     why = "it has two sides in hedge mode: set the leverage of both at the venue"
                     return outcome(request, Fault.RULE, "", why)
                 params = {"symbol": self.symbols[index], "side": "BOTH", "leverage": str(leverage)}
@@ -385,7 +341,7 @@ class BingX:
             params["clientOrderId"] = ask.order
         if not route.private:
             return self._call(ask, "GET", route.path + _query(params), now)
-        collateral = ask.what is What.MODE and (self._many is None or self._doubted)
+        collateral = ask.what is What.MODE and self._account.asks_collateral
         return self._signed(ask, "GET", table.ASSETS if collateral else route.path, params, now)
 
     def _place(self, request: Place | Batch, orders: Sequence[Order], now: int) -> Call | Sequence[Fact]:
@@ -482,6 +438,8 @@ class BingX:
         match call.request, verdict:
             case Ask(What.ORDER, order=str(order)), Reaction.ABSENT:
                 return [fact.Absent(order, self._offset.earliest(call.at))]
+            case Ask(What.RIGHTS), _:  # a key may lack the right to be asked about its rights
+                return outcome(call.request, verdict, str(code or status), text)
             case Ask(What.KEY), _ if call.method == "PUT" and status == 404:
                 self._lose_key("its key is gone")
         told = self._consequences(verdict, status, code, text)
@@ -567,22 +525,21 @@ class BingX:
         match ask.what:
             case What.TIME:
                 return [self._offset.measure(call.at, wire.SERVER_TIME.decode(data).server_time * MS, MS, now)]
-            case What.INSTRUMENTS:
-                return self._instruments_answer(RAWS.decode(data))
-            case What.PRICES:
-                return self._prices_answer(RAWS.decode(data), asked_at, now)
+            case What.INSTRUMENTS | What.PRICES | What.VOLUMES:
+                return self._table_answer(ask.what, RAWS.decode(data), asked_at, now)
             case What.INTERVALS if ask.instrument is None:
-                return self._intervals_answer(RAWS.decode(data), asked_at)
-            case What.VOLUMES:
-                return each(ask.what, RAWS.decode(data), self._index, read.volume_facts)
+                return self._table_answer(ask.what, RAWS.decode(data), asked_at, now)
             case What.FEES:
                 rates = wire.COMMISSION.decode(data).commission
                 maker, taker = number(str(rates.maker_commission_rate)), number(str(rates.taker_commission_rate))
                 return [fact.Fees(index, maker, taker) for index in range(len(self.symbols))]
+            case What.MODE if table.ASSETS in call.url:
+                self._want(ask)
+                return self._account.collateral_facts(data)
             case What.MODE:
-                return self._mode_answer(call, data)
+                return self._account.mode_facts(data)
             case What.ACCOUNT:
-                return self._account_answer(wire.ASSETS.decode(data), asked_at)
+                return self._account.worth_facts(wire.ASSETS.decode(data), asked_at)
             case What.OWNER:
                 return read.owner_facts(wire.ASSETS.decode(data))
             case What.RIGHTS:
@@ -595,6 +552,18 @@ class BingX:
                 return self._key_answer(call, 200, wire.LISTEN_KEY.decode(data).listen_key, now)
             case _:
                 return self._one_answer(ask, data)
+
+    def _table_answer(self, what: What, rows: Sequence[Raw], asked_at: int, now: int) -> Sequence[Fact]:
+        """The answer to a question about all instruments at once."""
+        match what:
+            case What.INSTRUMENTS:
+                return self._instruments_answer(rows)
+            case What.PRICES:
+                return self._prices_answer(rows, asked_at, now)
+            case What.INTERVALS:
+                return self._intervals_answer(rows, asked_at)
+            case _:
+                return each(what, rows, self._index, read.volume_facts)
 
     def _one_answer(self, ask: Ask, data: Raw) -> Sequence[Fact]:
         """The answer to a question about one instrument or one order."""
@@ -644,23 +613,6 @@ class BingX:
             return told
 
         return each(What.INTERVALS, rows, self._index, take)
-
-    def _mode_answer(self, call: Call, data: Raw) -> Sequence[Fact]:
-        """The mode takes two questions: that about collateral comes first, and wants the second one."""
-        if table.ASSETS in call.url:
-            self._many, self._doubted = wire.ASSET_MODE.decode(data).asset_mode == "multiAssetsMode", False
-            self._want(Ask(What.MODE))
-            return []
-        if self._many is None:
-            raise ValueError("the asset mode is not known yet")
-        self._hedge, self._doubted = wire.POSITION_MODE.decode(data).dual_side_position, True
-        return [fact.Mode(self._hedge, self._many, can_trade=None)]
-
-    def _account_answer(self, assets: Sequence[wire.Asset], asked_at: int) -> Sequence[Fact]:
-        if self._many is not False:
-            why = "is on many collateral assets, whose worth the venue does not tell: switch it to one"
-            raise ValueError(f"the account {why if self._many else 'is not known to have one collateral asset yet'}")
-        return self._renamed(read.account_facts(assets, self._money, asked_at))
 
     def _positions_answer(self, rows: Sequence[wire.PositionRow], asked_at: int) -> Sequence[Fact]:
         if not self._listed:

@@ -45,7 +45,7 @@ class Head(Struct, frozen=True):
     topic: str = field(name="dataType", default="")
     e: str = ""
     id: str = ""
-    code: int = 0
+    code: int | str = 0
     msg: str = ""
     ping: str | UnsetType = UNSET
     time: str = ""

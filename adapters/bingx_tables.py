@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.reading import MS
-from agent.core.venue import Bucket, What
+from agent.core.venue import Arm, Batch, Bucket, Cancel, Place, SetLeverage, What
 
 SECOND: Final = 1_000 * MS
 MINUTE: Final = 60 * SECOND
@@ -16,9 +16,6 @@ REST_URL: Final = "https://open-api.bingx.com"
 STREAM_URL: Final = "wss://open-api-swap.bingx.com/swap-market"
 DOMAINS: Final = ("bingx.com", "bingx.pro")
 DEMO: Final = ("open-api-vst.bingx.com", "open-api-vst.bingx.pro", "vst-open-api-ws.bingx.com")
-DEMO_MONEY: Final = "VST"
-"""What the demo environment counts in. It has a value nowhere, and stands there for `MONEY`."""
-MONEY: Final = "USDT"
 
 LIMITS: Final[tuple[Bucket, ...]] = (
     Bucket("market_10s", 500, 10 * SECOND),
@@ -38,6 +35,15 @@ LIMITS: Final[tuple[Bucket, ...]] = (
 )
 """The venue counts by account and endpoint, and market data by address. Its headers name what remains of an unnamed
 total, so ours is the only count."""
+
+BUCKETS: Final[dict[type, str]] = {
+    Place: "place_1s",
+    Batch: "batch_1s",
+    Cancel: "cancel_1s",
+    Arm: "switch_1s",
+    SetLeverage: "leverage_1s",
+}
+"""The budgets of what is no question."""
 
 QUIET_NS: Final = 20 * SECOND
 """The venue greets every socket each five seconds."""

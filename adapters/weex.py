@@ -1,7 +1,8 @@
 """WEEX USDT-M perpetuals, API V3: the dialect of its REST interface and its two websockets.
 
 What frames and answers say stands in `adapters.weex_frames`, budgets, questions and replies in `adapters.weex_terms`,
-and what the private stream takes to be read in `adapters.weex_private`. What the venue lacks is met so:
+and what it takes to read books and the private stream in `adapters.weex_books` and `adapters.weex_private`. What the
+venue lacks is met so:
 
 * no look-up of an order by our id: open orders are asked for it, then the history; see `Weex._missing`
 * no time limit of a request but the thirty seconds after its timestamp: an order's is set back, see `Weex._place`
@@ -24,9 +25,9 @@ from adapters import weex_frames as wire
 from adapters import weex_terms as terms
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, outcome
-from adapters.ladder import Change, Ladder
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, RAWS, amount, each, excerpt, number, plain, positive, symbols_of
+from adapters.reading import MISREAD, MS, RAWS, each, excerpt, number, plain, symbols_of
+from adapters.weex_books import LEVELS, Books
 from adapters.weex_private import PrivateStream, keep
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -58,13 +59,10 @@ QUIET_NS: Final = {"market": 40 * terms.SECOND, "public": 90 * terms.SECOND, "pr
 CHANNELS_MAX: Final = 100
 """So many channels a socket may have, hence so many instruments: mark prices on one, books on another."""
 PRIVATE: Final = ("account", "positions", "orders", "fill")
-LEVELS: Final = 15
 PROOF_NS: Final = 10 * terms.SECOND
 """A subscription that is not acknowledged for so long was not heard."""
-RENEW_NS: Final = 3 * terms.SECOND
-"""A book that was asked for anew is not asked for again sooner."""
-RENEWALS_MAX: Final = 100
-"""A socket may subscribe 240 times an hour; after so many new books it is opened anew instead."""
+WALLET_NS: Final = 2 * terms.SECOND
+"""How often the wallet is asked for at most, because the stream says that it changes."""
 
 
 class Missing(Struct):
@@ -101,7 +99,6 @@ class Weex:
         sockets = ("public", "market", "private") if credentials else ("public", "market")
         self.abilities = Abilities(answers=answers, sockets=sockets, cadence={What.PRICES: terms.FUNDING_NS})
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._depth = depth
         self._signer = terms.Signer(credentials) if credentials else None
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
@@ -113,10 +110,7 @@ class Weex:
         """The margin type of each instrument as last told: a change of leverage has to name it."""
         self._unproven: dict[str, tuple[int, int]] = {}
         """Connected sockets whose subscription is not acknowledged yet: its number, and when it should have been."""
-        self._books = {symbol: Ladder(LEVELS) for symbol in self.symbols}
-        self._renewed: dict[str, int] = {}
-        """By symbol: when its book was last asked for anew on this connection."""
-        self._renewals = 0
+        self._books = Books(self.symbols, depth=depth)
         self._private = PrivateStream(self.symbols, self._grid)
         self._missing: dict[str, Missing] = {}
         """Our orders that the venue did not list as open, and that are looked for in its history next.
@@ -129,6 +123,10 @@ class Weex:
         """The pages of open orders so far, and the venue's time when the first was asked for."""
         self._moved_at: int | None = None
         """When the stream last said that the wallet has changed, until an answer has told what to."""
+        self._wallet_at = 0
+        """When the wallet was last asked for because of that, …"""
+        self._wallet_due: int | None = None
+        """… and when it is to be asked for again."""
 
     # The connection
 
@@ -141,10 +139,7 @@ class Weex:
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Subscribe to everything in one command, for commands are few; it is up once that is acknowledged."""
         if socket == "public":
-            self._renewals = 0
-            self._renewed.clear()
-            for book in self._books.values():
-                book.forget()
+            self._books.begin()
         if socket == "private":
             self._private.begin()
         channels = PRIVATE if socket == "private" else [self._channel(socket, symbol) for symbol in self.symbols]
@@ -159,7 +154,12 @@ class Weex:
         return [fact.Down(socket, reason)]
 
     def on_wake(self, now: int) -> None:
-        """See whether a subscription was never acknowledged, or a fill has waited in vain for the name of its order."""
+        """Ask for the wallet again; see whether a subscription was never acknowledged, or a fill waits in vain for the
+        name of its order."""
+        if self._wallet_due is not None and now >= self._wallet_due:
+            self._wallet_due = None
+            if self._moved_at is not None:  # else an answer has told meanwhile
+                self._moved(self._moved_at, now)
         for socket, (_, due) in list(self._unproven.items()):
             if now >= due:
                 del self._unproven[socket]
@@ -170,9 +170,9 @@ class Weex:
 
     @property
     def wake_at(self) -> int | None:
-        """When either has waited long enough."""
-        named = self._private.nameless_due
-        return min([*(due for _, due in self._unproven.values()), *(() if named is None else (named,))], default=None)
+        """When any of these is due."""
+        due = [at for at in (self._wallet_due, self._private.nameless_due) if at is not None]
+        return min([*due, *(at for _, at in self._unproven.values())], default=None)
 
     def acts(self) -> list[Open | Shut | Say | Ask]:
         """What is wanted on the wire, drained."""
@@ -231,47 +231,33 @@ class Weex:
             case "market", "ticker":
                 return wire.ticker_facts(self._index_of(frame.symbol), frame)
             case "public", "depth" | "depthSnapshot":
-                return self._depth_facts(frame, now)
+                return self._book_facts(frame, now)
             case "private", _:
-                if frame.e == "account":  # how much there is now is asked for, as the rows don't tell
-                    self._moved_at = now
-                    self._want(Ask(What.ACCOUNT))
+                if frame.e == "account":
+                    self._moved(now, now)
                 return self._private.read(frame, now)
             case _:
                 raise ValueError("an event that was not asked for")
 
-    def _depth_facts(self, frame: wire.Frame, now: int) -> Sequence[Fact]:
-        index, book = self._index_of(frame.symbol), self._books[frame.symbol]
-        at = wire.moment(frame.at)
-        bids, asks = (
-            [(positive(str(price)), amount(str(size))) for price, size in side] for side in (frame.bids, frame.asks)
-        )
-        if frame.e == "depthSnapshot":
-            change = book.begin(frame.last, bids, asks)
-        else:
-            change = book.change(frame.first, frame.last, bids, asks)
-        if change is Change.GAP:
-            self._renew(frame.symbol, now)
-        if change is not Change.TAKEN:
-            return []
-        facts: list[Fact] = []
-        if book.bids and book.asks:
-            facts.append(fact.Quote(index, *book.bids[0], *book.asks[0], at))
-        if self._depth:
-            facts.append(fact.Depth(index, book.bids, book.asks, at))
-        return facts
+    def _moved(self, at: int, now: int) -> None:
+        """The wallet has changed. What to is asked for, as the rows don't tell, but not for every row of a burst."""
+        self._moved_at = at
+        if now >= self._wallet_at + WALLET_NS:
+            self._wallet_at, self._wallet_due = now, None
+            self._want(Ask(What.ACCOUNT))
+        elif self._wallet_due is None:
+            self._wallet_due = self._wallet_at + WALLET_NS
 
-    def _renew(self, symbol: str, now: int) -> None:
-        """Have a book sent anew that lacks something."""
-        if now < self._renewed.get(symbol, now - RENEW_NS) + RENEW_NS:
-            return
-        self._renewed[symbol] = now
-        self._renewals += 1
-        if self._renewals > RENEWALS_MAX:
+    def _book_facts(self, frame: wire.Frame, now: int) -> Sequence[Fact]:
+        """What a book says, and the commands that have it sent anew if it lacks something."""
+        facts = self._books.read(self._index_of(frame.symbol), frame, now)
+        symbol = self._books.lacking
+        if symbol is not None and self._books.worn_out:
             self._want(Shut("public", "its books lack something again and again"))
-            return
-        for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
-            self._command("public", method, [self._channel("public", symbol)])
+        elif symbol is not None:
+            for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
+                self._command("public", method, [self._channel("public", symbol)])
+        return facts
 
     def _index_of(self, symbol: str) -> int:
         index = self._index.get(symbol)
@@ -533,7 +519,7 @@ class Weex:
             verdict = terms.verdict(400, code or "refused", said)
             return [*self._consequences(verdict, code, said), *self._outcome(call, verdict, code, said)]
         named = ack.orig_client_order_id if isinstance(call.request, Cancel) else ack.client_order_id
-        if named != order or not ack.order_id:
+        if named != order or ack.order_id in (None, "", "0", 0):
             raise ValueError("the answer is about another order")
         self._private.learn(str(ack.order_id), order)
         if isinstance(call.request, Cancel):

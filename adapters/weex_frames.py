@@ -47,7 +47,8 @@ DEMO_COIN: Final = "SUSDT"
 
 ASSUMED: Final = ((1_000_000, 0.05), (5_000_000, 0.10), (20_000_000, 0.25), (1e15, 0.50))
 """Maintenance margin by the end of each tier, in the settlement currency. The venue publishes no table; these rates are
-above those that others ask for on positions of such a size, so that liquidation is further away than they say."""
+no lower than what others ask of contracts that are not the very smallest, so that liquidation is further away than they
+say."""
 
 
 def text(value: Text) -> str:
@@ -397,11 +398,16 @@ def instrument_of(index: int, symbol: str, one: Contract) -> Instrument:
 
 
 def assumed_tiers(index: int, one: Contract) -> fact.Tiers:
-    """A margin table in place of the one that the venue does not tell; leverage is as the listing has it."""
+    """A margin table in place of the one that the venue does not tell; leverage is as the listing has it.
+
+    What the venue gives little leverage on, it asks more of: at least half of the initial margin.
+    """
     leverage = int(positive(text(one.max_leverage)))
+    least = 0.5 / leverage
     tiers: list[Tier] = []
     floor = deduction = before = 0.0
-    for cap, rate in ASSUMED:
+    for cap, assumed in ASSUMED:
+        rate = max(assumed, least)
         deduction += floor * (rate - before)
         tiers.append(Tier(floor, cap, rate, deduction, leverage))
         floor, before = cap, rate

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator.binance_errors import text_of
-from adapters.simulator.wire import Reply, Topic, spoil
+from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
 
 _ORDER, _BATCH, _OPEN = "/fapi/v1/order", "/fapi/v1/batchOrders", "/fapi/v1/allOpenOrders"
 
@@ -191,7 +191,7 @@ def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
         return spoilt
     try:
         whole: Any = msgspec.json.decode(frame)
-    except msgspec.DecodeError:  # another fault was here before
+    except UNREADABLE:  # another fault was here before
         return None
     event = whole.get("data", whole) if isinstance(whole, dict) else None
     if not isinstance(event, dict) or "e" not in event:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from adapters.simulator.bingx_call import SWAP
 from adapters.simulator.bingx_errors import BUSY, TOO_OFTEN, text_of
 from adapters.simulator.bingx_streams import packed, refused, unpacked
-from adapters.simulator.wire import Reply, Topic, spoil
+from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
 
 KEY_PATH: Final = "/openApi/user/auth/userDataStream"
 
@@ -156,7 +156,7 @@ def forge(frame: bytes, do: str, by: float, symbol: str, spell: Callable[[str], 
         return packed(spoilt)
     try:
         whole: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:  # a greeting, or another fault was here before
+    except UNREADABLE:  # a greeting, or another fault was here before
         return None
     event = whole if "e" in whole else whole.get("data")
     if not isinstance(event, dict) or "e" not in event:

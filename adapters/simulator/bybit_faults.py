@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters.simulator.bybit_errors import text_of
-from adapters.simulator.wire import Reply, Topic, spoil
+from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
 
 _KINDS: Final = {
     "/v5/order/create": "order",
@@ -133,7 +133,7 @@ def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
         return spoilt
     try:
         whole: Any = msgspec.json.decode(frame)
-    except msgspec.DecodeError:  # another fault was here before
+    except UNREADABLE:  # another fault was here before
         return None
     if not isinstance(whole, dict) or "topic" not in whole or not whole.get("data"):
         return None

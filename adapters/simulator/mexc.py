@@ -61,7 +61,8 @@ class Mexc:
     """The venue's REST and websocket protocol for one exchange.
 
     `requests_2s` is how often each path may be called in two seconds, by an account or an address, where the venue
-    says twenty; `orders_2s` how many orders an account may send in them. `mark_pace` publishes prices so many times
+    says twenty; `orders_2s` how many orders an account may send in them, `details_5s` how often the contracts may be
+    asked for in five. `mark_pace` publishes prices so many times
     more often, for a market that runs fast.
     """
 
@@ -73,6 +74,7 @@ class Mexc:
         *,
         requests_2s: int = REQUESTS_2S,
         orders_2s: int = ORDERS_2S,
+        details_5s: int = 1,
         mark_pace: float = 1.0,
     ) -> None:
         for one in list(exchange.instruments.values()):  # the venue has no least value of an order
@@ -88,6 +90,7 @@ class Mexc:
         exchange.listener = self.streams.tell
         self.requests_2s = requests_2s
         self.orders_2s = orders_2s
+        self.details_5s = details_5s
         self._counters: dict[tuple[str, int], Counter] = {}
         self._banned: dict[str, int] = {}
 
@@ -185,7 +188,9 @@ class Mexc:
             raise WireError(510)
 
     def _limit(self, endpoint: Endpoint) -> Limit:
-        most = {REQUESTS_2S: self.requests_2s, ORDERS_2S: self.orders_2s}.get(endpoint.most, endpoint.most)
+        most = {REQUESTS_2S: self.requests_2s, ORDERS_2S: self.orders_2s, 1: self.details_5s}.get(
+            endpoint.most, endpoint.most
+        )
         return Limit(most, endpoint.interval_ms)
 
     def _who(self, name: str) -> tuple[str, str] | None:

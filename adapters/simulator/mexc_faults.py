@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator.mexc_errors import TEXTS
-from adapters.simulator.wire import Reply, Topic, spoil
+from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
 
 JSON: Final = {"Content-Type": "application/json"}
 
@@ -156,7 +156,7 @@ def forge(frame: bytes, do: str, by: float, name: str) -> bytes | None:
         return spoilt
     try:
         whole: Any = msgspec.json.decode(frame)
-    except msgspec.DecodeError:  # another fault was here before
+    except UNREADABLE:  # another fault was here before
         return None
     if not isinstance(whole, dict) or not isinstance(whole.get("data"), dict):
         return None

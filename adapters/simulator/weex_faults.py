@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from adapters.simulator import weex_streams
 from adapters.simulator.weex_call import text_of
-from adapters.simulator.wire import Reply, Topic, spoil
+from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
 
 _ORDER, _BATCH = "/capi/v3/order", "/capi/v3/batchOrders"
 
@@ -150,7 +150,7 @@ def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
         return spoilt
     try:
         event: Any = msgspec.json.decode(frame)
-    except msgspec.DecodeError:  # another fault was here before
+    except UNREADABLE:  # another fault was here before
         return None
     if not isinstance(event, dict) or "e" not in event:
         return None

@@ -42,6 +42,9 @@ CLOSE: Final = Close()
 Frame = bytes | Close
 
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the reading of a frame may raise that was spoilt."""
+
 _PADDING = 2 * 2**20
 _NESTED = 100_000
 

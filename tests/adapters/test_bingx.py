@@ -232,7 +232,7 @@ def test_a_key_has_rights_and_an_owner() -> None:
     assert told(build(), call_for(build(), Ask(What.RIGHTS)), json.dumps(rights).encode()) == [
         Rights(withdraw=False, transfer=True, trade=True, bound=True, expires_at=None)
     ]
-    assert tell(build(), Ask(What.RIGHTS), rights | {"code": 100413})[-1] == Unanswered("rights", "100413", None)
+    assert tell(build(), Ask(What.RIGHTS), rights | {"code": 100004}) == [Unanswered("rights", "100004", None)]
 
 
 def position(**changes: Any) -> dict[str, Any]:

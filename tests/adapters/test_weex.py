@@ -322,7 +322,8 @@ def test_a_listing_brings_grids_budgets_and_the_assumed_margin_table() -> None:
         {"rateLimitType": "SOMETHING", "interval": "DAY", "intervalNum": 1, "limit": 1},
         {"rateLimitType": 7},
     ]
-    facts = asked(build(), Ask(What.INSTRUMENTS), {"symbols": [contract("BTCUSDT")], "rateLimits": limits})
+    told = {"rateLimits": limits}
+    facts = asked(build(), Ask(What.INSTRUMENTS), {"symbols": [contract("BTCUSDT")]} | told)
     listed, tiers, allowed = facts
     assert isinstance(listed, Listed)
     assert isinstance(tiers, Tiers)
@@ -334,6 +335,11 @@ def test_a_listing_brings_grids_budgets_and_the_assumed_margin_table() -> None:
     for notional, rate in ((100_000, 0.05), (3_000_000, 0.10), (10_000_000, 0.25), (10**9, 0.5)):
         tier = next(one for one in tiers.tiers if one.floor <= notional < one.cap)
         assert (tier.rate, tier.leverage) == (rate, 400)
+    (_, small, _) = asked(
+        build(), Ask(What.INSTRUMENTS), {"symbols": [contract("BTCUSDT") | {"maxLeverage": "4"}]} | told
+    )
+    assert isinstance(small, Tiers)
+    assert [tier.rate for tier in small.tiers] == [0.125, 0.125, 0.25, 0.5], "half of the initial margin at least"
     for below, above in zip(tiers.tiers, tiers.tiers[1:], strict=False):
         assert below.cap * below.rate - below.deduction == pytest.approx(below.cap * above.rate - above.deduction)
 
@@ -382,6 +388,22 @@ def test_a_wallet_is_the_balance_without_what_is_open() -> None:
     assert isinstance(margin, Margin)
     assert balance == Balance("USDT", 5731.04, margin.asked_at + 1), "the stream's word, not the answer's"
     assert isinstance(asked(dialect, Ask(What.ACCOUNT), [])[0], Unanswered)
+
+
+def test_a_burst_of_news_about_the_wallet_is_one_question_in_two_seconds() -> None:
+    dialect = build()
+    for number in range(20):
+        push(dialect, "account", {"coin": "USDT"}, now=NOW + number * S // 10)
+    assert dialect.acts() == [Ask(What.ACCOUNT)]
+    assert dialect.wake_at == NOW + 2 * S
+    dialect.on_wake(NOW + 2 * S)
+    assert dialect.acts() == [Ask(What.ACCOUNT)]
+    assert dialect.wake_at is None
+    push(dialect, "account", {"coin": "USDT"}, now=NOW + 3 * S)
+    rows = [{"asset": "USDT", "balance": "1", "availableBalance": "1", "unrealizePnl": "0"}]
+    answered(dialect, call_for(dialect, Ask(What.ACCOUNT), NOW + 3 * S), rows)
+    dialect.on_wake(NOW + 4 * S)
+    assert dialect.acts() == [], "an answer to another question has told meanwhile"
 
 
 # Streams

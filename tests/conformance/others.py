@@ -83,6 +83,22 @@ def _in_the_headers(seen: Seen) -> tuple[str, str]:
     return head[0], sha256("".join(head[1:]) + seen.query + seen.body.decode())
 
 
+def _mexc(server: Server) -> Any:
+    client = ccxt.pro.mexc(KEYS | {"options": {"defaultType": "swap"}})
+    client.urls["api"]["spot"] = dict.fromkeys(("public", "private"), server.rest_url)
+    client.urls["api"]["contract"] = {
+        "public": f"{server.rest_url}/api/v1/contract",
+        "private": f"{server.rest_url}/api/v1/private",
+    }
+    return client
+
+
+def _key_and_time_first(seen: Seen) -> tuple[str, str]:
+    """Key, time, and the query in the order of names or the body as it is sent."""
+    head = [seen.headers.get(name, "") for name in ("signature", "apikey", "request-time")]
+    return head[0], sha256("".join(head[1:]) + "&".join(sorted(seen.query.split("&"))) + seen.body.decode())
+
+
 OTHERS: Final = {
     "binance": Other(
         build=_binance,
@@ -169,6 +185,41 @@ OTHERS: Final = {
             Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included, …"),
             Difference(("open orders",), "limit", "100", None, "… and for the most that there may be on a page, …"),
             Difference(("open orders",), "page", "0", None, "… page by page"),
+        ),
+    ),
+    "mexc": Other(
+        build=_mexc,
+        symbol="BTC/USDT:USDT",
+        signature=_key_and_time_first,
+        moment=frozenset({"positionId", "externalOid", "item"}),
+        named="clientOrderId",
+        cancels="",
+        lever={"openType": "2", "positionType": "1"},
+        contract=0.0001,
+        local={"details_5s": 10, "orders_2s": 100},
+        halves=("leverage",),
+        differences=(
+            Difference(ORDERS, "leverage", "20", None, "the venue's document has it mandatory for what opens"),
+            Difference(
+                ORDERS, "positionMode", "2", None, "what is meant is said, and refused if the account is not so"
+            ),
+            Difference(ORDERS[:1], "type", "3", "1", "the client has no such order here, …"),
+            Difference(ORDERS[:1], "timeInForce", None, "IOC", "… and sends a word that the venue has not"),
+            Difference(ORDERS[2:], "type", "5", "6", "market, not a limit at the present price"),
+            Difference(ORDERS[3:], "reduceOnly", "true", None, "that it closes is said by its side, and once more"),
+            Difference(("open orders",), "page_num", "1", None, "the first page"),
+            *(
+                Difference(("leverage",), name, None, value, "the number of what is held stands for it")
+                for name, value in (("symbol", "BTC_USDT"), ("openType", "2"), ("positionType", "1"))
+            ),
+            Difference(
+                ("cancel",),
+                "path",
+                "/api/v1/private/order/batch_cancel_with_external",
+                "/api/v1/private/order/cancel",
+                "by our id, which the client can't, …",
+            ),
+            Difference(("cancel",), "symbol", "BTC_USDT", None, "… and which is known by its contract"),
         ),
     ),
 }

@@ -31,7 +31,9 @@ class Seen(NamedTuple):
     def params(self) -> dict[str, str]:
         """Its parameters, those of its body included, in words that compare: 0.010 is 0.01, and true is true."""
         text = self.body.decode()
-        inside = json.loads(text) if text[:1] == "{" else dict(parse_qsl(text, keep_blank_values=True))
+        inside = json.loads(text) if text[:1] in ("{", "[") else dict(parse_qsl(text, keep_blank_values=True))
+        if isinstance(inside, list):
+            inside = inside[0] if isinstance(inside[0], dict) else {"item": inside[0]}
         found = {**dict(parse_qsl(self.query, keep_blank_values=True)), **inside}
         return {name: _word(value) for name, value in found.items()}
 
@@ -89,7 +91,7 @@ class Other(Struct, frozen=True):
     named: str
     """The parameter that carries our id to the client for a new order, …"""
     cancels: str
-    """… and the one with which it cancels by it."""
+    """… and the one with which it cancels by it; nothing where it needs the venue's id."""
     differences: tuple[Difference, ...]
     spells: Mapping[str, str] = {}
     """Parameters that the client spells in its own way, by ours: the venue's side takes both."""
@@ -97,3 +99,7 @@ class Other(Struct, frozen=True):
     """What the client wants to be told besides to change a leverage setting."""
     contract: float = 1.0
     """Base units in one of the client's units of quantity."""
+    local: Mapping[str, Any] = {}
+    """How the venue's side is made, so that two clients may begin at once."""
+    halves: tuple[str, ...] = ()
+    """Purposes of which one request does only a part, so that its answer settles nothing."""

@@ -91,14 +91,14 @@ async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     listed = simulator.instrument(name)
     held = {name: Decimal("0.5") * price / listed.contract if listed.inverse else Decimal("0.5")}
     exchange = Exchange(StillMarket(dict(venue.prices)), [venue.account(balance=100_000, positions=held)])
-    side = simulator.VENUES[venue.name].side(exchange)
+    side = simulator.VENUES[venue.name].side(exchange, **OTHERS[venue.name].local)
     seen = record(side)
     async with asyncio.timeout(PATIENCE_S), await serve(side) as server:
         one = Bench(venue.name, server, seen)
         try:
             await one.client.load_markets()
-            for what in (What.TIME, What.INSTRUMENTS, What.MODE):
-                await one.learn(Ask(what))
+            for what in dict.fromkeys((What.TIME, What.INSTRUMENTS, What.MODE, *venue.before)):
+                await one.learn(Ask(what, 0))
             yield one
         finally:
             await one.client.close()
@@ -135,7 +135,14 @@ async def test_for_the_same_purpose_the_same_is_sent(bench: Bench) -> None:
         more[bench.other.named] = mine.id + ANOTHER
         return lambda client: client.create_order(symbol, kind, side, size, at, more)
 
-    named = {bench.other.cancels: post.id + ANOTHER}
+    async def cancel(client: Any) -> Any:
+        """By our id, or by that under which the venue lists it."""
+        if bench.other.cancels:
+            return await client.cancel_order("", symbol, {bench.other.cancels: post.id + ANOTHER})
+        rests = await client.fetch_open_orders(symbol)
+        (found,) = [one["id"] for one in rests if post.id + ANOTHER in one["info"].values()]
+        return await client.cancel_order(found, symbol)
+
     purposes: list[tuple[str, Request, Callable[[Any], Awaitable[Any]]]] = [
         ("limit, immediate or cancel", Place(limit), place("limit", "buy", limit, price, timeInForce="IOC")),
         ("limit, post-only", Place(post), place("limit", "buy", post, price, postOnly=True)),
@@ -144,14 +151,15 @@ async def test_for_the_same_purpose_the_same_is_sent(bench: Bench) -> None:
         ("open orders", Ask(What.ORDERS), lambda client: client.fetch_open_orders(symbol)),
         ("positions", Ask(What.POSITIONS), lambda client: client.fetch_positions()),
         ("leverage", SetLeverage(0, 7), lambda client: client.set_leverage(7, symbol, bench.other.lever)),
-        ("cancel", Cancel(post.id, 0), lambda client: client.cancel_order("", symbol, named)),
+        ("cancel", Cancel(post.id, 0), cancel),
     ]
     found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
     for purpose, request, act in purposes:
         theirs = await bench.theirs(act)
         mine, facts = await bench.ours(request)
         assert mine.reply.status == theirs.reply.status == 200
-        assert not [fact for fact in facts if isinstance(fact, FAILURES)], (purpose, facts)
+        failed = [fact for fact in facts if isinstance(fact, FAILURES)]
+        assert not failed or purpose in bench.other.halves, (purpose, facts)
         for sent in (mine, theirs):
             given, wanted = bench.other.signature(sent)
             assert given == wanted, (purpose, sent)

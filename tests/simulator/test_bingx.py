@@ -416,6 +416,14 @@ def test_a_forged_frame_is_another_one_and_still_packed(client: Client, do: str)
         assert all(b"BTC-USDT@" not in client.side.text(other) for _, other in forged)
 
 
+@pytest.mark.parametrize("do", ["nest", "garble", "truncate", "bad text"])
+def test_what_cannot_be_read_any_more_is_forged_no_further(client: Client, do: str) -> None:
+    for frame in frames(client):
+        spoilt = client.side.forge(frame, do, by=0, symbol="")
+        assert spoilt is not None
+        assert client.side.forge(spoilt, "unknown", by=0, symbol="") is None
+
+
 def test_an_answer_is_shortened_where_its_list_is(client: Client) -> None:
     client.ask("POST", ORDER, REST)
     client.ask("POST", ORDER, REST)
