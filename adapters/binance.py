@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from adapters import binance_frames as wire
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome, replies
+from adapters.binance_entry import SOCKET, BinanceEntry
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, RAWS, each, exact, excerpt, number, plain, symbols_of
 from adapters.signing import signer
@@ -57,6 +58,7 @@ REST_URL: Final = "https://fapi.binance.com"
 RIGHTS_URL: Final = "https://api.binance.com"
 RIGHTS_PATH: Final = "/sapi/v1/account/apiRestrictions"
 STREAM_URL: Final = "wss://fstream.binance.com"
+ENTRY_URL: Final = "wss://ws-fapi.binance.com/ws-fapi/v1"
 DOMAINS: Final = ("binance.com", "binancefuture.com")
 
 LIMITS: Final[tuple[Bucket, ...]] = (
@@ -77,8 +79,9 @@ ALLOWED: Final = {
     ("ORDERS", "MINUTE", 1): "orders_1m",
 }
 """Budgets by the kind and interval under which the venue lists them."""
-QUIET_NS: Final = {"public": MINUTE, "market": 10 * SECOND, "private": None}
-"""Book tickers come on change only, an idle account says nothing at all, mark prices come every second."""
+QUIET_NS: Final = {"public": MINUTE, "market": 10 * SECOND, "private": None, SOCKET: None}
+"""Book tickers come on change only, an idle account says nothing at all, mark prices come every second, and where
+orders are sent nothing comes but answers."""
 
 LIFE_NS: Final = 23 * HOUR + 30 * MINUTE
 """The venue ends a connection after 24 hours: we end it first, one socket after the other."""
@@ -168,7 +171,8 @@ class Binance:
     Without ``credentials`` it answers public questions only. The routed paths of the three stream categories are
     appended to ``stream_url``; ``depth`` subscribes to twenty levels of the book besides the best. ``recv_window_ms``
     bounds how old a request may be when the venue takes it. ``rights_url`` is where the rights of the key are asked
-    for: the venue's own beside its own ``rest_url``, else nowhere unless given.
+    for: the venue's own beside its own ``rest_url``, else nowhere unless given. ``entry_url`` is the websocket that
+    takes orders and cancels, if they are to be sent there while it is open; REST does that else.
     """
 
     name = wire.NAME
@@ -187,6 +191,7 @@ class Binance:
         rest_url: str = REST_URL,
         stream_url: str = STREAM_URL,
         rights_url: str | None = None,
+        entry_url: str | None = None,
         recv_window_ms: int = 3_000,
         depth: bool = False,
     ) -> None:
@@ -210,11 +215,18 @@ class Binance:
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None
+        self._entry: BinanceEntry | None = None
+        if entry_url is not None and credentials is not None and self._sign is not None:
+            url = pinned("entry_url", entry_url, ("wss", "ws"), DOMAINS, "Binance")
+            together(self._rest, url, DOMAINS)
+            self._entry = BinanceEntry(url, credentials.key.reveal(), self._sign)
+            self.abilities = replace(self.abilities, entry=self._entry)
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
         self._readers: dict[str, Callable[[bytes], Sequence[Fact]]] = {
             "public": self._read_public,
             "market": self._read_market,
             "private": self._read_private,
+            SOCKET: self._read_entry,
         }
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
@@ -242,14 +254,19 @@ class Binance:
         if socket == "private":
             self._key_wanted, self._key_due = True, now + KEY_RETRY_NS
             return Ask(What.KEY)
+        if socket == SOCKET:
+            assert self._entry is not None, "it is connected where it was asked for"
+            return Open(socket, self._entry.url, None)
         path = self._path(socket)
         url = f"{self._stream}{self._category(socket)}/stream{path and f'?streams={path}'}"
         return Open(socket, url, QUIET_NS[socket])
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Subscribe where the address did not; only the private socket counts as up before its first event."""
-        self._rotate_at[socket] = now + LIFE_NS - self.abilities.sockets.index(socket) * STAGGER_NS
-        if socket == "private":
+        self._rotate_at[socket] = now + LIFE_NS - list(QUIET_NS).index(socket) * STAGGER_NS
+        if self._entry is not None and socket == SOCKET:
+            self._entry.up = True
+        if QUIET_NS[socket] is None:
             return [fact.Up(socket)]
         self._unproven.add(socket)
         if socket == "public":
@@ -266,6 +283,8 @@ class Binance:
         """The socket is gone."""
         self._rotate_at.pop(socket, None)
         self._unproven.discard(socket)
+        if self._entry is not None and socket == SOCKET:
+            self._entry.up = False
         return [fact.Down(socket, reason)]
 
     def on_wake(self, now: int) -> None:
@@ -328,10 +347,11 @@ class Binance:
             label = wire.Label()
         told = label.e or (label.data.e if label.data else "")
         event = told or label.stream
-        if label.id is not None and not event and label.code is None and label.error is UNSET:
+        silent = not event and label.code is None and label.error is UNSET
+        if socket != SOCKET and label.id is not None and silent:
             return []  # a command is acknowledged, which proves nothing
         what = f"{event or 'frame'}: {error}"[:200]
-        private = socket == "private" and told not in QUIET_EVENTS
+        private = QUIET_NS[socket] is None and told not in QUIET_EVENTS
         return [fact.Unknown(socket, what, excerpt(data), private)]
 
     def _read_public(self, data: bytes) -> Sequence[Fact]:
@@ -410,6 +430,13 @@ class Binance:
                 return []
             case _:
                 assert_never(event)
+
+    def _read_entry(self, data: bytes) -> Sequence[Fact]:
+        """What is no answer: the venue has ended the session of our key, or says what we can't read."""
+        failure = wire.REVOKED.decode(data)
+        code, text = failure.error.code, failure.error.msg
+        self._want(Shut(SOCKET, "its key is not taken any more"))
+        return self._consequences(_verdict(failure.status, code, text), failure.status, code, text)
 
     def _ours(self, symbol: str) -> bool:
         """Whether a symbol draws on the same margin as the instruments of the portfolio."""
@@ -578,6 +605,10 @@ class Binance:
     ) -> Call:
         assert self._sign is not None, "account questions and orders need credentials"
         stamp = [("recvWindow", str(window_ms or self._window_ms)), ("timestamp", str(self._offset.venue_ms(now)))]
+        if self._entry is not None and self._entry.up and isinstance(request, Place | Cancel):
+            self._tag += 1
+            said = self._entry.frame(self._tag, method, [*params, *stamp])
+            return Call(self._tag, request, "", "", (), said, timeout_ms, None, now, SOCKET)
         query = urlencode([*params, *stamp], quote_via=quote)
         path = f"{path}?{query}&signature={quote(self._sign(query.encode()), safe='')}"
         return self._call(request, method, path, now, headers=self._key_header, timeout_ms=timeout_ms)
@@ -614,7 +645,13 @@ class Binance:
             return [*used, *outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {body}")]
 
     def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
-        """What is known when no answer comes: nothing, unless the request never left."""
+        """What is known when no answer comes: nothing, unless the request never left.
+
+        A websocket that leaves an order without an answer is not trusted with another one, and opened anew.
+        """
+        if sent and self._entry is not None and self._entry.up and call.socket == SOCKET:
+            self._entry.up = False
+            self._want(Shut(SOCKET, "an order had no answer on it"))
         return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
 
     def _failure_facts(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:

@@ -279,6 +279,13 @@ class Failure(Struct, frozen=True):
     msg: str = ""
 
 
+class Revoked(Struct, frozen=True):
+    """Said where orders are sent when the venue takes our key no more."""
+
+    status: int
+    error: Failure
+
+
 class ServerTime(Struct, frozen=True, rename="camel"):
     """The venue's clock."""
 
@@ -505,6 +512,7 @@ MARKET = Decoder(MarketFrame)
 PRIVATE: Decoder[PrivateFrame] = Decoder(PrivateFrame)
 LABEL = Decoder(Label)
 FAILURE = Decoder(Failure)
+REVOKED = Decoder(Revoked)
 SERVER_TIME = Decoder(ServerTime)
 LISTEN_KEY = Decoder(ListenKey)
 EXCHANGE_INFO = Decoder(ExchangeInfo)

@@ -90,7 +90,7 @@ PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet")
 
 
 class Bybit:
-    """Perpetuals of Bybit, of one ``category``: linear (in USDT and USDC) or inverse.
+    """Perpetuals of Bybit, of one ``category``: linear (in USDT and USDC), or inverse ones that settle in ``settle``.
 
     Without ``credentials`` it answers public questions only. ``depth`` subscribes to fifty levels of the book besides
     the best. ``recv_window_ms`` bounds how old a request may be when the venue takes it.
@@ -108,11 +108,17 @@ class Bybit:
         recv_window_ms: int = 5_000,
         depth: bool = False,
         category: str = "linear",
+        settle: str | None = None,
     ) -> None:
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best about 5000")
         self.name = NAMES[category]
         self.symbols = symbols_of(symbols, SYMBOLS_MAX)
+        assert (settle is not None) is (category == "inverse"), "an inverse account is held in one coin"
+        others = [symbol for symbol in self.symbols if settle is not None and symbol != f"{settle}USD"]
+        if others:
+            raise ValueError(f"symbols: {others[0]} is not the perpetual that settles in {settle}: write {settle}USD")
+        self._coin = settle
         self._category = category
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Bybit")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Bybit")
@@ -252,6 +258,7 @@ class Bybit:
             # The clock may be off; whether the key is at fault is told to requests, with a code.
             self._want(Ask(What.TIME))
             why = f"logging in was refused: {frame.retCode or ''} {frame.ret_msg or frame.retMsg}"
+            why = why.replace(self._key, "(concealed)") if self._key else why
             return [fact.Unknown(socket, why[:200], "", private=True)]
         elif frame.op == "subscribe":
             return self._subscribed(socket, frame, well=well)
@@ -624,7 +631,8 @@ class Bybit:
                 read = lambda index, row: wire.ticker_facts(index, wire.TICKER.decode(row), at)  # noqa: E731
                 return each(ask.what, wire.PAGE.decode(body).rows, self._index, read)
             case What.VOLUMES:
-                return each(ask.what, wire.PAGE.decode(body).rows, self._index, wire.volume_facts)
+                read_volume = wire.volume_facts if self._coin is None else wire.coin_volume_facts
+                return each(ask.what, wire.PAGE.decode(body).rows, self._index, read_volume)
             case What.FEES:
                 return each(ask.what, wire.PAGE.decode(body).rows, self._index, _fee_facts)
             case What.INSTRUMENTS | What.POSITIONS | What.ORDERS:
@@ -688,7 +696,10 @@ class Bybit:
         return self._mode_facts()
 
     def _mode_facts(self) -> Sequence[Fact]:
-        """The mode, once each instrument's rows are known. All coins of a unified account are one collateral."""
+        """The mode, once each instrument's rows are known.
+
+        All coins of a unified account are one collateral; one that is held in a coin is looked at by that alone.
+        """
         rows = {instrument.index: self._settings.get(instrument.index) for instrument in self._listed.values()}
         unknown = [index for index, row in rows.items() if row is None]
         for index in unknown:
@@ -699,13 +710,16 @@ class Bybit:
         if len(hedges) > 1:
             raise ValueError("some instruments are in hedge mode and some are not: set them alike at the venue")
         self._mode_wanted = False
-        return [fact.Mode(hedge=hedges.pop(), multi_asset=True, can_trade=None)]
+        return [fact.Mode(hedge=hedges.pop(), multi_asset=self._coin is None, can_trade=None)]
 
     def _account_answer(self, rows: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
         wallet = wire.WALLET.decode(rows[0]) if rows else None
         if wallet is None:
             raise ValueError("no account in it")
-        return [wire.margin_fact(wallet, asked_at), *wire.balance_facts(wallet, asked_at)]
+        balances = wire.balance_facts(wallet, asked_at)
+        if self._coin is None:
+            return [wire.margin_fact(wallet, asked_at), *balances]
+        return [wire.coin_margin_fact(wallet, self._coin, asked_at), *balances]
 
     def _page(self, ask: Ask, call: Call, page: wire.Page) -> Sequence[Fact]:
         """Part of a list: the next part is asked for, and after the last one the whole is the answer."""

@@ -171,10 +171,14 @@ class PositionRow(Struct, frozen=True, rename="camel"):
 
 
 class Coin(Struct, frozen=True, rename="camel"):
-    """One asset of the account."""
+    """One asset of the account, and the margin that its contracts take."""
 
     coin: str
     wallet_balance: str
+    equity: str = ""
+    total_position_i_m: str = ""
+    total_order_i_m: str = ""
+    total_position_m_m: str = ""
 
 
 class Wallet(Struct, frozen=True, rename="camel"):
@@ -283,9 +287,10 @@ class Risk(Struct, frozen=True, rename="camel"):
 
 
 class Turnover(Struct, frozen=True):
-    """The statistics of the last 24 hours."""
+    """The statistics of the last 24 hours: for inverse contracts the volume is in quote currency, not the turnover."""
 
     turnover24h: str
+    volume24h: str
 
 
 class FeeRate(Struct, frozen=True, rename="camel"):
@@ -368,6 +373,11 @@ def ticker_facts(index: int, ticker: Ticker, at: int) -> list[fact.Fact]:
 def volume_facts(index: int, row: Raw) -> list[fact.Fact]:
     """What was traded in the last 24 hours."""
     return [fact.Volume(index, amount(TURNOVER.decode(row).turnover24h))]
+
+
+def coin_volume_facts(index: int, row: Raw) -> list[fact.Fact]:
+    """The same of an inverse contract, whose quantities are dollars."""
+    return [fact.Volume(index, amount(TURNOVER.decode(row).volume24h))]
 
 
 # Facts: rules and settings
@@ -458,6 +468,22 @@ def margin_fact(wallet: Wallet, asked_at: int) -> fact.Margin:
         initial=number(wallet.total_initial_margin),
         maintenance=number(wallet.total_maintenance_margin),
         available=number(wallet.total_available_balance),
+        asked_at=asked_at,
+    )
+
+
+def coin_margin_fact(wallet: Wallet, name: str, asked_at: int) -> fact.Margin:
+    """The same of one coin, in that coin: what is free follows, for it is told of the whole account alone."""
+    coin = next((coin for coin in wallet.coin if coin.coin == name), None)
+    if coin is None:
+        raise ValueError(f"nothing about {name:.20} in it")
+    equity, initial = number(coin.equity), number(coin.total_position_i_m) + number(coin.total_order_i_m)
+    return fact.Margin(
+        wallet=number(coin.wallet_balance),
+        equity=equity,
+        initial=initial,
+        maintenance=number(coin.total_position_m_m),
+        available=max(0.0, equity - initial),
         asked_at=asked_at,
     )
 

@@ -103,12 +103,16 @@ class Transport:
 
         `Open` starts a new session; one that is still there under its name was given up and ends untold. `Shut` frees
         the name at once: its `Closed` comes next, and nothing else from the old session. `Say` to a session that is not
-        open is dropped, because its `Closed` is on the way. Once `close` was called or something ``failed``, acts are
-        ignored.
+        open is dropped, because its `Closed` is on the way, and so is a `Call` on a websocket: its answer is a frame.
+        Once `close` was called or something ``failed``, acts are ignored.
         """
         if self._closing or self.failed.done():
             return
         match act:
+            case Call(socket=str(name)):
+                self._hurried = True
+                if (open_ := self._sessions.get(name)) is not None and open_.connection is not None:
+                    self._say(open_, act.body.decode())
             case Call():
                 self._hurried = True
                 self._start(self._calls, self._call(act), f"call {act.tag}")

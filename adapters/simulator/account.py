@@ -223,6 +223,8 @@ class Account:
         for order in self.open_orders.values():
             if order.symbol != symbol or order.position_side != side or order.reduce_only:
                 continue
+            if not order.price:
+                continue  # at market: it does not rest
             if order.side > 0:
                 bids += one.notional(order.left, order.price)
             else:

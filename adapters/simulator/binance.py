@@ -18,7 +18,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator import binance_faults, wire
+from adapters.simulator import binance_api, binance_faults, wire
 from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.binance_account import ACCOUNT
@@ -137,14 +137,32 @@ class Binance:
         the matching engine gets to see it only now: the engine looks at the timestamp again.
         """
         self.exchange.advance(now // 1_000_000)
-        now_ms = self.exchange.now_ms
-        arrived_ms = now_ms if arrived is None else arrived // 1_000_000
-        endpoint = self.routes.get((method, path))
-        if endpoint is None:
+        arrived_ms = self.exchange.now_ms if arrived is None else arrived // 1_000_000
+        if (method, path) not in self.routes:
             return Reply(404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>")
         text = body.decode("utf-8", "replace")
-        pairs = decode_pairs(query)
-        params = Params({**decode_pairs(text), **pairs} if text else pairs)
+        words = {**decode_pairs(text), **decode_pairs(query)}
+        key = headers.get("X-MBX-APIKEY") or ""
+        signed = signed_part(query, text)
+        return self.serve(method, path, words, key=key, signed=signed, arrived_ms=arrived_ms, client=client)
+
+    def serve(
+        self,
+        method: str,
+        path: str,
+        words: dict[str, str],
+        *,
+        key: str,
+        signed: str | None,
+        arrived_ms: int,
+        client: str = "127.0.0.1",
+    ) -> Reply:
+        """Answer a request, whichever way it came.
+
+        `signed` is the text that its signature is of, None in a session that was logged on.
+        """
+        now_ms = self.exchange.now_ms
+        endpoint, params = self.routes[method, path], Params(words)
         gate = self._gate(client)
         weight = endpoint.weight(params)
         status = gate.enter(weight, now_ms)
@@ -156,19 +174,19 @@ class Binance:
         if status != 200:
             return self._turned_away(status, gate, client, answer, now_ms)
         account: Account | None = None
-        key: Key | None = None
+        found: Key | None = None
         try:
             if endpoint.funding_pool:
                 self._count_funding(client, now_ms)
             if endpoint.security != "NONE":
-                key = self._identify(headers)
-                account = key.account
-            if key is not None and account is not None and endpoint.security == "SIGNED":
-                self._verify(key, f"{method} {path}", signed_part(query, text), params, arrived_ms)
-                if not key.allows(method, path, now_ms):
+                found = self._identify(key)
+                account = found.account
+            if found is not None and account is not None and endpoint.security == "SIGNED":
+                self._verify(found, f"{method} {path}", signed, params, arrived_ms)
+                if not found.allows(method, path, now_ms):
                     raise bad_key()
                 self._count_orders(endpoint, account, params, now_ms, arrived_ms)
-            result = endpoint.handle(Call(self, key, params, now_ms))
+            result = endpoint.handle(Call(self, found, params, now_ms))
         except (Rejected, WireError) as failed:
             error = of_rejection(failed) if isinstance(failed, Rejected) else failed
             if endpoint.orders[0] and account is not None:
@@ -184,13 +202,27 @@ class Binance:
     def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
         """Open a websocket on a path with its query; it always succeeds, as at the venue, which looks at no header."""
         self.exchange.advance(now // 1_000_000)
-        return self.streams.connect(target, self.exchange.now_ms)
+        session = self.streams.connect(target, self.exchange.now_ms)
+        if session.asks:
+            self.use_weight(binance_api.HANDSHAKE_WEIGHT, now)
+        return session
+
+    def log_on(self, words: dict[str, str], signed: str) -> str:
+        """Let a websocket session speak for a key, which must be of the one kind that may; gives its name."""
+        name = words.get("apiKey") or ""
+        key = self._identify(name)
+        if not key.verifier.ed25519:
+            raise WireError(-1020, "This operation is not supported.")
+        self._verify(key, "session.logon", signed, Params(words), self.exchange.now_ms)
+        return name
 
     @exactly
     def receive(self, session: wire.Session, text: str | bytes, now: int) -> list[bytes]:
         """The answers to a message from a client."""
         assert isinstance(session, Session)
         self.exchange.advance(now // 1_000_000)
+        if session.asks:
+            return [] if session.closed else [binance_api.answer(self, session, text, now)]
         return self.streams.receive(session, text, self.exchange.now_ms)
 
     def disconnect(self, session: wire.Session) -> None:
@@ -267,6 +299,10 @@ class Binance:
     def revoke_key(self, key: str) -> None:
         """Forget a key: whoever uses it is told that it is invalid, and its private streams fall silent."""
         found = self.keys.pop(key, None)
+        for session in self.streams.sessions.values():
+            if session.key == key:
+                session.key = None
+                self.streams.outbox.append((session, binance_api.revoked()))
         if found is not None and all(other.account is not found.account for other in self.keys.values()):
             for name, listen_key in list(self.streams.listen_keys.items()):
                 if listen_key.account == found.account.api_key:
@@ -335,8 +371,7 @@ class Binance:
         headers["Retry-After"] = str(-(-wait_ms // 1000))
         return Reply(status, headers, error_body(-1003, message))
 
-    def _identify(self, headers: Mapping[str, str]) -> Key:
-        name = headers.get("X-MBX-APIKEY") or ""
+    def _identify(self, name: str) -> Key:
         if len(name) < _SHORTEST_KEY or not name.isascii() or " " in name:
             raise bad_key_format()
         key = self.keys.get(name)
@@ -344,15 +379,16 @@ class Binance:
             raise bad_key()
         return key
 
-    def _verify(self, key: Key, what: str, payload: str, params: Params, arrived_ms: int) -> None:
+    def _verify(self, key: Key, what: str, payload: str | None, params: Params, arrived_ms: int) -> None:
         timestamp = params.integer("timestamp")
         window = params.integer("recvWindow", 5_000)
         if not 0 < window <= _LONGEST_WINDOW_MS:
             raise WireError(-1131, "recvWindow must be less than 60000")
-        signature = params.text("signature")
-        if not key.verifier.accepts(payload, signature):
-            raise WireError(-1022, "Signature for this request is not valid.")
-        self.exchange.ledger.sign(params.text("timestamp"), signature, what)
+        if payload is not None:
+            signature = params.text("signature")
+            if not key.verifier.accepts(payload, signature):
+                raise WireError(-1022, "Signature for this request is not valid.")
+            self.exchange.ledger.sign(params.text("timestamp"), signature, what)
         if timestamp >= arrived_ms + _AHEAD_MS:
             raise WireError(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
         if arrived_ms - timestamp > window:

@@ -42,7 +42,10 @@ from adapters.simulator.signing import decode_pairs
 MOST_STREAMS = 1_024
 MOST_MESSAGES_PER_SECOND = 10
 
-_CATEGORIES = ("public", "market", "private")
+REQUESTS = "ws-fapi"
+"""The path, and here the category, of sockets that take requests."""
+
+_CATEGORIES = ("public", "market", "private", REQUESTS)
 _DEPTHS = {"depth5": 5, "depth10": 10, "depth20": 20}
 _SPEEDS = {"": 250, "100ms": 100, "250ms": 250, "500ms": 500}
 
@@ -64,6 +67,12 @@ class Session:
         self.listen_keys: list[str] = []
         self.events: frozenset[str] = frozenset()
         self.closed = False
+        self.key: str | None = None
+        """The API key that a session for requests was logged on with, …"""
+        self.key_since_ms = 0
+        """… and since when."""
+        self.counts = True
+        """Whether answers say how much of the limits is used."""
         self._second = 0
         self._messages = 0
 
@@ -77,7 +86,12 @@ class Session:
     @property
     def private(self) -> bool:
         """Whether it carries an account's events."""
-        return bool(self.listen_keys)
+        return bool(self.listen_keys) or self.asks
+
+    @property
+    def asks(self) -> bool:
+        """Whether it takes requests, and brings their answers and nothing else."""
+        return self.category == REQUESTS
 
     def serves(self, category: str) -> bool:
         """Whether streams of a category are delivered here."""
@@ -143,7 +157,9 @@ class Streams:
                 names.extend(unquote(value).split("/"))
             elif name == "listenKey":
                 session.listen_keys.append(value)
-        events = decode_pairs(parts.query).get("events")
+        pairs = decode_pairs(parts.query)
+        session.counts = pairs.get("returnRateLimits") != "false"
+        events = pairs.get("events")
         session.events = frozenset(events.split("/")) if events else frozenset()
         self._subscribe(session, [name for name in names if name])
         return session

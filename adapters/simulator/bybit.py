@@ -448,7 +448,7 @@ class Bybit:
 
 def spelt(one: Instrument) -> str:
     """An instrument as the venue spells it: those that settle in USDC are named by their coin."""
-    return f"{one.base}PERP" if one.quote == "USDC" else one.symbol
+    return f"{one.base}PERP" if one.quote == "USDC" else f"{one.base}{one.quote}"
 
 
 def envelope(code: int, message: str, result: object, now_ms: int, extra: object = None) -> bytes:

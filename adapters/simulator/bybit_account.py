@@ -60,7 +60,7 @@ def _positions(call: Call) -> View:
         rows = _views(call).positions(call.listing().symbol)
     else:
         coin = call.params.text("settleCoin", "" if category == "inverse" else None)
-        spelt = {call.bybit.spell(one) for one in call.listings() if coin in ("", one.quote)}
+        spelt = {call.bybit.spell(one) for one in call.listings() if coin in ("", one.asset)}
         rows = [row for row in _views(call).positions() if row["symbol"] in spelt]
     return {**call.page(rows, 20, 200), "category": category}
 
@@ -187,7 +187,7 @@ def funding_row(call: Call, income: Income, one: Instrument) -> View:
         "execFee": plain(-income.amount),
         "execPrice": money(mark),
         "execQty": plain(abs(held.quantity)),
-        "execValue": money(abs(held.quantity) * mark),
+        "execValue": money(one.notional(abs(held.quantity), mark)),
         "execTime": str(income.at_ms),
         "feeCurrency": "",
         "feeRate": "0.0001",

@@ -138,7 +138,7 @@ class Endpoint(Struct, frozen=True):
 
 def category_of(one: Instrument) -> str:
     """The kind of contract that an instrument is."""
-    return "linear"
+    return "inverse" if one.inverse else "linear"
 
 
 def refused(error: WireError) -> View:

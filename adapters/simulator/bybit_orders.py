@@ -188,7 +188,7 @@ def _is_about(call: Call, order: Order) -> bool:
     return (
         one in call.listings()
         and call.params.text("symbol", "") in ("", call.bybit.spell(one))
-        and call.params.text("settleCoin", "") in ("", one.quote)
+        and call.params.text("settleCoin", "") in ("", one.asset)
         and call.params.text("baseCoin", "") in ("", one.base)
     )
 

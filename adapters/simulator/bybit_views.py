@@ -93,7 +93,7 @@ def contract_row(one: Instrument, spell: Spell) -> View:
         },
         "unifiedMarginTrade": True,
         "fundingInterval": one.funding_hours * 60,
-        "settleCoin": one.quote,
+        "settleCoin": one.asset,
         "copyTrading": "none",
         "upperFundingRate": plain(one.funding_cap),
         "lowerFundingRate": plain(-one.funding_cap),
@@ -126,7 +126,8 @@ def ticker_row(exchange: Exchange, one: Instrument, spell: Spell) -> View:
     """What the ticker of an instrument says now; the last price is the mark on the price grid."""
     book, day = exchange.books[one.symbol], exchange.candles.over(one.symbol, 86_400_000, exchange.now_ms)
     last = book.mark.quantize(one.tick)
-    volume = (one.day_turnover / book.mark).quantize(one.step)
+    coins = (one.day_turnover / book.mark).quantize(Decimal("1e-8"))
+    turnover, volume = (coins, one.day_turnover) if one.inverse else (one.day_turnover, coins.quantize(one.step))
     held = sum(
         (abs(held.quantity) for account in exchange.accounts.values() for held in account.held()
          if held.symbol == one.symbol), ZERO,
@@ -143,8 +144,8 @@ def ticker_row(exchange: Exchange, one: Instrument, spell: Spell) -> View:
         "markPrice": money(book.mark),
         "indexPrice": money(exchange.index_price(one.symbol)),
         "openInterest": plain(held),
-        "openInterestValue": money(held * book.mark),
-        "turnover24h": plain(one.day_turnover),
+        "openInterestValue": money(one.notional(held, book.mark)),
+        "turnover24h": plain(turnover),
         "volume24h": plain(volume),
         "fundingIntervalHour": str(one.funding_hours),
         "fundingCap": plain(one.funding_cap),
@@ -204,7 +205,7 @@ def order_row(order: Order, one: Instrument, spell: Spell, name: str, link: str,
         "qty": plain(order.quantity),
         "avgPrice": plain(order.average_price.quantize(one.tick)) if order.executed else "",
         "leavesQty": plain(order.left) if order.is_open else "0",
-        "leavesValue": plain(order.left * order.price) if order.is_open else "0",
+        "leavesValue": money(one.notional(order.left, order.price)) if order.is_open and order.price else "0",
         "cumExecQty": plain(order.executed),
         "cumExecValue": money(order.quote),
         "cumExecFee": "0",
@@ -250,12 +251,12 @@ def execution_row(fill: Fill, order: Order, one: Instrument, spell: Spell, name:
         "execPrice": plain(fill.price),
         "execQty": plain(fill.quantity),
         "execType": made[1] if made else "Trade",
-        "execValue": money(fill.price * fill.quantity),
+        "execValue": money(one.notional(fill.quantity, fill.price)),
         "execTime": str(fill.at_ms),
         "feeCurrency": "",
-        "feeCoin": one.quote,
+        "feeCoin": one.asset,
         "isMaker": fill.maker,
-        "feeRate": plain((fill.fee / (fill.price * fill.quantity)).quantize(Decimal("1e-6"))),
+        "feeRate": plain((fill.fee / one.notional(fill.quantity, fill.price)).quantize(Decimal("1e-6"))),
         "markPrice": money(mark),
         "indexPrice": "",
         "closedSize": plain(fill.quantity) if fill.realised else "0",
@@ -269,7 +270,8 @@ def execution_row(fill: Fill, order: Order, one: Instrument, spell: Spell, name:
 
 
 class AccountView:
-    """An account as the venue shows it. Margins are by mark price and hold the fee of closing; totals are in USD."""
+    """An account as the venue shows it. Margins are by mark and hold the fee of closing; totals are in USD, by the
+    mark of its coin where it is held in one."""
 
     def __init__(self, exchange: Exchange, account: Account, spell: Spell, sequences: dict[tuple[str, str, str], int]):
         self._exchange = exchange
@@ -283,8 +285,11 @@ class AccountView:
         leverage = self._account.leverage(position.symbol)
         size = abs(position.quantity)
         side = 1 if position.quantity > 0 else -1
-        closing = size * position.entry * (1 - Decimal(side) / leverage) * self._exchange.fees.taker
-        return size * mark / leverage + closing, maintenance_margin(one, size * mark) + closing
+        if one.inverse:  # what is lost at the price of bankruptcy is worth more coins the lower that is
+            side = -side
+        closing = one.notional(size, position.entry) * (1 - Decimal(side) / leverage) * self._exchange.fees.taker
+        notional = one.notional(size, mark)
+        return notional / leverage + closing, maintenance_margin(one, notional) + closing
 
     def position(self, position: Position, *, streamed: bool = False) -> View:
         """One row of a position."""
@@ -303,7 +308,7 @@ class AccountView:
             "size": plain(abs(held)),
             "entryPrice" if streamed else "avgPrice": entry if held else "0",
             "sessionAvgPrice": "",
-            "positionValue": money(abs(held) * position.entry) if held else "",
+            "positionValue": money(one.notional(abs(held), position.entry)) if held else "",
             "tradeMode": 0,
             "positionStatus": "Normal",
             "autoAddMargin": 0,
@@ -365,6 +370,18 @@ class AccountView:
         rates = [
             plain((part / equity).quantize(Decimal("1e-4"))) if equity > 0 else "0" for part in (needed, maintenance)
         ]
+        dollars = self._dollars()
+        totals = {
+            "totalEquity": equity,
+            "totalWalletBalance": wallet,
+            "totalMarginBalance": equity,
+            "totalAvailableBalance": max(ZERO, equity - needed),
+            "totalPerpUPL": unrealised,
+            "totalInitialMargin": needed,
+            "totalInitialMarginByMp": needed,
+            "totalMaintenanceMargin": maintenance,
+            "totalMaintenanceMarginByMp": maintenance,
+        }
         return {
             "accountType": "UNIFIED",
             "accountLTV": "0",
@@ -372,20 +389,18 @@ class AccountView:
             "accountIMRateByMp": rates[0],
             "accountMMRate": rates[1],
             "accountMMRateByMp": rates[1],
-            "totalEquity": money(equity),
-            "totalWalletBalance": money(wallet),
-            "totalMarginBalance": money(equity),
-            "totalAvailableBalance": money(max(ZERO, equity - needed)),
-            "totalPerpUPL": money(unrealised),
-            "totalInitialMargin": money(needed),
-            "totalInitialMarginByMp": money(needed),
-            "totalMaintenanceMargin": money(maintenance),
-            "totalMaintenanceMarginByMp": money(maintenance),
+            **{name: money(value * dollars) for name, value in totals.items()},
             "coin": [
                 self._coin(account.asset, account.wallet, unrealised, of_positions, of_orders, maintenance),
                 *(self._coin(name, worth, ZERO, ZERO, ZERO, ZERO) for name, worth in account.collateral.items()),
             ],
         }
+
+    def _dollars(self) -> Decimal:
+        """What one unit of the account's asset is worth in USD."""
+        instruments = self._exchange.instruments.values()
+        mine = next((one for one in instruments if one.inverse and one.asset == self._account.asset), None)
+        return self._exchange.books[mine.symbol].mark if mine else Decimal(1)
 
     def _coin(
         self, name: str, wallet: Decimal, unrealised: Decimal, own: Decimal, orders: Decimal, maintenance: Decimal
@@ -393,7 +408,7 @@ class AccountView:
         return {
             "coin": name,
             "equity": money(wallet + unrealised),
-            "usdValue": money(wallet + unrealised),
+            "usdValue": money((wallet + unrealised) * self._dollars()),
             "walletBalance": money(wallet),
             "availableToWithdraw": "",
             "availableToBorrow": "",

@@ -386,6 +386,21 @@ COIN_MARGINED: dict[str, Instrument] = {
 """Inverse perpetuals, apart from the linear ones: an account holds one of their coins, and trades in it alone."""
 
 
+DOLLARS = "_DOLLARS"
+"""What the symbol of a coin-margined contract ends in that is worth one dollar."""
+
+
+def _by_the_dollar(symbol: str) -> Instrument:
+    one = instrument(symbol.removesuffix(DOLLARS))
+    return structs.replace(
+        one,
+        symbol=symbol,
+        contract=Decimal(1),
+        max_quantity=one.max_quantity * one.contract,
+        max_market_quantity=one.max_market_quantity * one.contract,
+    )
+
+
 def instrument(symbol: str) -> Instrument:
     """The listing of a symbol; one that is not in the table gets a plain alt-coin listing.
 
@@ -396,6 +411,8 @@ def instrument(symbol: str) -> Instrument:
     known = INSTRUMENTS.get(symbol) or COIN_MARGINED.get(symbol)
     if known is not None:
         return known
+    if symbol.endswith(DOLLARS):
+        return _by_the_dollar(symbol)
     if symbol.endswith(PERPETUAL):
         return structs.replace(instrument(symbol.removesuffix(PERPETUAL)), symbol=symbol)
     if symbol.endswith("USD"):

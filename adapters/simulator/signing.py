@@ -32,6 +32,11 @@ class Verifier:
         self._secret = secret.encode()
         self._key = load_pem_public_key(public_key.encode()) if public_key else None
 
+    @property
+    def ed25519(self) -> bool:
+        """Whether it is an Ed25519 key."""
+        return isinstance(self._key, Ed25519PublicKey)
+
     def accepts(self, payload: str, signature: str) -> bool:
         """Whether this is the key's signature of the payload."""
         if self._key is None:

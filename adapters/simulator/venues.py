@@ -11,7 +11,7 @@ from adapters.simulator.binance_coin import BinanceCoin
 from adapters.simulator.bingx import BingX
 from adapters.simulator.bingx_views import name_of
 from adapters.simulator.bybit import Bybit, spelt
-from adapters.simulator.instruments import COIN_MARGINED, INSTRUMENTS, PERPETUAL, Instrument, instrument
+from adapters.simulator.instruments import COIN_MARGINED, DOLLARS, INSTRUMENTS, PERPETUAL, Instrument, instrument
 from adapters.simulator.market import Market
 from adapters.simulator.mexc import Mexc
 from adapters.simulator.weex import DEMO_PASSPHRASE, Weex
@@ -56,6 +56,7 @@ VENUES: Final = {
     "weex": Local(Weex, lambda one: one.symbol, passphrase=DEMO_PASSPHRASE),
     "bingx": Local(BingX, name_of),
     "bybit": Local(Bybit, spelt),
+    "bybit-inverse": Local(Bybit, spelt, symbols=tuple(symbol + DOLLARS for symbol in COIN_MARGINED), asset="BTC"),
     "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
 }
 """By name."""

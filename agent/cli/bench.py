@@ -76,6 +76,7 @@ PATIENT_DAYS, AVERSE = 365.0, 100.0
 """Time for a correction to pay, and how much risk is disliked: so much of both that each is worth its cost, as
 trades are what is measured."""
 ORDER_PATH = "/fapi/v1/order"
+ENTRY_PATH = "/ws-fapi/v1"
 PACE_S = (0.03, 0.05)
 """Pause between two rounds: within the venue's 300 orders in 10 s, and not in step with any timer."""
 ANSWER_S = 1.0
@@ -151,12 +152,15 @@ async def run(options: Options, stop: asyncio.Event, say: Say) -> Report:
         if memory is None:
             why = "there is no folder in memory here"
             unsynced = [Row("order_memory", "trimtab: tick to order, journal in memory", "", skipped=why)]
+            said = Row("entry_memory", "trimtab: the same, orders by websocket", "", skipped=why)
         else:
             say("trimtab, journal in memory")
             unsynced = await _trimtab(options, stop, memory, "memory")
+            say("trimtab, journal in memory, orders by websocket")
+            said, *_ = await _trimtab(options, stop, memory, "memory", entry=True)
         say("ccxt.pro")
         naive = await _ccxt(options, stop)
-    rows = [floor, order, unsynced[0], naive, *parts, *unsynced[3:], *alone]
+    rows = [floor, order, unsynced[0], said, naive, *parts, *unsynced[3:], *alone]
     base = floor.p50
     rows = [msgspec.structs.replace(row, ratio=round(row.p50 / base, 4) if base and row.p50 else None) for row in rows]
     return Report(datetime.now(UTC).isoformat(timespec="seconds"), machine, options.rounds, rows)
@@ -407,13 +411,18 @@ class _Watched(Agent):
         self._quiet_step = not any(decision.requests or decision.notes for decision in step.decisions)
 
 
-async def _trimtab(options: Options, stop: asyncio.Event, folder: Path, where: str) -> list[Row]:
+async def _trimtab(
+    options: Options, stop: asyncio.Event, folder: Path, where: str, *, entry: bool = False
+) -> list[Row]:
     async with _child("exchange") as exchange:
         credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
         dialect = Binance(
-            symbols=tuple(WEIGHTS), credentials=credentials, rest_url=exchange.rest, stream_url=exchange.stream
+            symbols=tuple(WEIGHTS),
+            credentials=credentials,
+            rest_url=exchange.rest,
+            stream_url=exchange.stream,
+            entry_url=f"{exchange.stream}{ENTRY_PATH}" if entry else None,
         )
-
         agent = _Watched(_portfolio(exchange, folder), dialect, folder)
         end = asyncio.Event()
         running = asyncio.create_task(agent.run(end))
@@ -426,15 +435,22 @@ async def _trimtab(options: Options, stop: asyncio.Event, folder: Path, where: s
             end.set()
             await running
     kept = f"on disk ({_filesystem(folder)})" if where == "disk" else "in memory"
+    door = "it reads order.place from another websocket" if entry else f"its handler of POST {ORDER_PATH} is called"
     wire = (
-        "the exchange hands the frame to its websocket's queue; until its handler of POST /fapi/v1/order is called. "
+        f"the exchange hands the frame to its websocket's queue; until {door}. "
         f"In between: the whole agent, the order in the journal {kept}, log lines, the signed request"
     )
     held = "decoding, book, drift, triggers, encoding of the decision, next timer; nothing is written"
     decided = "decoding, book, drift, triggers, planner, gates, order, rate budget, signing, encoding of the decision"
     written = "decision and order appended, committed, synced; log lines. It comes before the order leaves"
     return [
-        _row(f"order_{where}", f"trimtab: tick to order, journal {kept}", wire, samples, missed),
+        _row(
+            f"entry_{where}" if entry else f"order_{where}",
+            "trimtab: the same, orders by websocket" if entry else f"trimtab: tick to order, journal {kept}",
+            wire,
+            samples,
+            missed,
+        ),
         _row("decision_order", "  of it: tick to decision, an order", decided, agent.decisions),
         _row("decision_hold", "  tick to decision, nothing to do", held, agent.holds),
         _row(f"journal_{where}", f"  of it: decision to journal {kept}", written, agent.records),
@@ -700,6 +716,20 @@ class _Stopwatch:
             self.done.set()
 
 
+class _Door(Gateway):
+    """The exchange's gateway, which notes when an order is said on a websocket."""
+
+    def __init__(self, venue: Wire, watch: _Stopwatch) -> None:
+        super().__init__(venue)
+        self._watch = watch
+
+    def receive(self, session: wire.Session, text: str | bytes, now: int) -> None:
+        """Take in a client's message."""
+        if isinstance(session, Session) and session.asks:
+            self._watch.arrive()
+        super().receive(session, text, now)
+
+
 class _Venue(Server):
     """The local exchange with a stopwatch, and with marks when they are wanted instead of once a second."""
 
@@ -711,7 +741,7 @@ class _Venue(Server):
         }
         exchange = Exchange(StillMarket(PRICES), [Holder(balance=EQUITY, positions=sizes)])
         self.wire = Wire(exchange)
-        super().__init__(Gateway(self.wire))
+        super().__init__(_Door(self.wire, self.watch))
 
     async def move(self, mark: str | None) -> None:
         """Put the mover's price, and send every mark now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,17 +29,20 @@ class Venue(Struct, frozen=True):
     stream_url: str
     rights: bool = False
     """Whether another service tells what the key may do (`rights_url`)."""
+    entry_url: str | None = None
+    """The websocket that takes orders, where the dialect speaks to it (`entry_url`)."""
     coins: bool = False
     """Whether its accounts are held in coins, and which one has to be said (`settle`)."""
 
 
 VENUES = {
-    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True, entry_url=binance.ENTRY_URL),
     "binance-coinm": Venue(
         binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
     ),
     "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
     "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
+    "bybit-inverse": Venue(partial(bybit.Bybit, category="inverse"), bybit.REST_URL, bybit.STREAM_URL, coins=True),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
     "weex": Venue(weex.Weex, weex_terms.REST_URL, weex_terms.STREAM_URL),
 }
@@ -76,6 +80,11 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
         raise ConfigError([Problem("account", None, "settle", account.settle, "is not for this venue", cure)])
     more = {"rights_url": account.rights_url} if venue.rights else {}
     more |= {"settle": account.settle} if venue.coins else {}
+    if account.order_entry == "websocket":
+        if venue.entry_url is None:
+            wrong, cure = "is not for this venue", 'write order_entry = "rest"'
+            raise ConfigError([Problem("account", None, "order_entry", account.order_entry, wrong, cure)])
+        more["entry_url"] = account.entry_url or venue.entry_url
     try:
         dialect = venue.dialect(
             symbols=symbols,

@@ -252,6 +252,7 @@ CHECKS: Final[dict[str, Check]] = {
     "account.rest_url": _address("http"),
     "account.stream_url": _address("ws"),
     "account.rights_url": _address("http"),
+    "account.entry_url": _address("ws"),
     "account.allow_withdrawals": _flag,
     "account.shared": _flag,
     "targets.leverage": Number(0, 125, above=True),

@@ -34,6 +34,7 @@ ONE_LEFT: Final = "keep it in one of them"
 def judge(clean: dict[str, Any], problems: Problems) -> None:
     """Whether the usable values of a file go together. Values that are left out count as not written."""
     _judge_key(clean.get("mode", "paper"), clean.get("account", {}), problems)
+    _judge_entry(clean.get("account", {}), problems)
     _judge_feed(clean.get("feed", {}), problems)
     if not problems.at("timing"):
         _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
@@ -408,6 +409,18 @@ def _judge_key(mode: str, account: dict[str, Any], problems: Problems) -> None:
         if name not in given:
             why = f"{given[0]} is given" if mode == "paper" else f'mode is "{mode}"'
             problems.add(("account", name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
+
+
+def _judge_entry(account: dict[str, Any], problems: Problems) -> None:
+    if problems.at("account", "order_entry") or problems.at("account", "entry_url"):
+        return
+    by_websocket = account.get("order_entry") == "websocket"
+    if "entry_url" in account and not by_websocket:
+        cure = 'write order_entry = "websocket", or leave it out'
+        problems.add(("account", "entry_url"), "is given, but orders are not sent by websocket", cure)
+    if by_websocket and "rest_url" in account and "entry_url" not in account:
+        wrong = "is missing, but requests go to another address than the venue's own"
+        problems.add(("account", "entry_url"), wrong, "write where the websocket for orders is")
 
 
 def _judge_feed(feed: dict[str, Any], problems: Problems) -> None:

@@ -36,6 +36,10 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Instead of the venue's own address for websockets."""
     rights_url: str | None = None
     """Where the rights of the key are asked for, where requests go to another address than the venue's own."""
+    order_entry: Literal["rest", "websocket"] = "rest"
+    """How orders and cancels are sent: over HTTP, or on a websocket, and over HTTP while that is not open."""
+    entry_url: str | None = None
+    """Where that websocket is, where requests go to another address than the venue's own."""
     allow_withdrawals: bool = False
     """Trade with a key that can withdraw as well."""
     shared: bool = False

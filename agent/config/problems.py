@@ -20,6 +20,7 @@ HIDDEN: Final = frozenset(
         "account.rest_url",
         "account.stream_url",
         "account.rights_url",
+        "account.entry_url",
         "feed",
         "feed.token",
     }

@@ -128,6 +128,9 @@ class Desk:
         self.lockout = Lockout()
         self.calls: dict[int, Call] = {}
         self.lines = {socket: Line() for socket in dialect.abilities.sockets}
+        self._entry = dialect.abilities.entry
+        if self._entry is not None:
+            self.lines[self._entry.socket] = Line()
         self._salt = salt
         self._listed = False
         self._lag_ns = lag_ns
@@ -136,7 +139,7 @@ class Desk:
 
     def take(self, inputs: Sequence[Input], now: int) -> Step:
         """One step: what came in, the decisions it leads to, and what to do on the wire."""
-        facts: list[Fact] = self._doubts(now)
+        facts: list[Fact] = [*self._doubts(now), *self._overdue(now)]
         for arrived in inputs:
             facts += self._translate(arrived, now)
         wake_at = self.dialect.wake_at
@@ -176,6 +179,8 @@ class Desk:
                 line.heard_at = now
                 if now >= line.opened_at + STEADY_NS:
                     line.attempt = 0
+                if self._entry is not None and socket == self._entry.socket and (said := self._entry.answer(data)):
+                    return self._answered(*said, now)
                 return self.dialect.on_frame(socket, data, now)
             case Opened(socket=socket):
                 line = self.lines[socket]
@@ -183,15 +188,10 @@ class Desk:
                 return self.dialect.on_open(socket, now)
             case Closed(socket=socket, reason=reason, fatal=fatal):
                 self._lost(socket, now)
-                facts = list(self.dialect.on_close(socket, reason, now))
+                facts = [*self.dialect.on_close(socket, reason, now), *self._orphaned(socket, reason, now)]
                 return [*facts, Denied(reason=f"{socket}: {reason}")] if fatal else facts
             case Answer(call=tag, reply=reply):
-                call = self.calls.pop(tag, None)
-                if call is None:
-                    return ()
-                told = self.dialect.on_reply(call, reply, now)
-                self.lockout.heard(call.request, told, now)
-                return told
+                return self._answered(tag, reply, now)
             case Silence(call=tag, sent=sent, reason=reason):
                 call = self.calls.pop(tag, None)
                 return self.dialect.on_silence(call, sent, reason, now) if call else ()
@@ -201,6 +201,31 @@ class Desk:
                 return (Wake(),)
             case _:
                 assert_never(arrived)
+
+    def _answered(self, tag: int, reply: Reply, now: int) -> Sequence[Fact]:
+        call = self.calls.pop(tag, None)
+        if call is None:
+            return ()
+        told = self.dialect.on_reply(call, reply, now)
+        self.lockout.heard(call.request, told, now)
+        return told
+
+    def _orphaned(self, socket: str, reason: str, now: int) -> list[Fact]:
+        """No answer will come to what was said on a socket that has ended."""
+        return self._unanswered([call for call in self._said() if call.socket == socket], reason, now)
+
+    def _overdue(self, now: int) -> list[Fact]:
+        """Nor is one waited for any longer to what was said too long ago: others than these time themselves out."""
+        return self._unanswered([call for call in self._said() if now >= _until(call)], "timed out", now)
+
+    def _unanswered(self, calls: Sequence[Call], reason: str, now: int) -> list[Fact]:
+        for call in calls:
+            del self.calls[call.tag]
+        return [fact for call in calls for fact in self.dialect.on_silence(call, True, reason, now)]
+
+    def _said(self) -> list[Call]:
+        """Calls on a websocket that are not answered yet."""
+        return [] if self._entry is None else [call for call in self.calls.values() if call.socket is not None]
 
     def _heed(self, facts: Sequence[Fact], now: int) -> None:
         """What the venue says about budgets and grids concerns the desk as well."""
@@ -316,6 +341,7 @@ class Desk:
     def _wake_at(self, last: Decision, now: int) -> int:
         times = [last.wake_at]
         times += [at for at in (self.dialect.wake_at, self.lanes.wake_at(now)) if at is not None]
+        times += [_until(call) for call in self._said()]
         for line in self.lines.values() if self._listed else ():
             if line.due_at is not None:
                 times.append(line.due_at)
@@ -324,6 +350,11 @@ class Desk:
             elif line.open and line.quiet_ns is not None:
                 times.append(line.heard_at + line.quiet_ns)
         return max(now + MS, min(times))
+
+
+def _until(call: Call) -> int:
+    """When an answer to a call on a websocket is not waited for any longer."""
+    return call.at + call.timeout_ms * MS
 
 
 def _unsent(request: Request, reason: str) -> Sequence[Fact]:

@@ -226,8 +226,8 @@ class Say(Struct, frozen=True, tag=True):
 class Call(Struct, frozen=True, tag=True):
     """One HTTP request, signed and ready, to be sent exactly once.
 
-    ``url`` holds the signature where the venue wants it there, so it is never logged. ``timeout_ms`` bounds the whole
-    call. ``conceal``: the reply holds a secret and is replaced by this text wherever it is recorded.
+    ``url`` holds the signature where the venue wants it there, so it is never logged; ``body`` as well. ``timeout_ms``
+    bounds the whole call. ``conceal``: the reply holds a secret and is replaced by this text wherever it is recorded.
     """
 
     tag: int
@@ -240,6 +240,8 @@ class Call(Struct, frozen=True, tag=True):
     conceal: str | None = None
     at: int = 0
     """When it was signed."""
+    socket: str | None = None
+    """The websocket on which ``body`` is said instead: an answer to it comes there as well (`Entry`)."""
 
 
 class Reply(Struct, frozen=True):
@@ -248,6 +250,21 @@ class Reply(Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+class Entry(Protocol):
+    """A websocket that takes orders, beside the venue's REST interface, which stands in while it is not open.
+
+    It is kept open like any other, and nothing waits for it. A `Call` said on it is answered there, by a frame that
+    names it; when the socket ends first, or the time is over, no answer will come: the order may exist or not.
+    """
+
+    socket: str
+    """Its name."""
+
+    def answer(self, data: bytes) -> tuple[int, Reply] | None:
+        """The tag of the call that a frame answers, and the answer as a reply; None for any other frame."""
+        ...
 
 
 class Abilities(Struct, frozen=True):
@@ -266,6 +283,8 @@ class Abilities(Struct, frozen=True):
     """
     arms: bool = False
     """Whether there is a dead-man's switch (`Arm`)."""
+    entry: Entry | None = None
+    """The websocket on which orders are sent while it is open."""
 
 
 class Dialect(Protocol):

@@ -40,10 +40,17 @@ class Talk:
     """Both sides of the wire. The dialect has listed its instruments and opened its sockets.
 
     ``account`` is the account at the exchange, ``secret`` what the dialect signs with, ``key`` False for none.
+    ``entry``: orders are sent by websocket.
     """
 
     def __init__(
-        self, venue: Described, *, account: Account | None = None, secret: str = DEMO_SECRET, key: bool = True
+        self,
+        venue: Described,
+        *,
+        account: Account | None = None,
+        secret: str = DEMO_SECRET,
+        key: bool = True,
+        entry: bool = False,
     ) -> None:
         local = simulator.VENUES[venue.name]
         self.described = venue
@@ -69,6 +76,7 @@ class Talk:
         self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret), phrase) if key else None
         self._taken: dict[str, int] = {}
         """By budget: when it was last used."""
+        self.options = {"entry_url": VENUES[venue.name].entry_url} if entry else {}
         self.begin()
 
     def begin(self) -> None:
@@ -77,7 +85,7 @@ class Talk:
             self.venue.disconnect(session)
         self.sockets.clear()
         self.dialect: Dialect = VENUES[self.described.name].dialect(
-            symbols=self.symbols, credentials=self.credentials, depth=True
+            symbols=self.symbols, credentials=self.credentials, depth=True, **self.options
         )
         self.ask(Ask(What.TIME))
         for fact in self.ask(Ask(What.INSTRUMENTS)):
@@ -87,7 +95,8 @@ class Talk:
             self.question(what)
         self.opened: list[Fact] = []
         """Facts told while the sockets opened."""
-        for name in self.dialect.abilities.sockets:
+        entry = self.dialect.abilities.entry
+        for name in (*self.dialect.abilities.sockets, *([entry.socket] if entry else ())):
             self.opened += self._open(self.dialect.connect(name, self.now))
 
     # What goes to and fro
@@ -99,11 +108,24 @@ class Talk:
         if not isinstance(call, Call):
             return list(call)
         self.now += late_ns
-        parts = urlsplit(call.url)
-        got = self.venue.request(call.method, parts.path, parts.query, dict(call.headers), call.body, self.now)
-        reply = Reply(got.status, {name.lower(): value for name, value in got.headers.items()}, got.body)
+        reply = self._request(call) if call.socket is None else self._say(call, call.socket)
         self.answers.append((request, reply.status, reply.body))
         return call, reply
+
+    def _request(self, call: Call) -> Reply:
+        parts = urlsplit(call.url)
+        got = self.venue.request(call.method, parts.path, parts.query, dict(call.headers), call.body, self.now)
+        return Reply(got.status, {name.lower(): value for name, value in got.headers.items()}, got.body)
+
+    def _say(self, call: Call, socket: str) -> Reply:
+        entry = self.dialect.abilities.entry
+        assert entry is not None
+        (frame,) = self.venue.receive(self.sockets[socket], call.body, self.now)
+        answered = entry.answer(frame)
+        assert answered is not None
+        assert answered[0] == call.tag
+        self.frames.append((socket, frame))
+        return answered[1]
 
     def _paced(self, request: Request) -> list[int]:
         """When its budgets allow a request, if all that they allow is spread evenly."""

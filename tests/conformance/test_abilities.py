@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from agent.cli import build
 from agent.core.events import Balance, Denied, Depth, Ended, Fact, Filled, Funding, Listed, Mark, Position, Quote, Side
 from agent.core.orders import Style
 from agent.core.venue import Batch, Call, Cancel, Place, SetLeverage, What
@@ -96,6 +97,14 @@ def largest_batch(venue: Described) -> int:
     return max((size for size in range(1, 60) if sends(size)), default=0)
 
 
+def says_orders(venue: Described) -> bool:
+    if build.VENUES[venue.name].entry_url is None:
+        return False
+    talk = Talk(venue, entry=True)
+    call = talk.dialect.perform(Place(talk.order("0.1", 79_000, style=Style.POST)), talk.now)
+    return isinstance(call, Call) and call.socket is not None
+
+
 def cancels_by_our_id(venue: Described) -> bool:
     """Whether a dialect that knows nothing of an order but its id can cancel it."""
     talk = Talk(venue)
@@ -138,6 +147,7 @@ ROWS: dict[str, Callable[[Described], bool | int]] = {
     "order: hedge mode": hedges,
     "order: time limit of the request": limits_the_life_of_a_request,
     "orders in one request": largest_batch,
+    "orders by websocket": says_orders,
     "cancel by our id": cancels_by_our_id,
     "dead man's switch": lambda venue: Talk(venue).dialect.abilities.arms,
     "change of leverage": sets_leverage,

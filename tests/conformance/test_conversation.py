@@ -91,7 +91,7 @@ def test_without_a_key_it_answers_public_questions_only(venue: Described) -> Non
 def test_streams_bring_prices(talk: Talk) -> None:
     facts = [*talk.opened, *talk.listen(3)]
     plain(facts)
-    assert {fact.stream for fact in facts if isinstance(fact, Up)} == set(talk.dialect.abilities.sockets)
+    assert {fact.stream for fact in facts if isinstance(fact, Up)} == set(talk.sockets)
     for kind in (Mark, Quote):
         assert {fact.instrument for fact in facts if isinstance(fact, kind)} == {0, 1}
     asked = talk.question(What.PRICES)

@@ -9,7 +9,7 @@ import ccxt
 import ccxt.pro
 import pytest
 
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, SeededMarket, Server, serve
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, SeededMarket, Server, StillMarket, serve
 from adapters.simulator.bybit import Bybit
 
 BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
@@ -28,8 +28,8 @@ async def server(local: Bybit) -> AsyncIterator[Server]:
         yield running
 
 
-@pytest.fixture
-async def venue(server: Server) -> AsyncIterator[Any]:
+def pointed_at(server: Server) -> Any:
+    """ccxt with the addresses of a local exchange."""
     one = ccxt.pro.bybit({"apiKey": DEMO_KEY, "secret": DEMO_SECRET, "enableRateLimit": False})
     for name in one.urls["api"]:
         if name != "ws":
@@ -38,6 +38,12 @@ async def venue(server: Server) -> AsyncIterator[Any]:
     for category in streams["public"]:
         streams["public"][category] = f"{server.ws_url}/v5/public/{category}"
     streams["private"]["contract"] = streams["private"]["spot"]["unified"] = f"{server.ws_url}/v5/private"
+    return one
+
+
+@pytest.fixture
+async def venue(server: Server) -> AsyncIterator[Any]:
+    one = pointed_at(server)
     async with asyncio.timeout(PATIENCE_S):
         await one.load_markets()
         yield one
@@ -178,3 +184,29 @@ async def test_private_streams(local: Bybit, venue: Any) -> None:
     assert (trade["order"], trade["amount"]) == (placed["id"], 0.01)
     assert (await balance)["USDT"]["total"] == pytest.approx(10_000, abs=100)
     assert (await positions)[0]["contracts"] in (0.05, 0.06)  # told once for the order, and once for the trade
+
+
+async def test_contracts_settled_in_coin() -> None:
+    """Of one dollar each: a long of 8,000 at about 80,000 is a tenth of a bitcoin."""
+    symbol, coin = "BTC/USD:BTC", "BTCUSD_DOLLARS"
+    account = Account(balance=1, positions={coin: 8_000}, asset="BTC")
+    exchange = Exchange(StillMarket({coin: 80_000}), [account])
+    async with asyncio.timeout(PATIENCE_S), await serve(Bybit(exchange)) as server:
+        one = pointed_at(server)
+        try:
+            await one.load_markets()
+            market = one.market(symbol)
+            assert (market["inverse"], market["settle"], market["contractSize"]) == (True, "BTC", 1)
+            (held,) = await one.fetch_positions([symbol])
+            assert (held["side"], held["contracts"]) == ("long", 8_000)
+            assert held["notional"] == pytest.approx(0.1, rel=0.001)
+            assert (await one.fetch_balance())["BTC"]["total"] == pytest.approx(1, abs=0.001)
+            await one.create_order(symbol, "market", "sell", 4_000)
+            while (await one.fetch_positions([symbol]))[0]["contracts"] != 4_000:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            (trade,) = await one.fetch_my_trades(symbol)
+            assert trade["fee"]["cost"] == pytest.approx(4_000 / 80_000 * 0.0005, rel=0.01)
+            assert trade["fee"]["currency"] == "BTC"
+            assert (await one.watch_ticker(symbol))["markPrice"] == 80_000
+        finally:
+            await one.close()

@@ -18,6 +18,7 @@ from agent.core.orders import S
 from agent.core.planner import Execution
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from agent.core.venue import Call
 from tests.core.kit import warm
 from tests.storm.watchman import Violation, Watchman
 from tests.storm.world import START, World
@@ -45,6 +46,8 @@ SWARM: tuple[RequestFault | FrameFault, ...] = (
     FrameFault("expire key", on="private", chance=0.02),
 )
 """Every fault kind and the most often it strikes; a storm draws half of the kinds, each at a random part of that."""
+UNHEARD = FrameFault("ignore", chance=0.30)
+"""What is said on a websocket and lost, where orders go there."""
 
 
 class Outcome(Struct):
@@ -73,7 +76,12 @@ def swarm(seed: int, kinds: tuple[RequestFault | FrameFault, ...] = SWARM) -> Fa
     )
 
 
-def prepare(seed: int, faults: Faults, venue: str = "binance") -> World:
+def entering(seed: int) -> Faults:
+    """The faults of a storm in which orders are sent by websocket."""
+    return swarm(seed, (*SWARM, UNHEARD))
+
+
+def prepare(seed: int, faults: Faults, venue: str = "binance", *, entry: bool = False) -> World:
     """A drifted account of 100,000 USDT at about 3x in a wild market that moves ten minutes a second."""
     dice = random.Random(seed + 1)
     market = SeededMarket(seed, SYMBOLS, step_ms=400, volatility_scale=2.0)
@@ -93,7 +101,7 @@ def prepare(seed: int, faults: Faults, venue: str = "binance") -> World:
         execution=Execution(style=dice.choice(("taker", "maker")), patience_s=3.0),
     )
     account = Account(balance=100_000, positions=positions)
-    world = World(policy, market, account, faults, speed=600.0, rechecks=dice.random() < 0.5, venue=venue)
+    world = World(policy, market, account, faults, speed=600.0, rechecks=dice.random() < 0.5, venue=venue, entry=entry)
     if dice.random() < 0.5:
         warm(world.engine, [float(price) for price in market.prices()], START)
     return world
@@ -104,16 +112,23 @@ def storm(
     desk: type[Desk] = Desk,
     weather: Callable[[int], Faults] = swarm,
     lasts_ns: int = STORM_NS,
+    left: Callable[[Call], None] = lambda call: None,
     venue: str = "binance",
 ) -> Outcome:
-    """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults."""
-    world = prepare(seed, weather(seed), venue)
+    """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults, ``left`` is told of
+    each request that leaves."""
+    world = prepare(seed, weather(seed), venue, entry=weather is entering)
     if desk is not Desk:
         world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
     watchman = Watchman(
         world.exchange, world.account, world.policy.targets, lambda: world.engine, world.local, world.venue.topic
     )
-    world.decided, world.left = watchman.decided, watchman.left
+
+    def leaving(call: Call) -> None:
+        left(call)
+        watchman.left(call)
+
+    world.decided, world.left = watchman.decided, leaving
     world.heard = lambda arrived: watchman.heard(arrived, world.now)
     try:
         world.run(START + lasts_ns, watchman.check)

@@ -12,11 +12,14 @@ import pytest
 
 from adapters.simulator import RequestFault
 from agent.core.desk import Desk
+from agent.core.venue import Call
 from tests.storm.ablations import ABLATIONS, Scene, seeds_to_find
 from tests.storm.flood import flood
-from tests.storm.storm import SWARM, campaign
+from tests.storm.storm import SWARM, campaign, entering, storm
 
 SEEDS = 200
+ENTERING = 8
+"""Storms in which orders go by websocket."""
 FEW = 5
 """Storms at each of the other venues."""
 BITE_WITHIN = 50
@@ -30,6 +33,15 @@ def test_no_storm_breaks_a_promise(first: int) -> None:
     outcomes, counts = campaign(range(first, first + 20))
     FIRED.update(counts)
     FIRED["unknown orders"] += sum(outcome.unknown for outcome in outcomes)
+    assert all(outcome.drift <= 1 for outcome in outcomes)
+
+
+def test_no_storm_breaks_a_promise_where_orders_go_by_websocket() -> None:
+    said: list[Call] = []
+    outcomes = [storm(seed, weather=entering, left=said.append) for seed in range(ENTERING)]
+    by_websocket = [call for call in said if call.socket is not None]
+    assert len(by_websocket) > len(outcomes)
+    assert sum(outcome.faults.get("frames: ignore", 0) for outcome in outcomes) > 0
     assert all(outcome.drift <= 1 for outcome in outcomes)
 
 

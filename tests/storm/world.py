@@ -34,7 +34,7 @@ class World:
     """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made.
 
     ``gateway`` is that of an exchange which others use as well; the agent's clock is ahead of it by ``skew_ns``.
-    ``rechecks`` and ``rights`` are Binance's own.
+    ``rechecks``, ``rights`` and ``entry``, which has orders sent by websocket, are Binance's own.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class World:
         speed: float = 1.0,
         rechecks: bool = True,
         rights: bool = False,
+        entry: bool = False,
         venue: str = "binance",
         gateway: Gateway | None = None,
         epoch: int = 1,
@@ -87,6 +88,8 @@ class World:
         self._passphrase = Secret(phrase) if phrase else None
         self._dialect = VENUES[venue].dialect
         self._own = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
+        if entry:
+            self._own["entry_url"] = f"{STREAM}/ws-fapi/v1"
         self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
 
@@ -174,6 +177,10 @@ class World:
 
     def _do(self, act: Open | Shut | Say | Call) -> None:
         match act:
+            case Call(socket=str(name)):
+                self.left(act)
+                if name in self.sessions:
+                    self.gateway.receive(self.sessions[name], act.body, self.now)
             case Call():
                 self.left(act)
                 url = urlsplit(act.url)

@@ -51,7 +51,7 @@ def test_every_row_has_figures_or_a_reason(report: bench.Report) -> None:
 def test_everything_is_there_and_the_floor_is_the_measure(report: bench.Report) -> None:
     rows = {row.name: row for row in report.rows}
     assert rows["floor"].ratio == 1
-    wire = ["floor", "order_disk", "order_memory", "order_ccxt"]
+    wire = ["floor", "order_disk", "order_memory", "entry_memory", "order_ccxt"]
     parts = ["decision_order", "decision_hold", "journal_disk"]
     alone = ["decode_mark", "decode_quote", *(f"step_{size}" for size in bench.SIZES)]
     alone += [f"plan_{size}" for size in bench.PLAN_SIZES]

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
+from adapters.simulator.wire import Session
 from agent.clock import Clock
 from agent.config import Account as Access
 from agent.config import Portfolio
@@ -66,13 +67,20 @@ def portfolio(server: Server, mode: str = "live") -> Portfolio:
 
 @asynccontextmanager
 async def running(
-    chosen: Portfolio, server: Server, folder: Path, *, record: bool = False, resolved: Sequence[str] = ()
+    chosen: Portfolio,
+    server: Server,
+    folder: Path,
+    *,
+    record: bool = False,
+    resolved: Sequence[str] = (),
+    entry: str | None = None,
 ) -> AsyncIterator[Agent]:
     dialect = Binance(
         symbols=tuple(chosen.targets.weights),
         credentials=None if chosen.mode == "paper" else KEYS,
         rest_url=server.rest_url,
         stream_url=server.ws_url,
+        entry_url=entry,
     )
     venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
     agent = Agent(chosen, venue, folder, tag="ts", record=record)
@@ -103,7 +111,7 @@ def idle(folder: Path, chosen: Portfolio = IDLE, now: int | None = None, succeed
         agent.journal.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 — what is waited for belongs to others
             await asyncio.sleep(0.02)
@@ -130,6 +138,39 @@ async def test_live_trades_on_the_exchange_and_knows_its_position(tmp_path: Path
     async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
         await until(lambda: at_rest(agent))
         assert [believed(agent, 0), believed(agent, 1)] == [held(exchange, "BTCUSDT"), held(exchange, "ETHUSDT")]
+        assert held(exchange, "BTCUSDT") < Decimal("0.8")
+
+
+async def test_orders_go_by_websocket(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with await serve(exchange) as server:
+        said: list[bytes] = []
+        receive = server.venue.receive
+
+        def listened(session: Session, text: str | bytes, now: int) -> list[bytes]:
+            said.append(msgspec.json.encode(text) if isinstance(text, str) else text)
+            return receive(session, text, now)
+
+        server.venue.receive = listened  # type: ignore[method-assign]
+        async with running(portfolio(server), server, tmp_path, entry=f"{server.ws_url}/ws-fapi/v1") as agent:
+            await until(lambda: at_rest(agent) and "entry" in agent.engine.book.streams)
+            said.clear()
+            before, fills = held(exchange, "BTCUSDT"), len(exchange.ledger.fills)
+            exchange.set_mark("BTCUSDT", "120000")
+            await until(lambda: at_rest(agent) and held(exchange, "BTCUSDT") < before)
+            assert [believed(agent, 0), believed(agent, 1)] == [held(exchange, "BTCUSDT"), held(exchange, "ETHUSDT")]
+            orders = {fill.order_id for fill in exchange.ledger.fills[fills:]}
+            assert len([text for text in said if b"order.place" in text]) >= len(orders) > 0
+
+
+async def test_where_the_websocket_for_orders_does_not_open_they_go_over_http(tmp_path: Path) -> None:
+    exchange = Exchange(StillMarket(PRICES), [account()])
+    async with (
+        await serve(exchange) as server,
+        running(portfolio(server), server, tmp_path, entry=f"ws://{NOWHERE}/ws-fapi/v1") as agent,
+    ):
+        await until(lambda: at_rest(agent))
+        assert "entry" not in agent.engine.book.streams
         assert held(exchange, "BTCUSDT") < Decimal("0.8")
 
 
