@@ -105,6 +105,11 @@ class View(Struct, frozen=True):
     """What the venue has not answered yet, with the reason where there is one."""
     epoch: int
     equity: float | None
+    """In the quote currency."""
+    coin: str | None
+    """What the account is held in, where that is a coin; None where it is the quote currency."""
+    coins: float | None
+    """Equity in that coin."""
     leverage: float | None
     leverage_target: float
     leverage_limit: float
@@ -166,6 +171,8 @@ def look(engine: Engine, now: int) -> View:
         missing=tuple(engine.audit.troubles()),
         epoch=engine.epoch,
         equity=engine.book.equity,
+        coin=engine.book.settle if any(engine.book.coins) else None,
+        coins=engine.book.margin_balance if any(engine.book.coins) else None,
         leverage=drift.leverage if drift else None,
         leverage_target=sum(abs(wish) for wish in engine.mandate.wishes or () if wish is not None),
         leverage_limit=engine.policy.limits.leverage,
