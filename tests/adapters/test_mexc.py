@@ -279,8 +279,8 @@ def test_positions_that_are_left_out_are_missed() -> None:
     def told(dialect: Any, *rows: Any) -> type:
         return type(tell(dialect, Ask(What.POSITIONS), list(rows))[-1])
 
-    small = {**POSITION, "holdVol": 40}  # 12 of a margin of 30
-    other = {**POSITION, "positionId": 8, "symbol": "ETH_USDT", "holdVol": 40}
+    small = {**POSITION, "holdVol": 40, "im": 12}  # of a margin of 30
+    other = {**small, "positionId": 8, "symbol": "ETH_USDT"}
     assert [told(build(), *rows) for rows in ([], [small], [small, other])] == [Unanswered, Unanswered, Positions]
     dialect = build()
     assert [told(dialect, small, other), told(dialect, small), told(dialect)] == [Positions, Unanswered, Unanswered]
@@ -289,6 +289,10 @@ def test_positions_that_are_left_out_are_missed() -> None:
     tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": 0}])
     assert told(dialect) is Positions
     assert told(build(), {**POSITION, "symbol": "DOGE_USDT"}) is Positions, "strangers take margin as well"
+    assert told(build(), {**small, "im": None, "leverage": 10}) is Positions, "what is not told is worked out"
+    risen = build()
+    push(risen, "ticker", {"symbol": "BTC_USDT", "fairPrice": 80_000, "timestamp": NOW // MS}, socket="market")
+    assert told(risen, {**small, "im": 0}) is Positions, "at the price of now"
 
 
 def test_a_mode_that_is_switched_is_told() -> None:
