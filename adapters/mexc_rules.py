@@ -119,7 +119,11 @@ def takes(request: Request) -> tuple[tuple[str, int], ...]:
 
 
 def verdict_of(status: int, code: int | None) -> Fault | Reaction:
-    """What a failure means. Only a code of the table, or a status that is in it, proves that nothing was done."""
+    """What a failure means. Only a code of the table, or a status that is in it, proves that nothing was done, and no
+    server's own trouble does.
+    """
+    if not (200 <= status < 300 or 400 <= status < 500):
+        return Reaction.UNKNOWN
     by_status = REPLIES.get(status, Reaction.UNKNOWN)
     return by_status if code is None else REPLIES.get(code, by_status)
 

@@ -23,6 +23,7 @@ from agent.core.events import (
     Forced,
     Funding,
     Leverage,
+    Lost,
     Margin,
     Mode,
     Position,
@@ -160,6 +161,13 @@ def test_what_can_not_be_sent_is_said_to_be_unsent() -> None:
     assert dialect.acts() == [Ask(What.LEVERAGE, 0)]
     assert [type(one) for one in unsent(dialect, SetLeverage(0, 5))] == [Unanswered]
     assert [type(one) for one in unsent(build(), Arm(0, 1_000))] == [Unarmed]
+
+
+@pytest.mark.parametrize("status", [302, 500, 510, 602])
+def test_a_server_in_trouble_proves_nothing_whatever_it_says(status: int) -> None:
+    dialect = build()
+    reply = Reply(status, {}, enveloped(code=2005, message="no balance"))
+    assert [type(one) for one in dialect.on_reply(call_for(dialect, Place(order())), reply, NOW)] == [Lost]
 
 
 def test_a_cancel_is_by_our_id_and_its_end_is_asked_for() -> None:
