@@ -89,7 +89,7 @@ class World:
         self._dialect = VENUES[venue].dialect
         self._own = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
         if entry:
-            self._own["entry_url"] = f"{STREAM}/ws-fapi/v1"
+            self._own["entry_url"] = f"{STREAM}{urlsplit(VENUES[venue].entry_url or '').path}"
         self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
 
