@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.simulator.bingx_views import (
+    KINDS,
     View,
     account_event,
     config_event,
@@ -226,7 +227,8 @@ class Streams:
             case Closed(order):
                 self._tell(order.account, order_event(order, self._one(order.symbol), order.status, now_ms))
             case Filled(order=order, fill=fill):
-                execution = "CALCULATED" if event.forced else "TRADE"
+                # how the settlement of a contract that ends is told is not documented: as any other trade, then
+                execution = "CALCULATED" if order.client_id.startswith(tuple(KINDS)) else "TRADE"
                 told = order_event(order, self._one(order.symbol), execution, now_ms, fill, terse=self.terse)
                 self._tell(order.account, told)
                 wallet = event.wallet, event.cross_wallet, ZERO

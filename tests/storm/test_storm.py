@@ -7,15 +7,21 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from adapters import bingx
+from adapters.answers import Reaction
+from adapters.bingx_replies import verdict_of
 from adapters.simulator import RequestFault
 from agent.core.desk import Desk
+from agent.core.events import Fault
 from agent.core.venue import Call
 from tests.storm.ablations import ABLATIONS, Scene, seeds_to_find
 from tests.storm.flood import flood
 from tests.storm.storm import SWARM, campaign, entering, storm
+from tests.storm.watchman import Violation
 
 SEEDS = 200
 ENTERING = 8
@@ -50,6 +56,22 @@ def test_no_storm_breaks_a_promise_at_another_venue(venue: str) -> None:
     outcomes, _ = campaign(range(FEW), venue)
     assert sum(outcome.unknown for outcome in outcomes) > 0
     assert all(outcome.drift <= 1 for outcome in outcomes)
+
+
+def test_the_storms_of_bingx_notice_that_an_answer_is_believed_which_proves_nothing() -> None:
+    def sure(status: int, code: int | None, text: str) -> Fault | Reaction:
+        verdict = verdict_of(status, code, text)
+        return Fault.BUSY if verdict is Reaction.UNKNOWN else verdict
+
+    def breaks(seed: int) -> bool:
+        try:
+            storm(seed, venue="bingx")
+        except Violation:
+            return True
+        return False
+
+    with patch.object(bingx, "verdict_of", sure):
+        assert any(breaks(seed) for seed in range(15, 15 + BITE_WITHIN))
 
 
 def test_every_kind_of_fault_has_struck() -> None:
