@@ -130,9 +130,6 @@ BESIDE: Final = {
         "rest_order_amend", "rest_order_amend_batch", "rest_order_cancel_all", "rest_order_cancel_batch_mixed",
         "rest_set_dcp", "rest_set_margin_mode_failed",
     ),
-    "contracts settled in coin": (
-        "rest_position_list_inverse", "rest_risk_limit_BTCUSD_docs_percent", "rest_tickers_inverse",
-    ),
     "order entry over websocket": (
         "ws_pong_trade", "wstrade_auth_ack", "wstrade_auth_request", "wstrade_create_batch_ack_all_failed",
         "wstrade_create_batch_request", "wstrade_order_create_ack", "wstrade_order_create_request",
@@ -166,14 +163,14 @@ CLASSES: Final[dict[Fault | None, tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def _failure(code: int | str) -> Reply:
+def failure(code: int | str) -> Reply:
     """HTTP statuses stand without a code of the venue's, whose own come with a success."""
     if isinstance(code, int) and code < 1_000:
         return Reply(code, {}, b"")
     return Reply(200, {}, encode({"retCode": code, "retMsg": "words", "result": {}, "retExtInfo": {}, "time": 1}))
 
 
-def _sign(secret: str, text: str) -> str:
+def sign(secret: str, text: str) -> str:
     return signer(credentials(secret), "Bybit", ed25519=False)(text.encode())
 
 
@@ -194,7 +191,7 @@ VECTORS: Final = (
 )
 
 
-def _received(body: bytes, order: str) -> bool:
+def received(body: bytes, order: str) -> bool:
     """A success that repeats our id and says nothing more."""
     try:
         answer = json.loads(body.decode(errors="replace"))
@@ -211,8 +208,8 @@ VENUE: Final = Described(
     beside=BESIDE,
     replies=REPLIES,
     classes=CLASSES,
-    failure=_failure,
-    sign=_sign,
+    failure=failure,
+    sign=sign,
     vectors=VECTORS,
-    received=_received,
+    received=received,
 )
