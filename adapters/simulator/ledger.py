@@ -51,8 +51,8 @@ class Ledger:
     `orders` is by exchange id in order of acceptance. `rejected` counts refused order requests by
     account and reason code; `resent` lists signed requests whose timestamp and signature had been
     seen before, which no honest client produces; `arrivals` counts the arrivals of each signed
-    request by timestamp and signature. `early` lists requests from addresses that had been told to
-    be silent. `weights` is what each address has used in each minute, refused requests included,
+    request by timestamp, signature, method and path. `early` lists requests from addresses that had
+    been told to be silent. `weights` is what each address has used in each minute, refused requests included,
     and `turned_away` how often which status was the answer to too many.
     """
 
@@ -64,7 +64,7 @@ class Ledger:
         self.totals: dict[str, Totals] = {}
         self.rejected: dict[str, Counter[int]] = {}
         self.resent: list[Resent] = []
-        self.arrivals: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.arrivals: OrderedDict[tuple[str, str, str], int] = OrderedDict()
         self.early: list[Early] = []
         self.weights: dict[tuple[str, int], int] = {}
         self.turned_away: Counter[int] = Counter()
@@ -96,8 +96,11 @@ class Ledger:
         self.rejected.setdefault(account, Counter())[code] += 1
 
     def sign(self, timestamp: str, signature: str, what: str) -> int:
-        """Note a signed request; gives how often it has been seen, this time included."""
-        key = (timestamp, signature)
+        """Note a signed request; gives how often it has been seen, this time included.
+
+        What is signed does not hold method and path: a question about an order and its cancel look alike.
+        """
+        key = (timestamp, signature, what)
         count = self.arrivals.get(key, 0) + 1
         self.arrivals[key] = count
         if count > 1:

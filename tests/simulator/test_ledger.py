@@ -27,6 +27,16 @@ def test_each_arrival_of_a_signed_request_is_counted() -> None:
     assert [again.what for again in world.exchange.ledger.resent] == ["POST /fapi/v1/order"]
 
 
+def test_a_question_about_an_order_and_its_cancel_at_one_moment_are_two_requests() -> None:
+    """Their parameters are the same, and so is what is signed."""
+    client = Client(Binance(Exchange(StillMarket({"BTCUSDT": 80_000}), [Account()])))
+    for method in ("GET", "DELETE"):
+        client.call(method, "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="a")
+    ledger = client.binance.exchange.ledger
+    assert len({signature for _, signature, _ in ledger.arrivals}) == 1
+    assert ledger.resent == []
+
+
 def test_orders_of_an_epoch_that_is_over_are_out_of_turn() -> None:
     client = Client(Binance(Exchange(StillMarket({"BTCUSDT": 80_000}), [Account()])))
     for name in ("e1-a", "other", "e2-a", "e1-b", "e2-b"):

@@ -1,4 +1,4 @@
-"""A thousand storms in every test run, in quarters that run side by side: no promise is broken, and every fault strikes."""
+"""A thousand storms in every test run, in quarters that run side by side: no promise is broken, every fault strikes."""
 
 from __future__ import annotations
 

@@ -440,8 +440,8 @@ class Scene:
             self.loop.resume(life.host)
         await asyncio.wait([life.task for life in self.lives], timeout=60)
         await self.server.close()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
+        rest = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=asyncio.Task.get_name)
+        for task in rest:  # in an order that does not depend on where they lie in memory
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
