@@ -33,15 +33,18 @@ def pinned(name: str, url: str, schemes: tuple[str, str], domains: Sequence[str]
     return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
-def together(rest_url: str, stream_url: str, domains: Sequence[str]) -> None:
+def together(rest_url: str, stream_url: str, sites: Sequence[Sequence[str]]) -> None:
     """Whether requests and streams are of one environment; prices of one must not move the account of another.
 
-    Both were `pinned`. Raises ValueError with the cure.
+    Both were `pinned`. ``sites`` are the domains of each environment: the first that fits counts. Raises ValueError
+    with the cure.
     """
-    sites = [
-        next((d for d in domains if f"{urlsplit(url).hostname}".endswith(d)), "here") for url in (rest_url, stream_url)
-    ]
-    if sites[0] != sites[1]:
+
+    def site(url: str) -> int:
+        host = f"{urlsplit(url).hostname}"
+        return next((n for n, site in enumerate(sites) if any(host.endswith(domain) for domain in site)), -1)
+
+    if site(rest_url) != site(stream_url):
         raise ValueError(
             f"stream_url: {stream_url} and rest_url {rest_url} belong to two environments: give both or neither"
         )

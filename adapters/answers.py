@@ -34,6 +34,11 @@ class Reaction(StrEnum):
     DENIED = "denied"
 
 
+def replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
+    """A dialect's table of codes, from its lines: what they mean, and the codes that do."""
+    return {code: verdict for verdict, codes in rows for code in codes}
+
+
 REFUSALS: Final = {
     Reaction.SLOW: Fault.BUSY,
     Reaction.ORDERS: Fault.BUSY,
@@ -70,7 +75,8 @@ def outcome(request: Request, verdict: Fault | Reaction, code: str, reason: str)
         case Batch(orders):
             return [fate(order.id, verdict, code, reason) for order in orders]
         case Cancel(id_):
-            return [fact.Lost(id_, "cancel: unknown order" if verdict is Reaction.GONE else f"cancel: {told}")]
+            gone = verdict in (Reaction.GONE, Reaction.ABSENT)
+            return [fact.Lost(id_, "cancel: unknown order" if gone else f"cancel: {told}")]
         case Arm(instrument):
             return [fact.Unarmed(instrument, told)]
         case SetLeverage():

@@ -6,29 +6,22 @@ the tables (budgets, questions, replies), then the dialect, then what failures m
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import UNSET, Raw, Struct
 from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
 from adapters.addresses import pinned, together
-from adapters.answers import Reaction, fate, outcome
+from adapters.answers import Reaction, fate, outcome, replies
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, exact, excerpt, number, plain
+from adapters.reading import MISREAD, MS, RAWS, each, exact, excerpt, number, plain, symbols_of
+from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
 from agent.core.instruments import Instrument
@@ -42,7 +35,6 @@ from agent.core.venue import (
     Call,
     Cancel,
     Credentials,
-    Lane,
     Open,
     Place,
     Reply,
@@ -52,6 +44,7 @@ from agent.core.venue import (
     Shut,
     Weight,
     What,
+    lane_of,
 )
 
 SECOND: Final = 1_000 * MS
@@ -133,11 +126,7 @@ QUESTIONS: Final = {
 }
 
 
-def _replies(*rows: tuple[Fault | Reaction, tuple[int, ...]]) -> dict[int, Fault | Reaction]:
-    return {code: verdict for verdict, codes in rows for code in codes}
-
-
-REPLIES: Final = _replies(
+REPLIES: Final = replies(
     (Reaction.UNKNOWN, (-1000, -1001, -1006, -1007, 408)),
     (Reaction.TWIN, (-4116,)),
     (Reaction.GONE, (-2011,)),
@@ -194,11 +183,9 @@ class Binance:
         recv_window_ms: int = 3_000,
         depth: bool = False,
     ) -> None:
-        if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > SYMBOLS_MAX:
-            raise ValueError(f"symbols: name between 1 and {SYMBOLS_MAX} instruments, each once")
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best below 5000")
-        self.symbols = tuple(symbols)
+        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
         if rights_url is None and self._rest == REST_URL:
             rights_url = RIGHTS_URL
@@ -212,10 +199,10 @@ class Binance:
         self.abilities = Abilities(answers=answers, sockets=sockets, arms=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
-        together(self._rest, self._stream, DOMAINS)
+        together(self._rest, self._stream, [(domain,) for domain in DOMAINS])
         self._window_ms = recv_window_ms
         self._depth = depth
-        self._sign = _signer(credentials) if credentials else None
+        self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
         self._readers: dict[str, Callable[[bytes], Sequence[Fact]]] = {
             "public": self._read_public,
@@ -457,22 +444,22 @@ class Binance:
 
     def weigh(self, request: Request) -> Weight:
         """The lane and the price of a request."""
+        return Weight(lane_of(request), self._price(request))
+
+    def _price(self, request: Request) -> tuple[tuple[str, int], ...]:
         match request:
-            case Place(order):
-                lane = Lane.RESCUE if order.reduce else Lane.CREATE
-                return Weight(lane, (("orders_10s", 1), ("orders_1m", 1)))
-            case Batch(orders):
-                lane = Lane.RESCUE if all(order.reduce for order in orders) else Lane.CREATE
-                return Weight(lane, (("orders_10s", 5), ("orders_1m", 1), ("weight_1m", 5)))
+            case Place():
+                return ("orders_10s", 1), ("orders_1m", 1)
+            case Batch():
+                return ("orders_10s", 5), ("orders_1m", 1), ("weight_1m", 5)
             case Cancel():
-                return Weight(Lane.RESCUE, (("weight_1m", 1),))
+                return (("weight_1m", 1),)
             case Arm():
-                return Weight(Lane.RESCUE, (("weight_1m", 10),))
+                return (("weight_1m", 10),)
             case SetLeverage():
-                return Weight(Lane.CREATE, (("weight_1m", 1),))
+                return (("weight_1m", 1),)
             case Ask(what):
-                lane = Lane.RESOLVE if what in (What.ORDER, What.KEY) else Lane.REFRESH
-                return Weight(lane, ((QUESTIONS[what].bucket, QUESTIONS[what].weight),))
+                return ((QUESTIONS[what].bucket, QUESTIONS[what].weight),)
             case _:
                 assert_never(request)
 
@@ -525,8 +512,7 @@ class Binance:
             return outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
         if any(order.symbol not in self._listed for order in orders):
             return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
-        deadline_ms = (min(order.expires_at for order in orders) + self._offset.ns - self._offset.error_ns) // MS
-        window_ms = min(self._window_ms, deadline_ms - self._venue_ms(now) - 1)
+        window_ms = self._offset.window_ms(now, min(order.expires_at for order in orders), self._window_ms)
         if window_ms < 1:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         rows = [self._order_params(order) for order in orders]
@@ -567,7 +553,7 @@ class Binance:
         timeout_ms: int = CALL_MS,
     ) -> Call:
         assert self._sign is not None, "account questions and orders need credentials"
-        stamp = [("recvWindow", str(window_ms or self._window_ms)), ("timestamp", str(self._venue_ms(now)))]
+        stamp = [("recvWindow", str(window_ms or self._window_ms)), ("timestamp", str(self._offset.venue_ms(now)))]
         query = urlencode([*params, *stamp], quote_via=quote)
         path = f"{path}?{query}&signature={quote(self._sign(query.encode()), safe='')}"
         return self._call(request, method, path, now, headers=self._key_header, timeout_ms=timeout_ms)
@@ -585,9 +571,6 @@ class Binance:
         self._tag += 1
         host = self._rights or self._rest if path.startswith(RIGHTS_PATH) else self._rest
         return Call(self._tag, request, method, host + path, headers, b"", timeout_ms, conceal, now)
-
-    def _venue_ms(self, now: int) -> int:
-        return (now + self._offset.ns) // MS
 
     # Replies
 
@@ -615,7 +598,7 @@ class Binance:
         verdict = _verdict(reply.status, code, text)
         match call.request, verdict:
             case Ask(What.ORDER, order=str(order)), Reaction.ABSENT:
-                return [fact.Absent(order, self._asked_at(call))]
+                return [fact.Absent(order, self._offset.earliest(call.at))]
             case Ask(What.RIGHTS), _:  # another service: its troubles are not those of the exchange
                 return outcome(call.request, verdict, str(code or reply.status), text)
             case Ask(What.KEY), Reaction.NO_KEY if call.method == "PUT":
@@ -652,10 +635,6 @@ class Binance:
         until = max(said, default=now + BAN_NS if banned else minute)
         return min(max(until, now), now + BAN_MAX_NS)
 
-    def _asked_at(self, call: Call) -> int:
-        """The venue's time when a call was signed, at the earliest."""
-        return call.at + self._offset.ns - self._offset.error_ns
-
     def _answer(self, call: Call, body: bytes, now: int) -> Sequence[Fact]:
         match call.request:
             case Place(order):
@@ -688,7 +667,7 @@ class Binance:
     def _batch_answer(self, orders: Sequence[Order], body: bytes) -> Sequence[Fact]:
         """Each order's own outcome; one that the answer leaves out, or hides in garbage, is lost."""
         facts: list[Fact] = []
-        rows = wire.RAWS.decode(body)
+        rows = RAWS.decode(body)
         for order, row in zip_longest(orders, rows[: len(orders)]):
             if row is None:
                 facts.append(fact.Lost(order.id, "missing in the answer to its batch"))
@@ -713,23 +692,23 @@ class Binance:
                 info = wire.EXCHANGE_INFO.decode(body)
                 return [*self._instruments_answer(info.symbols), *_budgets(info.rate_limits)]
             case What.PRICES:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.premium_facts)
+                return self._each(ask.what, RAWS.decode(body), wire.premium_facts)
             case What.INTERVALS:
-                return self._intervals_answer(wire.RAWS.decode(body))
+                return self._intervals_answer(RAWS.decode(body))
             case What.TIERS:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.tier_facts)
+                return self._each(ask.what, RAWS.decode(body), wire.tier_facts)
             case What.LEVERAGE:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.leverage_facts)
+                return self._each(ask.what, RAWS.decode(body), wire.leverage_facts)
             case What.VOLUMES:
-                return self._each(ask.what, wire.RAWS.decode(body), wire.volume_facts)
+                return self._each(ask.what, RAWS.decode(body), wire.volume_facts)
             case What.MODE | What.OWNER | What.RIGHTS:
                 return _terms_answer(ask.what, body)
             case What.ACCOUNT:
-                return wire.account_facts(wire.ACCOUNT.decode(body), self._asked_at(call))
+                return wire.account_facts(wire.ACCOUNT.decode(body), self._offset.earliest(call.at))
             case What.POSITIONS:
-                return self._positions_answer(wire.POSITIONS.decode(body), self._asked_at(call))
+                return self._positions_answer(wire.POSITIONS.decode(body), self._offset.earliest(call.at))
             case What.ORDERS:
-                return self._orders_answer(wire.OPEN_ORDERS.decode(body), self._asked_at(call))
+                return self._orders_answer(wire.OPEN_ORDERS.decode(body), self._offset.earliest(call.at))
             case What.FEES | What.ORDER | What.TRADES:
                 return self._one_answer(ask, body)
             case What.KEY:
@@ -759,17 +738,7 @@ class Binance:
         return [self._offset.measure(call.at, server_ms * MS, MS, now)]
 
     def _each(self, what: What, rows: Sequence[Raw], read: Callable[[int, Raw], Sequence[Fact]]) -> list[Fact]:
-        """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
-        facts: list[Fact] = []
-        for row in rows:
-            symbol = wire.SYMBOL.decode(row).symbol
-            if (index := self._index.get(symbol)) is None:
-                continue
-            try:
-                facts += read(index, row)
-            except (*MISREAD, KeyError) as error:
-                facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
-        return facts
+        return each(what, rows, self._index, read)
 
     def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
         listed: dict[int, Instrument] = {}
@@ -881,25 +850,3 @@ def _verdict(status: int, code: int | None, text: str) -> Fault | Reaction:
     if status == 418 or (verdict is Reaction.SLOW and "banned until" in text):
         return Reaction.BANNED
     return verdict
-
-
-# Signing
-
-
-def _signer(credentials: Credentials) -> Callable[[bytes], str]:
-    """What turns a query into its signature: HMAC in hex, or Ed25519 or RSA in base64 when the secret is a PEM key."""
-    text = credentials.secret.reveal().strip()
-    if not text:
-        raise ValueError("the secret is empty")
-    if "-----BEGIN" not in text:
-        key = text.encode()
-        return lambda query: hmac.new(key, query, hashlib.sha256).hexdigest()
-    try:
-        private = load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError):
-        raise ValueError("the secret is no readable PEM key: use an unencrypted PKCS#8 private key") from None
-    if isinstance(private, Ed25519PrivateKey):
-        return lambda query: b64encode(private.sign(query)).decode()
-    if isinstance(private, RSAPrivateKey):
-        return lambda query: b64encode(private.sign(query, PKCS1v15(), SHA256())).decode()
-    raise ValueError("the secret is a key of another kind: Binance takes Ed25519 and RSA keys")

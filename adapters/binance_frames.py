@@ -13,22 +13,29 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from msgspec.json import Decoder
 
-from adapters.reading import MS, Id, Ms, above_zero, amount, exact, lots_of, number, positive
+from adapters.reading import (
+    MS,
+    Buying,
+    Id,
+    Level,
+    Ms,
+    above_zero,
+    amount,
+    depth_of,
+    exact,
+    lots_of,
+    number,
+    positive,
+    quote_of,
+    signed,
+)
 from agent.core import events as fact
 from agent.core.events import Force, Side
 from agent.core.instruments import Instrument, Tier
 
 NAME: Final = "binance"
 
-Buying = Literal["BUY", "SELL"]
 Row = Literal["BOTH", "LONG", "SHORT"]
-Level = tuple[str, str]
-
-
-def signed(side: Buying, lots: int) -> int:
-    """Lots with the sign of their side."""
-    return lots if side == "BUY" else -lots
-
 
 ENDS: Final = {
     "FILLED": "filled",
@@ -285,12 +292,6 @@ class ListenKey(Struct, frozen=True, rename="camel"):
     """A renewal may leave it out."""
 
 
-class Symbol(Struct, frozen=True):
-    """What a row is about."""
-
-    symbol: str
-
-
 class RateLimit(Struct, frozen=True, rename="camel"):
     """How much may be used of a budget in an interval, as the venue has it now."""
 
@@ -496,8 +497,6 @@ LABEL = Decoder(Label)
 FAILURE = Decoder(Failure)
 SERVER_TIME = Decoder(ServerTime)
 LISTEN_KEY = Decoder(ListenKey)
-RAWS = Decoder(list[Raw])
-SYMBOL = Decoder(Symbol)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
 RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)
@@ -523,19 +522,12 @@ TRADES = Decoder(list[TradeRow])
 
 def quote_facts(index: int, event: BookTicker) -> list[fact.Fact]:
     """The best bid and ask."""
-    bid, ask = positive(event.bid), positive(event.ask)
-    if bid >= ask:
-        raise ValueError("the book is crossed")
-    return [fact.Quote(index, bid, amount(event.bid_size), ask, amount(event.ask_size), event.at * MS)]
+    return [quote_of(index, (event.bid, event.bid_size), (event.ask, event.ask_size), event.at * MS)]
 
 
 def depth_facts(index: int, event: DepthUpdate) -> list[fact.Fact]:
     """The visible book."""
-    bids = sorted(((positive(price), amount(size)) for price, size in event.bids), reverse=True)
-    asks = sorted((positive(price), amount(size)) for price, size in event.asks)
-    if bids and asks and bids[0][0] >= asks[0][0]:
-        raise ValueError("the book is crossed")
-    return [fact.Depth(index, tuple(bids), tuple(asks), event.at * MS)]
+    return [depth_of(index, event.bids, event.asks, event.at * MS)]
 
 
 def mark_facts(index: int, event: MarkPrice) -> list[fact.Fact]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from adapters.reading import MS
 from agent.core.events import Clock
 
 SAMPLES: Final = 8
@@ -52,6 +53,19 @@ class Offset:
         best = min(self._samples, key=lambda one: one.error_ns(now))
         self.ns, self.error_ns = best.offset_ns, best.error_ns(now)
         return Clock(self.ns, self.error_ns)
+
+    def venue_ms(self, now: int) -> int:
+        """The venue's time of a moment of ours, in its milliseconds."""
+        return (now + self.ns) // MS
+
+    def earliest(self, at: int) -> int:
+        """The venue's time of a moment of ours, at the earliest that it can be."""
+        return at + self.ns - self.error_ns
+
+    def window_ms(self, now: int, expires_at: int, most_ms: int) -> int:
+        """How old a request that is signed now may be when the venue takes it, if it must not be later than a moment of
+        ours: less than 1 where that can't be kept any more."""
+        return min(most_ms, self.earliest(expires_at) // MS - self.venue_ms(now) - 1)
 
     def forget(self) -> None:
         """The venue says that our time is wrong: whatever was measured is not believed any more."""

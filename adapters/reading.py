@@ -6,13 +6,18 @@ What is no number, no price or no quantity raises one of `MISREAD`; a dialect tu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from math import inf, isfinite
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta, MsgspecError
+from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec.json import Decoder
 
+from agent.core import events as fact
+from agent.core.events import Fact
 from agent.core.instruments import Instrument
+from agent.core.venue import What
 
 MISREAD = (MsgspecError, RecursionError, ValueError, ArithmeticError)
 """All that reading unknown bytes can raise."""
@@ -22,29 +27,42 @@ MS = 1_000_000
 
 Ms = Annotated[int, Meta(ge=0, le=9_000_000_000_000)]
 Id = Annotated[int, Meta(ge=0)]
+Buying = Literal["BUY", "SELL"]
+Level = tuple[str | float, str | float]
+"""A price and the size there."""
 
 
-def number(text: str) -> float:
+class Symbol(Struct, frozen=True):
+    """What a row is about."""
+
+    symbol: str
+
+
+RAWS = Decoder(list[Raw])
+SYMBOL = Decoder(Symbol)
+
+
+def number(text: str | float) -> float:
     """A finite number."""
     value = float(text)
     if not isfinite(value):
-        raise ValueError(f"{text:.20} is not a number")
+        raise ValueError(f"{text!s:.20} is not a number")
     return value
 
 
-def positive(text: str) -> float:
+def positive(text: str | float) -> float:
     """A finite number above zero: a price."""
     value = float(text)
     if not 0 < value < inf:
-        raise ValueError(f"{text:.20} is no price")
+        raise ValueError(f"{text!s:.20} is no price")
     return value
 
 
-def amount(text: str) -> float:
+def amount(text: str | float) -> float:
     """A finite number that is not negative: a size."""
     value = float(text)
     if not 0 <= value < inf:
-        raise ValueError(f"{text:.20} is no size")
+        raise ValueError(f"{text!s:.20} is no size")
     return value
 
 
@@ -70,6 +88,51 @@ def lots_of(instrument: Instrument, quantity: str) -> int:
     if lots < 0:
         raise ValueError("a total below zero")
     return lots
+
+
+def signed(side: Buying, lots: int) -> int:
+    """Lots with the sign of their side."""
+    return lots if side == "BUY" else -lots
+
+
+def quote_of(index: int, bid: Level, ask: Level, at: int) -> fact.Quote:
+    """The best bid and ask, each a price and a size."""
+    best, worst = positive(bid[0]), positive(ask[0])
+    if best >= worst:
+        raise ValueError("the book is crossed")
+    return fact.Quote(index, best, amount(bid[1]), worst, amount(ask[1]), at)
+
+
+def depth_of(index: int, bids: Sequence[Level], asks: Sequence[Level], at: int) -> fact.Depth:
+    """The visible book, best first on both sides, in whatever order it comes."""
+    bought = sorted(((positive(price), amount(size)) for price, size in bids), reverse=True)
+    sold = sorted((positive(price), amount(size)) for price, size in asks)
+    if bought and sold and bought[0][0] >= sold[0][0]:
+        raise ValueError("the book is crossed")
+    return fact.Depth(index, tuple(bought), tuple(sold), at)
+
+
+def each(
+    what: What, rows: Sequence[Raw], index_of: Mapping[str, int], read: Callable[[int, Raw], Sequence[Fact]]
+) -> list[Fact]:
+    """The facts of the portfolio's rows in a table of all symbols; a row that can't be read is said to be so."""
+    facts: list[Fact] = []
+    for row in rows:
+        symbol = SYMBOL.decode(row).symbol
+        if (index := index_of.get(symbol)) is None:
+            continue
+        try:
+            facts += read(index, row)
+        except (*MISREAD, KeyError) as error:
+            facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
+    return facts
+
+
+def symbols_of(symbols: Sequence[str], most: int) -> tuple[str, ...]:
+    """The symbols of a portfolio, if a dialect can do with them; raises ValueError with the cure."""
+    if not symbols or "" in symbols or len(set(symbols)) < len(symbols) or len(symbols) > most:
+        raise ValueError(f"symbols: name between 1 and {most} instruments, each once")
+    return tuple(symbols)
 
 
 def excerpt(data: bytes) -> str:

@@ -57,6 +57,8 @@ EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
 """The process, or the machine, has no more descriptors."""
 SIGNATURE: Final = re.compile(r"[?&]signature=([^&]+)")
 CONCEALED: Final = "(concealed)"
+OPEN_HEADERS: Final = ("Content-Type",)
+"""What is no secret in the head of a request; neither is a number, which is a time or a window."""
 SHORTEST_SECRET: Final = 8
 """Characters: what is shorter is no key, and may stand anywhere by chance."""
 QUEUE: Final = 1024
@@ -114,7 +116,7 @@ class Transport:
                 if (old := self._sessions.get(act.socket)) is not None:
                     self._shut(old, None)
                 session = self._sessions[act.socket] = _Session(act.socket)
-                session.task = self._start(self._streams, self._live(session, act.url), f"websocket {act.socket}")
+                session.task = self._start(self._streams, self._live(session, act), f"websocket {act.socket}")
             case Shut():
                 if (open_ := self._sessions.get(act.socket)) is not None:
                     self._shut(open_, act.reason)
@@ -145,11 +147,11 @@ class Transport:
         except asyncio.QueueFull:
             self._shut(session, f"{SAYS} messages wait to be sent")
 
-    async def _live(self, session: _Session, url: str) -> None:
+    async def _live(self, session: _Session, way: Open) -> None:
         """One connection from its opening to its end, which it tells unless it was shut."""
         try:
             async with asyncio.timeout(OPEN_S):
-                connection = session.connection = await _connect(url, self._tls, self._addresses)
+                connection = session.connection = await _connect(way, self._tls, self._addresses)
         except (OSError, EOFError, ValueError, WebSocketException) as error:
             self._gone(session, error)
             return
@@ -314,16 +316,17 @@ class _Direct(connect):
         return exc
 
 
-async def _connect(url: str, tls: ssl.SSLContext, addresses: _Addresses | None = None) -> ClientConnection:
+async def _connect(way: Open, tls: ssl.SSLContext, addresses: _Addresses | None = None) -> ClientConnection:
     """An open websocket. ``addresses`` finds its host, unless that is an address already."""
-    uri = parse_uri(url)
+    uri = parse_uri(way.url)
     options: dict[str, Any] = {}
     if addresses is not None and not _is_address(uri.host):
         options["sock"] = await _dial(uri.host, uri.port, addresses)
     return await _Direct(
-        url,
+        way.url,
         **options,
-        ssl=tls if url.startswith("wss:") else None,
+        additional_headers=way.headers,
+        ssl=tls if way.url.startswith("wss:") else None,
         compression=None,
         proxy=None,
         user_agent_header=USER_AGENT,
@@ -470,7 +473,7 @@ def _concealed(call: Call, reply: Reply) -> Reply:
     """The reply without the key and the signature of its request: a proxy's page, or the address of a redirect, may
     repeat them, and replies are quoted in the log and kept on tapes."""
     signature = SIGNATURE.search(call.url)
-    words = [value for _, value in call.headers]
+    words = [value for name, value in call.headers if name not in OPEN_HEADERS and not value.isdecimal()]
     words += [signature[1], unquote(signature[1])] if signature else []
     body, headers = reply.body, reply.headers
     for word in (word for word in words if len(word) >= SHORTEST_SECRET):

@@ -12,11 +12,13 @@ from adapters.simulator.matching import Fees
 from adapters.simulator.server import Server, serve
 from adapters.simulator.tape import TapeError, TapeMarket
 from adapters.simulator.venues import VENUES
+from adapters.simulator.weex import DEMO_PASSPHRASE, Weex
 from adapters.simulator.wire import CLOSE, Close, Reply
 
 __all__ = [
     "CLOSE",
     "DEMO_KEY",
+    "DEMO_PASSPHRASE",
     "DEMO_SECRET",
     "INSTRUMENTS",
     "VENUES",
@@ -40,6 +42,7 @@ __all__ = [
     "StillMarket",
     "TapeError",
     "TapeMarket",
+    "Weex",
     "load_faults",
     "serve",
 ]

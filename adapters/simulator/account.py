@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
-from adapters.simulator.instruments import Instrument
+from adapters.simulator.instruments import Instrument, instrument
 from adapters.simulator.margin import maintenance_margin
 from adapters.simulator.orders import ZERO, Order, PositionView, Reason
 
@@ -16,22 +16,26 @@ DEMO_SECRET = "demo-secret-of-the-local-exchange-0000000000000000000000000000000
 CENT = Decimal("0.00000001")
 """Money is kept to eight decimals."""
 
+_FINEST = Decimal("1e-16")
+"""What quantities are worth ends here, though one over a price may not end at all: sums are then exact."""
+
 Marks = Callable[[str], Decimal]
 Listings = Callable[[str], Instrument]
 
 
 class Position:
-    """A signed quantity and what it cost.
+    """A signed quantity of an instrument and what it cost.
 
-    `cost` is signed too: the sum of quantity times price of what is open. Realised results are
-    rounded to eight decimals and the rounding stays in `cost`, so that wallet and positions add up
-    exactly whatever the order of trades. `wallet` is the part of the account's wallet that an
-    isolated position has to itself; zero with cross margin.
+    `cost` is signed too: the sum of quantity times `Instrument.worth` of what is open. Realised
+    results are rounded to eight decimals and the rounding stays in `cost` until the position is flat,
+    so that wallet and positions add up whatever the order of trades. `wallet` is the part of the account's
+    wallet that an isolated position has to itself; zero with cross margin.
     """
 
-    def __init__(self, symbol: str, side: str) -> None:
-        self.symbol = symbol
+    def __init__(self, one: Instrument, side: str) -> None:
+        self.symbol = one.symbol
         self.side = side
+        self._one = one
         self.quantity = ZERO
         self.cost = ZERO
         self.realised = ZERO
@@ -41,26 +45,26 @@ class Position:
     @property
     def entry(self) -> Decimal:
         """The average entry price; zero when flat."""
-        return self.cost / self.quantity if self.quantity else ZERO
+        return self._one.price_of(abs(self.quantity), abs(self.cost))
 
     def unrealised(self, mark: Decimal) -> Decimal:
-        """The open result at this mark."""
-        return self.quantity * mark - self.cost
+        """The open result at this mark, in margin asset."""
+        return (self.quantity * self._one.worth(mark)).quantize(_FINEST) - self.cost
 
     def trade(self, signed: Decimal, price: Decimal) -> Decimal:
         """Book a fill of a signed quantity; gives the profit it realised, before fees."""
-        held = self.quantity
+        held, paid = self.quantity, (signed * self._one.worth(price)).quantize(_FINEST)
         after = held + signed
         realised = ZERO
         if held and (held > 0) != (signed > 0):
             if after == 0:
-                realised = -(self.cost + signed * price)
+                realised = -(self.cost + paid)
             else:
                 closing = -signed if abs(signed) <= abs(held) else held
-                realised = closing * price - closing * self.entry
+                realised = closing * self._one.worth(price) - closing * (self.cost / held)
             realised = realised.quantize(CENT)
         self.quantity = after
-        self.cost += signed * price + realised
+        self.cost = self.cost + paid + realised if after else ZERO
         self.realised += realised
         return realised
 
@@ -94,7 +98,7 @@ class Position:
 class Account:
     """What one API key can see and move: an account in one asset.
 
-    Start it with a `balance`, `positions` by symbol (signed quantity in the base asset, opened at
+    Start it with a `balance`, `positions` by symbol (signed quantity, opened at
     the mark) and a `leverage` for all symbols or for each. Margin is cross except in the symbols
     that are `isolated`. `hedge` keeps longs and shorts apart. `wallet` is all of the balance;
     `cross_wallet` leaves out what isolated positions have to themselves. A
@@ -135,6 +139,8 @@ class Account:
         self.haircuts: dict[str, Decimal] = {}
         self.barred: Reason | None = None
         self.opening_positions = {s: Decimal(str(q)) for s, q in (positions or {}).items()}
+        self.listings: Listings = instrument
+        """What its positions are valued by: the listings of its exchange, once it has one."""
         self.positions: dict[tuple[str, str], Position] = {}
         self.open_orders: dict[int, Order] = {}
         self.updated_ms = 0
@@ -176,7 +182,7 @@ class Account:
         key = (symbol, side)
         found = self.positions.get(key)
         if found is None:
-            found = self.positions[key] = Position(symbol, side)
+            found = self.positions[key] = Position(self.listings(symbol), side)
         return found
 
     def held(self) -> list[Position]:
@@ -206,20 +212,21 @@ class Account:
     def _maintenance(self, held: list[Position], marks: Marks, listings: Listings) -> Decimal:
         total = ZERO
         for one in held:
-            notional = abs(one.quantity) * marks(one.symbol)
-            total += maintenance_margin(listings(one.symbol), notional)
+            listed = listings(one.symbol)
+            total += maintenance_margin(listed, listed.notional(abs(one.quantity), marks(one.symbol)))
         return total
 
     def order_notionals(self, symbol: str, side: str) -> tuple[Decimal, Decimal]:
         """Notional of the open orders of one position that could add to it: bids, then asks."""
         bids = asks = ZERO
+        one = self.listings(symbol)
         for order in self.open_orders.values():
             if order.symbol != symbol or order.position_side != side or order.reduce_only:
                 continue
             if order.side > 0:
-                bids += order.left * order.price
+                bids += one.notional(order.left, order.price)
             else:
-                asks += order.left * order.price
+                asks += one.notional(order.left, order.price)
         return bids, asks
 
     def symbols_in_use(self) -> list[tuple[str, str]]:
@@ -243,7 +250,7 @@ class Account:
         are notionals of orders not yet placed.
         """
         held = self.positions.get((symbol, side))
-        notional = held.quantity * mark if held else ZERO
+        notional = self.listings(symbol).notional(held.quantity, mark) if held else ZERO
         bids, asks = self.order_notionals(symbol, side)
         bids += more_bids
         asks += more_asks

@@ -11,6 +11,7 @@ Written from the exchange's documentation and from published captures, and from 
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -175,8 +176,8 @@ class Binance:
         return Reply(200, answer, msgspec.json.encode(result))
 
     @exactly
-    def connect(self, target: str, now: int) -> Session:
-        """Open a websocket on a path with its query; it always succeeds, as at the venue."""
+    def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
+        """Open a websocket on a path with its query; it always succeeds, as at the venue, which looks at no header."""
         self.exchange.advance(now // 1_000_000)
         return self.streams.connect(target, self.exchange.now_ms)
 

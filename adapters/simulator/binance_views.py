@@ -10,7 +10,7 @@ from typing import Any
 from adapters.simulator.account import Account, Position
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
-from adapters.simulator.margin import liquidation_price, maintenance_margin
+from adapters.simulator.margin import maintenance_margin
 from adapters.simulator.orders import ZERO, Fill, FundingRow, Income, Order
 
 View = dict[str, Any]
@@ -407,17 +407,7 @@ class AccountViews:
 
     def _liquidation_price(self, position: Position) -> str:
         """The mark at which this position, all others standing still, ends the account, or itself."""
-        one = self._exchange.instruments[position.symbol]
-        if self._account.is_isolated(position.symbol):
-            price = liquidation_price(one, position.quantity, position.entry, position.wallet)
-            return "0" if price is None else money(price)
-        collateral = self._account.cross_wallet
-        for other in self._account.shared():
-            if other is not position:
-                mark = self._marks(other.symbol)
-                collateral += other.unrealised(mark)
-                collateral -= self._maintenance(other, other.quantity * mark)
-        price = liquidation_price(one, position.quantity, position.entry, collateral)
+        price = self._exchange.liquidation_price(self._account, position)
         return "0" if price is None else money(price)
 
     def _risk_3(self, position: Position) -> View:

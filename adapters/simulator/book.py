@@ -148,8 +148,8 @@ class Book:
             ticks = bid - depth * gap
         else:
             ticks = max(bid + 1, math.ceil(self.mark * self._ask_factor)) + depth * gap
-        notional = one.liquidity * (1 + depth / 2)
-        steps = max(1, int(notional / float(self.mark * one.step)))
+        value = one.liquidity * (1 + depth / 2)
+        steps = max(1, int(value / float(one.value(one.step, self.mark))))
         return ticks * one.tick, steps * one.step
 
 

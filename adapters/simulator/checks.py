@@ -53,8 +53,8 @@ def grid_price(one: Instrument, price: Decimal) -> Decimal:
 
 
 def check_notional(one: Instrument, quantity: Decimal, price: Decimal) -> None:
-    """The smallest worth of an order that is not reduce-only."""
-    if quantity * price < one.min_notional:
+    """The smallest value, in quote asset, of an order that is not reduce-only."""
+    if one.value(quantity, price) < one.min_notional:
         raise Rejected(Reason.MIN_NOTIONAL, one.min_notional)
 
 
@@ -106,13 +106,15 @@ def check_market_band(one: Instrument, book: Book, side: int) -> None:
 def check_margin(account: Account, one: Instrument, request: OrderRequest, book: Book, marks: Marks) -> None:
     """The position limit of the leverage, and enough free margin for what the order adds.
 
-    An order that lowers the worst exposure always passes.
+    An order that lowers the worst exposure always passes. An account has no margin but in its own asset.
     """
+    if one.asset != account.asset:
+        raise Rejected(Reason.MARGIN)
     mark = book.mark
     price = request.price
     if price is None:
         price = book.best_ask[0] * _MARKET_ALLOWANCE if request.side == BUY else book.best_bid[0]
-    notional = request.quantity * price
+    notional = one.notional(request.quantity, price)
     buying = request.side == BUY
     before = account.initial_margin(one.symbol, request.position_side, mark)
     after = account.initial_margin(
@@ -128,6 +130,6 @@ def check_margin(account: Account, one: Instrument, request: OrderRequest, book:
     leverage = account.leverage(one.symbol)
     if sum(after) * leverage > one.largest_notional(leverage):
         raise Rejected(Reason.POSITION_LIMIT)
-    open_loss = max(ZERO, (price - mark) * request.side) * request.quantity
+    open_loss = max(ZERO, (one.worth(price) - one.worth(mark)) * request.side) * request.quantity
     if more + open_loss > account.free(marks):
         raise Rejected(Reason.MARGIN)

@@ -18,7 +18,7 @@ from adapters.simulator.candles import Candles
 from adapters.simulator.clock import MarketClock
 from adapters.simulator.instruments import Instrument, instrument
 from adapters.simulator.ledger import Ledger
-from adapters.simulator.margin import maintenance_margin
+from adapters.simulator.margin import liquidation_price, maintenance_margin
 from adapters.simulator.market import Market, Move
 from adapters.simulator.matching import Fees, Matcher
 from adapters.simulator.orders import (
@@ -49,7 +49,7 @@ class Snapshot(Struct, frozen=True):
     `positions` is signed and keyed by symbol in one-way mode, by `SYMBOL:LONG` and `SYMBOL:SHORT`
     in hedge mode. `fees` is what was paid (positive), `funding` and `realised` what was received
     (negative when paid), `deposits` the net of transfers, `insurance` what was forgiven, `turnover`
-    the notional traded, `equity` what is in the wallet, on paper and pledged in other assets.
+    the value traded, in quote asset, `equity` what is in the wallet, on paper and pledged in other assets.
     `wallet` is the opening balance + realised - fees + funding + deposits + insurance, to the last
     decimal.
     """
@@ -67,6 +67,11 @@ class Snapshot(Struct, frozen=True):
     turnover: Decimal
     fills: int
     rejected: int
+
+    def held(self, symbol: str) -> Decimal:
+        """The net position in a symbol, whatever the position mode."""
+        rows = (symbol, f"{symbol}:LONG", f"{symbol}:SHORT")
+        return sum((self.positions.get(row, ZERO) for row in rows), ZERO)
 
 
 class Exchange:
@@ -98,6 +103,8 @@ class Exchange:
         self.accounts = {account.api_key: account for account in list(accounts) or [Account()]}
         self.instruments = {symbol: instrument(symbol) for symbol in market.symbols}
         self.instruments.update((one.symbol, one) for one in instruments)
+        for account in self.accounts.values():
+            account.listings = self.instruments.__getitem__
         # orders, trades and book updates are numbered apart: an id of one never fits another
         first_id, first_trade_id, first_update_id = (
             base + self.random.randrange(10**9) for base in (10**10, 10**9 * 5, 10**12)
@@ -299,6 +306,19 @@ class Exchange:
         index = self.books[symbol].mark / (1 + premium)
         return (index * (1 + self._index_gaps.get(symbol, ZERO))).quantize(CENT)
 
+    def liquidation_price(self, account: Account, held: Position) -> Decimal | None:
+        """The mark at which a position, all others standing still, ends the account, or itself; None: at none."""
+        one = self.instruments[held.symbol]
+        if account.is_isolated(held.symbol):
+            return liquidation_price(one, held.quantity, held.entry, held.wallet)
+        collateral = account.cross_wallet
+        for other in account.shared():
+            if other is not held:
+                mark = self.books[other.symbol].mark
+                collateral += other.unrealised(mark)
+                collateral -= maintenance_margin(self.instruments[other.symbol], abs(other.quantity) * mark)
+        return liquidation_price(one, held.quantity, held.entry, collateral)
+
     @exactly
     def snapshot(self, account: Account | str) -> Snapshot:
         """An account as the exchange knows it, for demos and as the truth in tests."""
@@ -356,7 +376,7 @@ class Exchange:
         self.funding_rows[symbol].append(FundingRow(self.now_ms, rate, mark))
         for account in self.accounts.values():
             for held in account.held():
-                change = -(held.quantity * rate * mark).quantize(CENT)
+                change = -(self.instruments[symbol].notional(held.quantity, mark) * rate).quantize(CENT)
                 if held.symbol == symbol and change:
                     self._pay(account, "FUNDING_FEE", "FUNDING_FEE", symbol, change, self.now_ms, held)
 
@@ -479,7 +499,7 @@ class Exchange:
             position = account.position(symbol, side)
             position.trade(quantity, book.mark.quantize(one.tick))
             if account.is_isolated(symbol):
-                position.assign(ZERO, book.mark / account.leverage(symbol), ZERO)
+                position.assign(ZERO, one.notional(Decimal(1), book.mark) / account.leverage(symbol), ZERO)
             position.updated_ms = now_ms
 
     def _invent_past_funding(self, symbol: str, interval_ms: int) -> None:
@@ -555,13 +575,14 @@ class Exchange:
             del rows[:-_MOST_FUNDING_ROWS]
             for account in self.accounts.values():
                 for side in ("BOTH", "LONG", "SHORT"):
-                    self._owe_funding(account, symbol, side, rate * mark, now_ms)
+                    self._owe_funding(account, symbol, side, rate, now_ms)
 
-    def _owe_funding(self, account: Account, symbol: str, side: str, per_unit: Decimal, now_ms: int) -> None:
+    def _owe_funding(self, account: Account, symbol: str, side: str, rate: Decimal, now_ms: int) -> None:
         held = account.positions.get((symbol, side))
         if held is None or not held.quantity:
             return
-        change = -(held.quantity * per_unit).quantize(CENT)
+        notional = self.instruments[symbol].notional(held.quantity, self.books[symbol].mark)
+        change = -(notional * rate).quantize(CENT)
         if not change:
             return
         # at great speed an interval is shorter than the delay: booked late, but well before the next
@@ -620,7 +641,9 @@ class Exchange:
                     self.matcher.end(account, order, "EXPIRED", now_ms, Expiry.LIQUIDATED)
                 worst = max(
                     account.shared(),
-                    key=lambda held: abs(held.quantity) * self.books[held.symbol].mark,
+                    key=lambda held: self.instruments[held.symbol].notional(
+                        abs(held.quantity), self.books[held.symbol].mark
+                    ),
                 )
                 self._force(account, worst, now_ms)
             if account.cross_wallet < 0 and not account.shared():
@@ -635,7 +658,7 @@ class Exchange:
         """Close what its own wallet no longer carries; what it loses beyond that wallet is forgiven."""
         for held in account.held():
             one, mark = self.instruments[held.symbol], self.books[held.symbol].mark
-            margin = maintenance_margin(one, abs(held.quantity) * mark)
+            margin = maintenance_margin(one, one.notional(abs(held.quantity), mark))
             if not account.is_isolated(held.symbol) or held.wallet + held.unrealised(mark) > margin:
                 continue
             for order in list(account.open_orders.values()):

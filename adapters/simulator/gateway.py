@@ -11,6 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct, structs
@@ -187,9 +188,9 @@ class Gateway:
         rule = self._first(perils.gate, now, "")
         return self._refusal(rule, client, now) if rule is not None else None
 
-    def connect(self, target: str, now: int) -> Session:
-        """Open a websocket that was admitted."""
-        return self.venue.connect(target, now + self._skew)
+    def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
+        """Open a websocket that was admitted, with the headers of its handshake."""
+        return self.venue.connect(target, now + self._skew, headers)
 
     def receive(self, session: Session, text: str | bytes, now: int) -> None:
         """Take in a client's message; the answers come out with the frames."""

@@ -15,7 +15,7 @@ _DAY_PER_LEVEL = 30_000
 
 
 class Bracket(Struct, frozen=True):
-    """One margin tier: up to `cap` of notional (quote asset) at most `leverage`.
+    """One margin tier: up to `cap` of notional (margin asset) at most `leverage`.
 
     `rate` is the maintenance margin rate and `cum` the amount deducted, so that maintenance margin
     is `notional * rate - cum` and continuous where one tier meets the next.
@@ -29,11 +29,13 @@ class Bracket(Struct, frozen=True):
 
 
 class Instrument(Struct, frozen=True):
-    """A linear perpetual: what may be ordered, what margin it needs, how its market behaves.
+    """A perpetual: what may be ordered, what margin it needs, how its market behaves.
 
-    Quantities are in the base asset, prices and notionals in the quote asset. `band` is the
+    A linear one counts quantities in `contract` units of the base asset, and its notionals, margin and
+    results are in the quote asset. An `inverse` one counts in contracts worth `contract` of the quote
+    asset each, and its notionals, margin and results are in the base asset. `band` is the
     distance from the mark within which limit prices are accepted, and beyond which a market order
-    finds no counterparty. `liquidity` is the notional on the best level of the synthetic book.
+    finds no counterparty. `liquidity` is the value in quote asset on the best level of the synthetic book.
     `volatility` is per square root of a year, `loading` the correlation with the common factor.
     """
 
@@ -47,6 +49,8 @@ class Instrument(Struct, frozen=True):
     max_market_quantity: Decimal
     brackets: tuple[Bracket, ...]
     quote: str = "USDT"
+    contract: Decimal = Decimal(1)
+    inverse: bool = False
     band: Decimal = Decimal("0.10")
     liquidation_fee: Decimal = Decimal("0.0125")
     funding_hours: int = 8
@@ -58,6 +62,29 @@ class Instrument(Struct, frozen=True):
     volatility: float = 1.2
     loading: float = 0.75
     status: str = "TRADING"
+
+    @property
+    def asset(self) -> str:
+        """What margin is held, and results are paid, in."""
+        return self.base if self.inverse else self.quote
+
+    def worth(self, price: Decimal) -> Decimal:
+        """What one unit of quantity is worth to its holder, in the margin asset: its changes are his results."""
+        return -self.contract / price if self.inverse else self.contract * price
+
+    def notional(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """The size of a quantity, with its sign, in the margin asset."""
+        return quantity * abs(self.worth(price))
+
+    def value(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """The size of a quantity, with its sign, in the quote asset."""
+        return quantity * self.contract if self.inverse else quantity * self.contract * price
+
+    def price_of(self, quantity: Decimal, notional: Decimal) -> Decimal:
+        """The price at which a quantity has this notional; zero for none of it."""
+        if not quantity:
+            return Decimal(0)
+        return quantity * self.contract / notional if self.inverse else notional / (quantity * self.contract)
 
     @property
     def day_turnover(self) -> Decimal:
@@ -82,7 +109,7 @@ class Instrument(Struct, frozen=True):
         return self.brackets[-1]
 
     def largest_notional(self, leverage: int) -> Decimal:
-        """The largest position, in quote asset, that this leverage allows."""
+        """The largest position, in margin asset, that this leverage allows."""
         return max((b.cap for b in self.brackets if b.leverage >= leverage), default=Decimal(0))
 
 
@@ -203,6 +230,68 @@ def _alt(
     )
 
 
+_BTC_COIN_TIERS = brackets(
+    [
+        (125, 10, "0.004"),
+        (100, 20, "0.005"),
+        (50, 30, "0.01"),
+        (20, 50, "0.025"),
+        (10, 100, "0.05"),
+        (5, 200, "0.1"),
+        (4, 400, "0.125"),
+        (3, 1_000, "0.15"),
+        (2, 1_500, "0.25"),
+        (1, 4_000, "0.5"),
+    ]
+)
+"""In bitcoin: they meet the published example, 1.81 deducted in the fifth tier."""
+_COIN_TIERS = brackets(
+    [
+        (75, 200, "0.0065"),
+        (50, 500, "0.01"),
+        (20, 2_000, "0.025"),
+        (10, 10_000, "0.05"),
+        (5, 50_000, "0.1"),
+        (4, 100_000, "0.125"),
+        (2, 400_000, "0.25"),
+        (1, 1_000_000, "0.5"),
+    ]
+)
+
+
+def _inverse(
+    base: str,
+    price: str,
+    tick: str,
+    *,
+    contract: int = 10,
+    tiers: tuple[Bracket, ...] = _COIN_TIERS,
+    liquidity: float = 100_000.0,
+    volatility: float = 1.0,
+    loading: float = 0.78,
+) -> Instrument:
+    """A coin-margined perpetual: whole contracts of so many dollars, and no least value."""
+    return Instrument(
+        symbol=base + "USD",
+        base=base,
+        quote="USD",
+        contract=Decimal(contract),
+        inverse=True,
+        reference_price=Decimal(price),
+        tick=Decimal(tick),
+        step=Decimal(1),
+        min_notional=Decimal(0),
+        max_quantity=Decimal(1_000_000),
+        max_market_quantity=Decimal(60_000),
+        brackets=tiers,
+        band=Decimal("0.05"),
+        funding_cap=Decimal("0.003"),
+        liquidity=liquidity,
+        volatility=volatility,
+        loading=loading,
+    )
+
+
 # The loadings of BTC, ETH and SOL give correlations of .82, .72 and .76 between them.
 INSTRUMENTS: dict[str, Instrument] = {
     one.symbol: one
@@ -266,14 +355,38 @@ INSTRUMENTS: dict[str, Instrument] = {
     )
 }
 
+COIN_MARGINED: dict[str, Instrument] = {
+    one.symbol: one
+    for one in (
+        _inverse(
+            "BTC",
+            "77000",
+            "0.1",
+            contract=100,
+            tiers=_BTC_COIN_TIERS,
+            liquidity=400_000.0,
+            volatility=0.60,
+            loading=0.8814,
+        ),
+        _inverse("ETH", "2400", "0.01", liquidity=250_000.0, volatility=0.80, loading=0.9303),
+        _inverse("SOL", "95", "0.01", loading=0.8169),
+        _inverse("BNB", "640", "0.01", volatility=0.7),
+        _inverse("XRP", "1.45", "0.0001", volatility=0.95),
+    )
+}
+"""Inverse perpetuals, apart from the linear ones: an account holds one of their coins, and trades in it alone."""
+
 
 def instrument(symbol: str) -> Instrument:
     """The listing of a symbol; one that is not in the table gets a plain alt-coin listing.
 
     That lets a tape of any symbols play: the grid follows from nothing but the name, so the price
-    grid is fine enough for coins of a cent and the lot grid for coins of a thousand.
+    grid is fine enough for coins of a cent and the lot grid for coins of a thousand. What ends in USD
+    is coin-margined.
     """
-    known = INSTRUMENTS.get(symbol)
+    known = INSTRUMENTS.get(symbol) or COIN_MARGINED.get(symbol)
     if known is not None:
         return known
+    if symbol.endswith("USD"):
+        return _inverse(symbol.removesuffix("USD"), "1", "0.0001")
     return _alt(symbol.removesuffix("USDT"), "1", "0.0001", "0.01", 10_000_000)

@@ -37,7 +37,7 @@ class Early(Struct, frozen=True):
 
 
 class Totals:
-    """Running sums of one account: income by kind, notional traded, number of fills."""
+    """Running sums of one account: income by kind, value traded in quote asset, number of fills."""
 
     def __init__(self) -> None:
         self.income: dict[str, Decimal] = {}
@@ -74,12 +74,12 @@ class Ledger:
         self.orders[order.id] = order
         self.by_client_id.setdefault((order.account, order.client_id), []).append(order)
 
-    def fill(self, fill: Fill) -> None:
-        """Note an execution."""
+    def fill(self, fill: Fill, value: Decimal) -> None:
+        """Note an execution, and what it came to in quote asset."""
         self.fills.append(fill)
         totals = self.of(fill.account)
         totals.fills += 1
-        totals.turnover += fill.price * fill.quantity
+        totals.turnover += value
 
     def earn(self, income: Income) -> None:
         """Note a wallet change."""

@@ -1,4 +1,4 @@
-"""Margin arithmetic of linear perpetuals: maintenance by bracket and the liquidation price."""
+"""Margin arithmetic of perpetuals: maintenance by bracket and the liquidation price."""
 
 from decimal import Decimal
 
@@ -8,7 +8,7 @@ ZERO = Decimal(0)
 
 
 def maintenance_margin(instrument: Instrument, notional: Decimal) -> Decimal:
-    """What a position of this (unsigned) notional must keep as equity, in quote asset."""
+    """What a position of this (unsigned) notional must keep as equity, both in margin asset."""
     bracket = instrument.bracket(notional)
     return notional * bracket.rate - bracket.cum
 
@@ -26,11 +26,18 @@ def liquidation_price(instrument: Instrument, quantity: Decimal, entry: Decimal,
     size = abs(quantity)
     last = instrument.brackets[-1]
     for bracket in instrument.brackets:
+        kept = collateral + bracket.cum - quantity * instrument.worth(entry)
         slope = size * bracket.rate - quantity
+        if instrument.inverse:  # worth and margin go with the reciprocal of the price
+            slope, kept = kept, instrument.contract * (size * bracket.rate + quantity)
+        else:
+            slope *= instrument.contract
         if not slope:
             continue
-        price = (collateral + bracket.cum - quantity * entry) / slope
-        notional = size * price
-        if price > 0 and bracket.floor <= notional and (notional < bracket.cap or bracket is last):
+        price = kept / slope
+        if price <= 0:
+            continue
+        notional = instrument.notional(size, price)
+        if bracket.floor <= notional and (notional < bracket.cap or bracket is last):
             return price
     return None

@@ -206,18 +206,21 @@ class Matcher:
         rate = self.fees.maker if maker else self.fees.taker
         if forced_fee is not None:
             rate = forced_fee
-        fee = (price * quantity * rate).quantize(CENT)
+        one = self.instruments[order.symbol]
+        notional = one.notional(quantity, price)
+        fee = (notional * rate).quantize(CENT)
         position, mark = account.position(order.symbol, order.position_side), self.mark(order.symbol)
         isolated, before = account.is_isolated(order.symbol), position.quantity
         realised = position.trade(order.side * quantity, price)
         position.updated_ms = account.updated_ms = now_ms
         account.wallet += realised - fee
         if isolated:
-            position.assign(before, mark / account.leverage(order.symbol), fee)
+            position.assign(before, one.notional(Decimal(1), mark) / account.leverage(order.symbol), fee)
             if position.quantity:
                 position.wallet += min(ZERO, account.cross_wallet)  # it takes no more than there is
         order.executed += quantity
-        order.quote += quantity * price
+        order.quote += notional
+        order.average_price = one.price_of(order.executed, order.quote)
         order.updated_ms = now_ms
         order.status = "PARTIALLY_FILLED" if order.left else "FILLED"
         done = Fill(
@@ -235,7 +238,7 @@ class Matcher:
             maker=maker,
             at_ms=now_ms,
         )
-        self.ledger.fill(done)
+        self.ledger.fill(done, one.value(quantity, price))
         if realised:
             self.book_income(account, order.symbol, "REALIZED_PNL", realised, now_ms, done.id)
         self.book_income(account, order.symbol, "COMMISSION", -fee, now_ms, done.id)

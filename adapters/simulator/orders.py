@@ -101,7 +101,10 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
 
 
 class Order(Struct, kw_only=True):
-    """An order the exchange has accepted. `quote` is what its fills came to in quote asset."""
+    """An order the exchange has accepted.
+
+    `quote` is what its fills came to in margin asset, `average_price` their mean, zero before the first.
+    """
 
     id: int
     account: str
@@ -119,6 +122,7 @@ class Order(Struct, kw_only=True):
     status: str = "NEW"
     executed: Decimal = ZERO
     quote: Decimal = ZERO
+    average_price: Decimal = ZERO
     self_trade: str = "EXPIRE_MAKER"
     price_match: str = "NONE"
     good_till_ms: int = 0
@@ -134,11 +138,6 @@ class Order(Struct, kw_only=True):
     def is_open(self) -> bool:
         """Whether it can still fill."""
         return self.status in ("NEW", "PARTIALLY_FILLED")
-
-    @property
-    def average_price(self) -> Decimal:
-        """The mean price of its fills; zero before the first."""
-        return self.quote / self.executed if self.executed else ZERO
 
 
 class Fill(Struct, frozen=True, kw_only=True):

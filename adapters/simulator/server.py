@@ -231,7 +231,7 @@ class Server:
             return self._response(answer if isinstance(answer, Reply) else None)
         response = web.WebSocketResponse(heartbeat=PING_S, compress=False, max_msg_size=1 << 20)
         await response.prepare(request)
-        session = self.gateway.connect(request.raw_path, self.clock())
+        session = self.gateway.connect(request.raw_path, self.clock(), request.headers)
         open_ = self._sockets[session.number] = _Socket(response, request.transport)
         writer = asyncio.create_task(self._write(open_))
         self.settle()

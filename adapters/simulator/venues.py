@@ -6,7 +6,12 @@ from typing import Final
 from msgspec import Struct
 
 from adapters.simulator.binance import Binance
+from adapters.simulator.bingx import BingX
+from adapters.simulator.bingx_views import name_of
+from adapters.simulator.bybit import Bybit, spelt
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.mexc import Mexc
+from adapters.simulator.weex import DEMO_PASSPHRASE, Weex
 from adapters.simulator.wire import Venue
 
 
@@ -18,7 +23,15 @@ class Local(Struct, frozen=True):
 
     side: Callable[..., Venue]
     symbol: Callable[[Instrument], str]
+    passphrase: str | None = None
+    """What goes with a key there besides its secret."""
 
 
-VENUES: Final = {"binance": Local(Binance, lambda one: one.symbol)}
+VENUES: Final = {
+    "binance": Local(Binance, lambda one: one.symbol),
+    "weex": Local(Weex, lambda one: one.symbol, DEMO_PASSPHRASE),
+    "bingx": Local(BingX, name_of),
+    "bybit": Local(Bybit, spelt),
+    "mexc": Local(Mexc, lambda one: f"{one.base}_{one.quote}"),
+}
 """By name."""

@@ -131,8 +131,8 @@ class Venue(Protocol):
         """Answer an HTTP request."""
         ...
 
-    def connect(self, target: str, now: int) -> Session:
-        """Open a websocket."""
+    def connect(self, target: str, now: int, headers: Mapping[str, str]) -> Session:
+        """Open a websocket; the headers are those of its handshake."""
         ...
 
     def receive(self, session: Session, text: str | bytes, now: int) -> list[bytes]:

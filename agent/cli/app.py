@@ -48,6 +48,7 @@ from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
 from agent.core.view import Safety, View, safety
+from agent.doctor import examine
 from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
@@ -250,6 +251,27 @@ def plan(
     out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
 
 
+@app.command()
+def doctor(file: File, as_json: Json = False) -> None:
+    """Look at the venue, the key and the account: what may be done with this file, and what stands in the way.
+
+    Asks only. Where the file names a key, the account is looked at whatever the mode. Exit 0 if what the file asks for
+    may be done, 78 if the key or the account is refused for it, 1 if that could not be found out.
+    """
+    portfolio = load(file)
+    configure(logging.CRITICAL)
+    keyed = portfolio.account.key is not None
+    dialect = dialect_of(replace(portfolio, mode="observe") if keyed else portfolio)
+    tag = tag_of(portfolio)
+    found = _run(lambda stop: examine(portfolio, dialect, stop, tag=tag, keyed=keyed, patience_s=READY_S))
+    if as_json:
+        _json(found)
+    else:
+        out.print(screen.diagnosis(found))
+    if not found.suffices:
+        raise SystemExit(CONFIG if any(one.grade == "refused" for one in found.findings) else FAILED)
+
+
 async def _preview(
     portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, to_target: bool
 ) -> tuple[View, Any, Safety]:
@@ -391,7 +413,7 @@ def replay(
     """Play a tape to the same code and prove that it decides the same, byte for byte."""
 
     def blind(portfolio: Portfolio) -> Dialect:
-        return dialect_of(portfolio, Credentials(key=Secret("replay"), secret=Secret("replay")))
+        return dialect_of(portfolio, Credentials(*(Secret("replay"),) * 3))
 
     found = play(tape, blind)
     if as_json:
@@ -438,6 +460,8 @@ def simulate(
         async with server:
             await server.start("127.0.0.1", port)
             out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
+            if LOCAL[venue].passphrase:
+                out.print(f"phrase  {LOCAL[venue].passphrase}")
             out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
             await stop.wait()
 

@@ -61,7 +61,7 @@ from agent.core.orders import MS, S
 from agent.core.planner import Guide, Limits, destination, plan
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
-from agent.core.venue import Abilities, Credentials, Place, Secret
+from agent.core.venue import Abilities, Credentials, Open, Place, Secret
 from agent.log import JsonLine
 from agent.run import VERSION, Agent
 
@@ -345,7 +345,7 @@ async def _rounds(
 async def _floor(options: Options, stop: asyncio.Event, frame: bytes) -> Row:
     """The same libraries with nothing in between: a frame comes, a bare POST goes."""
     async with _child("echo", frame.decode()) as echo, aiohttp.ClientSession() as http:
-        socket = await transport._connect(f"{echo.stream}/ws", ssl.create_default_context())
+        socket = await transport._connect(Open("echo", f"{echo.stream}/ws", None), ssl.create_default_context())
         answering = asyncio.create_task(_answer(socket, http, f"{echo.rest}{ORDER_PATH}"))
         try:
             await _rounds(echo, WARM_UP, stop, lambda: True)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from adapters import binance
+from adapters import binance, bingx, bingx_tables, bybit, mexc, weex, weex_terms
 from agent.claim import claim
 from agent.config import ConfigError, Portfolio, Problem
 from agent.config.checks import on_this_machine
@@ -30,7 +30,13 @@ class Venue(Struct, frozen=True):
     """Whether another service tells what the key may do (`rights_url`)."""
 
 
-VENUES = {"binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True)}
+VENUES = {
+    "binance": Venue(binance.Binance, binance.REST_URL, binance.STREAM_URL, rights=True),
+    "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
+    "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
+    "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
+    "weex": Venue(weex.Weex, weex_terms.REST_URL, weex_terms.STREAM_URL),
+}
 """Every venue that can be named in a portfolio file."""
 
 
@@ -51,7 +57,8 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
     elif credentials is None:
         assert account.key is not None, "the file was checked"
         assert account.secret is not None, "the file was checked"
-        credentials = Credentials(key=resolve(account.key), secret=resolve(account.secret))
+        passphrase = None if account.passphrase is None else resolve(account.passphrase)
+        credentials = Credentials(resolve(account.key), resolve(account.secret), passphrase)
     venue = VENUES[account.venue]
     if account.rights_url is not None and not venue.rights:
         problem = Problem("account", None, "rights_url", account.rights_url, "is not for this venue", "leave it out")

@@ -143,6 +143,8 @@ class Demo:
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
         self.local = VENUES[options.venue]
         self.venue = self.local.side(self.exchange, mark_pace=options.speed)
+        phrase = self.local.passphrase
+        self.credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET), Secret(phrase) if phrase else None)
         self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
         self.folder = options.keep or _fresh_folder()
 
@@ -179,7 +181,7 @@ class Demo:
         snapshot = self.exchange.snapshot(self.account)
         equity = float(snapshot.equity)
         marks = {symbol: float(self.exchange.books[symbol].mark) for symbol in self.symbols}
-        held = {symbol: float(snapshot.positions.get(symbol, 0)) * marks[symbol] for symbol in self.symbols}
+        held = {symbol: float(snapshot.held(symbol)) * marks[symbol] for symbol in self.symbols}
         weights = {symbol: value / equity if equity > 0 else 0.0 for symbol, value in held.items()}
         targets = {symbol: share * LEVERAGE for symbol, share in self.wanted.items()}
         drift = max(abs(weights[symbol] - targets[symbol]) for symbol in self.symbols) / LEVERAGE
@@ -192,7 +194,7 @@ class Demo:
             server = await stack.enter_async_context(await serve(self.venue, port=self.options.port))
             start = self.standing()
             portfolio = self.portfolio(server)
-            dialect = dialect_of(portfolio, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+            dialect = dialect_of(portfolio, self.credentials)
             agent = Agent(portfolio, dialect, self.folder, tag="de", record=True, watch=self._watch)
             end = asyncio.Event()
             running = asyncio.create_task(agent.run(end))

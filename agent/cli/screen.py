@@ -16,6 +16,7 @@ from agent.core.economy import Verdict
 from agent.core.planner import Plan
 from agent.core.risk import Refusal
 from agent.core.view import Leg, Outlook, Safety, View
+from agent.doctor import Diagnosis
 
 OVER, UNDER = "dark_orange", "dodger_blue1"
 """Colours of too much and too little: not red and green, so that drift is not read as loss."""
@@ -84,6 +85,26 @@ def bands(leg: Leg) -> str:
     """The tolerance, and after it the cost-aware band where there is one."""
     aware = "" if leg.aware is None else f" ({100 * leg.aware:.1f})"
     return f"{percent(leg.band)}{aware}"
+
+
+GRADES = {"ok": "green", "warning": "yellow", "refused": "bold red", "unknown": "magenta"}
+VERDICTS = {
+    "nothing": "Nothing can be done with this file here.",
+    "paper": "Fit for paper, and for nothing beyond.",
+    "observe": "Fit for paper and to observe, not to trade.",
+    "trade": "Fit to trade.",
+}
+
+
+def diagnosis(found: Diagnosis) -> Group:
+    """Each finding on a line, and the verdict below."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("about", "", "finding"):
+        table.add_column(name, overflow="fold")
+    for one in found.findings:
+        table.add_row(one.about, Text(one.grade, style=GRADES[one.grade]), Text(one.text))
+    style = "bold green" if found.suffices else "bold red"
+    return Group(table, Text(f'{VERDICTS[found.verdict]} The file says mode = "{found.mode}".', style=style))
 
 
 class Legs:

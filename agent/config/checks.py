@@ -241,6 +241,7 @@ CHECKS: Final[dict[str, Check]] = {
     "account.venue": _venue,
     "account.key": _reference,
     "account.secret": _reference,
+    "account.passphrase": _reference,
     "account.rest_url": _address("http"),
     "account.stream_url": _address("ws"),
     "account.rights_url": _address("http"),

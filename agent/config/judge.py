@@ -10,6 +10,7 @@ import msgspec
 
 from agent.config.checks import is_name, nearest, on_this_machine
 from agent.config.lines import Place
+from agent.config.portfolio import PASSPHRASED
 from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
@@ -365,12 +366,17 @@ def _judge_timing(timing: Timing, problems: Problems) -> None:
 
 
 def _judge_key(mode: str, account: dict[str, Any], problems: Problems) -> None:
-    given = [name for name in ("key", "secret") if name in account or problems.at("account", name)]
+    names = ["key", "secret"]
+    if account.get("venue") in PASSPHRASED:
+        names.append("passphrase")
+    elif "passphrase" in account and not problems.at("account", "venue"):
+        problems.add(("account", "passphrase"), "is not for this venue, whose keys have none", "leave it out")
+    given = [name for name in names if name in account or problems.at("account", name)]
     if mode == "paper" and not given:
         return
-    for name in ("key", "secret"):
+    for name in names:
         if name not in given:
-            why = "the other is given" if mode == "paper" else f'mode is "{mode}"'
+            why = f"{given[0]} is given" if mode == "paper" else f'mode is "{mode}"'
             problems.add(("account", name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
 
 

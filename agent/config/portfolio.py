@@ -18,13 +18,18 @@ from agent.core.planner import Execution, Limits
 from agent.core.targets import Strategy, Targets
 from agent.core.triggers import Triggers
 
+PASSPHRASED: Final = ("weex",)
+"""The venues at which a key has a passphrase besides its secret."""
+
 
 class Account(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to trade, and with which key. ``key`` and ``secret`` are references (see `agent.secrets`)."""
+    """Where to trade, and with which key. ``key``, ``secret`` and ``passphrase`` are references (`agent.secrets`)."""
 
     venue: str = "binance"
     key: str | None = None
     secret: str | None = None
+    passphrase: str | None = None
+    """As it was chosen when the key was made, at venues that ask for one (`PASSPHRASED`)."""
     rest_url: str | None = None
     """Instead of the venue's own address for requests."""
     stream_url: str | None = None

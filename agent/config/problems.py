@@ -16,6 +16,7 @@ HIDDEN: Final = frozenset(
         "account",
         "account.key",
         "account.secret",
+        "account.passphrase",
         "account.rest_url",
         "account.stream_url",
         "account.rights_url",

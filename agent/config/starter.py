@@ -42,6 +42,7 @@ venue = {venue}
 # Observe and live need a key. Name the place where it is kept, never the key itself:
 # key = "file:~/.config/trimtab/key"        # mode 0600; or env:NAME, credential:NAME, keyring:SERVICE/USER
 # secret = "file:~/.config/trimtab/secret"
+# passphrase = "file:~/.config/trimtab/passphrase"   # of keys that have one: weex
 
 [targets]
 leverage = {leverage:<17} # gross notional over equity

@@ -40,6 +40,11 @@ class Halts:
         text = f"halted: {reason.rstrip('.')}. Nothing increases until a person has seen to it and restarts"
         self._note("halt", text, None)
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every reason for a halt that was told."""
+        return tuple(self._told)
+
     def fresh(self) -> bool:
         """Whether there is a new halt since this was asked last: what rests is to be cancelled."""
         fresh, self._fresh = self._fresh, False

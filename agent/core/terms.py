@@ -50,8 +50,10 @@ class Terms:
         self._note = note
         self._halts = halts
         self._mode: Mode | None = None
-        self._isolated: dict[int, bool] = {}
-        self._rights: Rights | None = None
+        self.isolated: dict[int, bool] = {}
+        """By instrument: whether positions have a margin wallet of their own, where that was told."""
+        self.rights: Rights | None = None
+        """What the key may do; None until that was told."""
         self._unlearnt = 0
         """How often the rights of the key could not be learnt."""
         self._noticed: int | None = None
@@ -72,7 +74,7 @@ class Terms:
                 self._compare_contracts(fact, book)
             case Tiers(instrument=index, tiers=tiers):
                 self._compare_tiers(book.rows[index], tiers)
-            case Unanswered(what="rights", reason=reason) if self._rights is None:
+            case Unanswered(what="rights", reason=reason) if self.rights is None:
                 self._unlearnt += 1
                 if self._unlearnt == TRIES:
                     self._note("warning", f"what the key may do could not be learnt: {reason}", None)
@@ -113,13 +115,13 @@ class Terms:
             self._halts.halt(f"the account was set to {kind} collateral asset(s) while this was running: {cure}")
 
     def _compare_margin(self, index: int, isolated: bool) -> None:
-        if self._isolated.setdefault(index, isolated) != isolated:
+        if self.isolated.setdefault(index, isolated) != isolated:
             kind = "isolated" if isolated else "cross"
             cure = "change it back; a restart takes it as it is"
             self._halts.halt(f"the margin of {self.symbols[index]} was set to {kind} while this was running: {cure}")
 
     def _judge_rights(self, rights: Rights, now: int) -> None:
-        before, self._rights = self._rights, rights
+        before, self.rights = self.rights, rights
         if rights.withdraw and not self._allow_withdrawals:
             cure = "take that right from it, or set account.allow_withdrawals = true"
             self._refuse(f"the key can withdraw: {cure}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, assert_never
 
 from msgspec import Struct
 
@@ -48,6 +48,8 @@ class Credentials(Struct, frozen=True):
 
     key: Secret
     secret: Secret
+    passphrase: Secret | None = None
+    """What some venues want besides, as it was chosen when the key was made."""
 
 
 # What the core may ask of a venue
@@ -160,6 +162,23 @@ class Lane(IntEnum):
     """All other questions."""
 
 
+def lane_of(request: Request) -> Lane:
+    """Which lane a request belongs to, at every venue."""
+    match request:
+        case Cancel() | Arm():
+            return Lane.RESCUE
+        case Place(order):
+            return Lane.RESCUE if order.reduce else Lane.CREATE
+        case Batch(orders):
+            return Lane.RESCUE if all(order.reduce for order in orders) else Lane.CREATE
+        case SetLeverage():
+            return Lane.CREATE
+        case Ask(what):
+            return Lane.RESOLVE if what in (What.ORDER, What.KEY) else Lane.REFRESH
+        case _:
+            assert_never(request)
+
+
 class Weight(Struct, frozen=True, gc=False):
     """What a request takes from each bucket, by the bucket's name."""
 
@@ -179,11 +198,15 @@ class Bucket(Struct, frozen=True):
 
 
 class Open(Struct, frozen=True, tag=True):
-    """Open a websocket under this name. ``quiet_ns``: without a frame for so long it is taken for dead."""
+    """Open a websocket under this name. ``quiet_ns``: without a frame for so long it is taken for dead.
+
+    ``headers`` go with the handshake, and hold the key and a signature where the venue wants them there.
+    """
 
     socket: str
     url: str
     quiet_ns: int | None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Shut(Struct, frozen=True, tag=True):

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from adapters.binance import _signer
+from adapters.signing import signer
 from agent.core.venue import Ask, Cancel, What
 from tests.adapters.binance_kit import NOW, build, call_for, credentials, params
 
@@ -21,7 +21,7 @@ def test_the_query_is_signed_as_sent_and_the_signature_comes_last() -> None:
     dialect = build(["测试USDT"])
     call = call_for(dialect, Cancel("a:b/c", 0))
     query, _, signature = urlsplit(call.url).query.rpartition("&signature=")
-    assert signature == _signer(credentials())(query.encode())
+    assert signature == signer(credentials(), "Binance", ed25519=True)(query.encode())
     assert query == (
         f"symbol=%E6%B5%8B%E8%AF%95USDT&origClientOrderId=a%3Ab%2Fc&recvWindow=3000&timestamp={NOW // 1_000_000}"
     )

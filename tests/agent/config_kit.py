@@ -202,7 +202,11 @@ def portfolios(draw: st.DrawFn) -> Portfolio:
         mode=draw(st.sampled_from(["paper", "observe", "live"]) if key else st.just("paper")),
         state="/" + (draw(paths) or "").strip("/"),
         account=Account(
-            key=key, secret=key, stream_url=draw(st.sampled_from([None, "wss://a.b:9/c", "ws://localhost"]))
+            venue="weex" if (phrase := draw(st.sampled_from([key, None]))) else "binance",
+            key=key,
+            secret=key,
+            passphrase=phrase,
+            stream_url=draw(st.sampled_from([None, "wss://a.b:9/c", "ws://localhost"])),
         ),
         targets=wanted,
         bands=draw(table(Bands, "bands", destination=st.sampled_from(["optimal", "edge", "target"]))),

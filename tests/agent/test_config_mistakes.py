@@ -72,7 +72,21 @@ MISTAKES = {
         "must never stand in this file",
         "env:NAME",
     ),
-    "key without secret": (with_key("account.key", '"env:K"'), 4, "account.secret", "the other is given", "env:NAME"),
+    "key without secret": (with_key("account.key", '"env:K"'), 4, "account.secret", "key is given", "env:NAME"),
+    "passphrase as itself": (
+        with_key("account.passphrase", f'"{CANARY}"') + 'venue = "weex"\nkey = "env:K"\nsecret = "env:S"',
+        5,
+        "account.passphrase",
+        "must never stand in this file",
+        "env:NAME",
+    ),
+    "passphrase where keys have none": (
+        with_key("account.passphrase", '"env:P"'),
+        5,
+        "account.passphrase",
+        "not for this venue",
+        "leave it out",
+    ),
     "address without TLS": (
         with_key("account.rest_url", '"http://fapi.binance.com"'),
         5,
@@ -678,6 +692,9 @@ def test_a_real_account_needs_a_key(mode: str) -> None:
     assert [p.key for p in problems(text)] == ["account.key", "account.secret"]
     assert [p.key for p in problems(text + f'[account]\nkey = "env:K"\nsecret = "{CANARY}"')] == ["account.secret"]
     assert parse(text + '[account]\nkey = "env:K"\nsecret = "env:S"', PATH).mode == mode
+    text += '[account]\nvenue = "weex"\nkey = "env:K"\nsecret = "env:S"'
+    assert [p.key for p in problems(text)] == ["account.passphrase"]
+    assert parse(f'{text}\npassphrase = "env:P"', PATH).account.passphrase == "env:P"
 
 
 def test_leverage_that_is_left_alone_is_not_held_against_its_limit() -> None:

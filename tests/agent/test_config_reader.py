@@ -91,7 +91,7 @@ def test_every_table_and_every_kind_of_value() -> None:
     assert portfolio == Portfolio(
         mode="live",
         state="/var/lib/trimtab",
-        account=Account("bybit", "env:KEY", "file:~/secret", "http://127.0.0.1:9001"),
+        account=Account("bybit", "env:KEY", "file:~/secret", rest_url="http://127.0.0.1:9001"),
         targets=Targets(
             weights={"BTCUSDT": 0.5, "ETH-USDT": -0.5, "SOLUSDT": "hold"},
             baskets={"alts": {"BNBUSDT": 0.5, "XRPUSDT": -0.5}},

@@ -207,9 +207,11 @@ def test_the_handshake_is_plain(run: Callable[[Main], None], monkeypatch: pytest
 
     async def main() -> None:
         async with serve(peer, "127.0.0.1", 0) as server, wired() as (transport, inbox):
-            transport.do(open_(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"))
+            way = open_(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws")
+            transport.do(structs.replace(way, headers=(("X-Sign", "signed"),)))
             assert await inbox.next() == Opened("public")
         assert seen[0].headers["User-Agent"] == "trimtab"
+        assert seen[0].headers["X-Sign"] == "signed", "where a venue signs the handshake"
         assert "Sec-WebSocket-Extensions" not in seen[0].headers
 
     run(main)
@@ -701,6 +703,24 @@ def test_a_reply_that_repeats_key_and_signature_is_told_without_them(
 
     run(main)
     struck("C21")
+
+
+def test_what_is_no_secret_in_a_head_stays_in_its_reply(run: Callable[[Main], None]) -> None:
+    stamp = "1764505776347"
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response({"time": int(stamp)})
+
+    async def main() -> None:
+        async with http(handler) as base, wired() as (transport, inbox):
+            headers = (("X-Timestamp", stamp), ("Content-Type", "application/json"))
+            transport.do(structs.replace(call(f"{base}/order"), headers=headers))
+            answer = await inbox.next()
+            assert isinstance(answer, Answer)
+            assert answer.reply.body.decode() == f'{{"time": {stamp}}}', "the venue answers in the same millisecond"
+            assert answer.reply.headers["content-type"].startswith("application/json")
+
+    run(main)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import Final
 
 from msgspec.json import encode
 
-from adapters.binance import REPLIES, _signer
+from adapters.binance import REPLIES
+from adapters.signing import signer
 from agent.core.events import (
     Absent,
     Accepted,
@@ -226,7 +227,7 @@ def _failure(code: int | str) -> Reply:
 
 
 def _sign(secret: str, text: str) -> str:
-    return _signer(credentials(secret))(text.encode())
+    return signer(credentials(secret), "Binance", ed25519=True)(text.encode())
 
 
 _FUTURES: Final = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"

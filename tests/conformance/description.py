@@ -10,7 +10,7 @@ from msgspec import Struct
 from adapters.answers import Reaction
 from adapters.simulator import Account
 from agent.core.events import Fact, Fault
-from agent.core.venue import Dialect, Reply, Request
+from agent.core.venue import Dialect, Reply, Request, What
 
 
 class Heard(NamedTuple):
@@ -43,6 +43,11 @@ class Vector(NamedTuple):
     secret: str
     text: str
     signature: str
+
+
+def outcomes(body: bytes, order: str) -> bool:
+    """Where an answer is the outcome, none says only that a request was received."""
+    return False
 
 
 def as_it_is(data: bytes) -> bytes:
@@ -79,5 +84,12 @@ class Described(Struct, frozen=True):
     """Two instruments of the local exchange, by its own names for them, and what they cost."""
     account: Callable[..., Account] = Account
     """An account at the local exchange."""
+    hedged: bool = False
+    """Whether accounts have a long and a short row for every instrument, and no other mode. What the suite holds net is
+    held in one of them then."""
+    before: tuple[What, ...] = ()
+    """What the dialect must have asked before it can send an order, or tell of a position or of funding."""
+    received: Callable[[bytes, str], bool] = outcomes
+    """Whether an answer says of an order, by our id, that a request was received: what becomes of it is told later."""
     pack: Callable[[bytes], bytes] = as_it_is
     """How the venue packs the text of a frame."""

@@ -10,6 +10,7 @@ import msgspec
 from agent.core.events import Fact, Filled, Leverage, Lost, Mark, Position, Quote, Unanswered, Unknown, Unset
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Request, SetLeverage
+from tests.conformance.description import Described
 from tests.conformance.talk import Talk
 
 INFINITE = float("inf")
@@ -48,8 +49,8 @@ def safe(facts: Iterable[Fact]) -> list[Fact]:
     return told
 
 
-def settled(request: Request, facts: Iterable[Fact]) -> None:
-    """No order is left without an outcome, nor is a setting."""
+def settled(venue: Described, request: Request, body: bytes, facts: Iterable[Fact]) -> None:
+    """An answer leaves no order without an outcome, unless it says that one is coming, and no setting."""
     match request:
         case Place(order):
             wanted = {order.id}
@@ -62,4 +63,5 @@ def settled(request: Request, facts: Iterable[Fact]) -> None:
             return
         case _:
             return
-    assert wanted <= {getattr(fact, "order", None) for fact in facts}
+    left = wanted - {getattr(fact, "order", None) for fact in facts}
+    assert all(venue.received(body, name) for name in left)

@@ -32,6 +32,8 @@ from tests.conformance.description import Described
 
 MS = 1_000_000
 S = 1_000 * MS
+START = 1_790_000_000 * S
+"""When every talk begins."""
 
 
 class Talk:
@@ -53,7 +55,7 @@ class Talk:
         self.symbols = tuple(local.symbol(self.exchange.instruments[name]) for name in self.names)
         """… and as the venue spells them."""
         self.venue = local.side(self.exchange)
-        self.now = self.exchange.now_ms * MS
+        self.now = START
         self.frames: list[tuple[str, bytes]] = []
         """All frames that came, with their sockets, …"""
         self.answers: list[tuple[Request, int, bytes]] = []
@@ -63,7 +65,10 @@ class Talk:
         self.grid: dict[int, Instrument] = {}
         self.sockets: dict[str, Session] = {}
         self._number = 0
-        self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret)) if key else None
+        phrase = Secret(local.passphrase) if local.passphrase else None
+        self.credentials = Credentials(Secret(DEMO_KEY), Secret(secret), phrase) if key else None
+        self._taken: dict[str, int] = {}
+        """By budget: when it was last used."""
         self.begin()
 
     def begin(self) -> None:
@@ -78,6 +83,8 @@ class Talk:
         for fact in self.ask(Ask(What.INSTRUMENTS)):
             if isinstance(fact, Listed):
                 self.grid = {one.index: one for one in fact.instruments}
+        for what in self.described.before if self.credentials else ():
+            self.question(what)
         self.opened: list[Fact] = []
         """Facts told while the sockets opened."""
         for name in self.dialect.abilities.sockets:
@@ -87,7 +94,7 @@ class Talk:
 
     def send(self, request: Request, *, late_ns: int = 0) -> tuple[Call, Reply] | list[Fact]:
         """What the venue answers to what was ``late_ns`` on its way, or what the dialect says instead of sending it."""
-        self.now += 20 * MS
+        self.now = max([self.now + 20 * MS, *self._paced(request)])
         call = self.dialect.perform(request, self.now)
         if not isinstance(call, Call):
             return list(call)
@@ -97,6 +104,14 @@ class Talk:
         reply = Reply(got.status, {name.lower(): value for name, value in got.headers.items()}, got.body)
         self.answers.append((request, reply.status, reply.body))
         return call, reply
+
+    def _paced(self, request: Request) -> list[int]:
+        """When its budgets allow a request, if all that they allow is spread evenly."""
+        gaps = {bucket.name: bucket.window_ns // bucket.capacity for bucket in self.dialect.buckets}
+        names = [name for name, _ in self.dialect.weigh(request).takes]
+        due = [self._taken.get(name, self.now - gaps[name]) + gaps[name] for name in names]
+        self._taken.update(dict.fromkeys(names, max([self.now, *due])))
+        return due
 
     def ask(self, request: Request, *, late_ns: int = 0) -> list[Fact]:
         """The facts in the answer, without those about budgets, and in answers to what it led the dialect to ask."""
@@ -162,7 +177,7 @@ class Talk:
             return self.ask(wish)
         parts = urlsplit(wish.url)
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        self.sockets[wish.socket] = self.venue.connect(target, self.now)
+        self.sockets[wish.socket] = self.venue.connect(target, self.now, dict(wish.headers))
         return [*self.dialect.on_open(wish.socket, self.now), *self._carry_out()]
 
     def _carry_out(self) -> list[Fact]:
@@ -200,6 +215,8 @@ class Talk:
         """An order for ``base`` units of an instrument, below zero to sell; without a price at market."""
         self._number += 1
         lots = self.lots(base, index)
+        if self.described.hedged and side is Side.NET:
+            side = Side.LONG if (lots > 0) is not reduce else Side.SHORT
         return Order(
             id=order_id("cf", 1, self._number),
             instrument=index,
@@ -232,6 +249,10 @@ class Talk:
         """What the venue says is held of an instrument, by side; sides that are flat are left out."""
         (positions,) = [fact for fact in self.question(What.POSITIONS) if isinstance(fact, Positions)]
         return {row.side: row.lots for row in positions.rows if row.instrument == index and row.lots}
+
+    def net(self, index: int = 0) -> int:
+        """What the venue says is held of an instrument, both sides together."""
+        return sum(self.held(index).values())
 
 
 def fills(facts: Iterable[Fact], order: Order) -> list[Filled]:

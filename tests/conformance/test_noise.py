@@ -27,11 +27,15 @@ class Seeds(Struct):
     answers: list[tuple[Request, int, bytes]]
 
     def dialect(self) -> Dialect:
-        """One that knows the instruments and nothing else."""
+        """One that knows the instruments and what it needs to send an order, and nothing else."""
         talk = self.talk
         made = build.VENUES[talk.described.name].dialect(symbols=talk.symbols, credentials=talk.credentials, depth=True)
-        body = next(body for request, _, body in self.answers if request == Ask(What.INSTRUMENTS))
-        made.on_reply(call_for(made, Ask(What.INSTRUMENTS), talk.now), Reply(200, {}, body), talk.now)
+        known = (What.INSTRUMENTS, *talk.described.before)
+        asked = {str(request): (request, body) for request, _, body in reversed(talk.answers)}
+        for request, body in asked.values():
+            if isinstance(request, Ask) and request.what in known:
+                made.on_reply(call_for(made, request, talk.now), Reply(200, {}, body), talk.now)
+        made.acts()
         return made
 
 
@@ -114,7 +118,7 @@ def test_no_damaged_answer_raises_or_leaves_an_order_without_an_outcome(name: st
     call = dialect.perform(request, now)
     if isinstance(call, Call):  # an order of the conversation is too old by now to be sent again
         reply = Reply(data.draw(st.sampled_from([status, 200, 400, 503])), {}, damaged(data, whole))
-        settled(request, safe(dialect.on_reply(call, reply, now)))
+        settled(told.talk.described, request, reply.body, safe(dialect.on_reply(call, reply, now)))
 
 
 JSON = st.recursive(
@@ -134,7 +138,8 @@ def test_no_answer_whatever_raises_or_leaves_an_order_without_an_outcome(name: s
     headers = {"retry-after": data.draw(st.text(max_size=9))}
     dialect, now = told.dialect(), told.talk.now
     reply = Reply(data.draw(st.integers(100, 599)), headers, body)
-    settled(request, safe(dialect.on_reply(call_for(dialect, request, now), reply, now)))
+    facts = safe(dialect.on_reply(call_for(dialect, request, now), reply, now))
+    settled(told.talk.described, request, body, facts)
 
 
 @every_venue
@@ -146,4 +151,5 @@ def test_deep_frames_and_answers_do_not_sink_it(name: str, body: bytes) -> None:
         safe(dialect.on_frame(socket, told.talk.described.pack(body), now))
     for request in requests(told.talk):
         for status in (200, 400):
-            settled(request, safe(dialect.on_reply(call_for(dialect, request, now), Reply(status, {}, body), now)))
+            facts = safe(dialect.on_reply(call_for(dialect, request, now), Reply(status, {}, body), now))
+            settled(told.talk.described, request, body, facts)

@@ -71,7 +71,7 @@ def test_what_fails_otherwise_never_refuses_an_order(
     for what in {What.ORDER, What.POSITIONS} & answers:
         asked = failed(talk, Ask(what, 0, "mine"), reply)
         absent = what is What.ORDER and venue.replies.get(code) is Reaction.ABSENT
-        assert isinstance(asked[-1], Absent if absent else Unanswered)
+        assert isinstance(asked[-1], Absent | Unanswered if absent else Unanswered)
         facts += asked
     assert not any(isinstance(fact, Refused) for fact in facts)
 
@@ -98,6 +98,8 @@ def test_what_is_no_answer_proves_nothing(talk: Talk, status: int, body: bytes) 
         if what in (What.ORDERS, What.POSITIONS) and (status, body) == (200, b"[]"):
             continue  # where a list is the answer, there are none
         facts = failed(talk, Ask(what, 0, order.id), reply)
+        if not facts and (status, body) == (200, b"[]"):
+            continue  # an order is looked for in one list and then in the next
         assert not any(isinstance(fact, Absent | Refused) for fact in facts)
         assert isinstance(facts[-1], Unanswered)
 

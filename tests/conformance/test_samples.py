@@ -73,4 +73,4 @@ def test_every_sample_on_every_socket_and_as_any_answer_does_no_harm(venue: Desc
             safe(dialect.on_frame(socket, venue.pack(body), now))
         for request, call in calls:
             for status in (200, 400, 503):
-                settled(request, safe(dialect.on_reply(call, Reply(status, {}, body), now)))
+                settled(venue, request, body, safe(dialect.on_reply(call, Reply(status, {}, body), now)))

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from adapters.simulator import Account, Binance, Client, Exchange, StillMarket
-from adapters.simulator.instruments import INSTRUMENTS, Bracket, Instrument, brackets
+from adapters.simulator.instruments import COIN_MARGINED, INSTRUMENTS, Bracket, Instrument, brackets
 from adapters.simulator.margin import liquidation_price, maintenance_margin
 
 BTC = INSTRUMENTS["BTCUSDT"]
@@ -33,7 +33,7 @@ def test_the_deducted_amounts_follow_from_continuity() -> None:
         0, 50, 950, 11_450, 131_450, 481_450, 2_981_450, 14_481_450, 26_481_450, 41_481_450,
         121_481_450, 421_481_450,
     ]  # fmt: skip
-    for one in INSTRUMENTS.values():
+    for one in (*INSTRUMENTS.values(), *COIN_MARGINED.values()):
         for low, high in pairwise(one.brackets):
             assert low.cap == high.floor
             assert low.cap * low.rate - low.cum == high.floor * high.rate - high.cum

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 
+from adapters.simulator import VENUES
 from tests.storm.storm import storm
 from tests.storm.watchman import Violation
 
@@ -15,18 +16,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.storm", description=__doc__)
     parser.add_argument("--seed", type=int, help="run this storm alone")
     parser.add_argument("--seeds", type=int, default=200, help="run so many, from 0 on")
+    parser.add_argument("--venue", default="binance", choices=sorted(VENUES), help="whose dialect and whose side")
     parser.add_argument("--digest", action="store_true", help="print only a hash of each storm's decisions")
     options = parser.parse_args()
     seeds = range(options.seed, options.seed + 1) if options.seed is not None else range(options.seeds)
     if options.digest:
-        sys.stdout.writelines(f"{storm(seed).digest}\n" for seed in seeds)
+        sys.stdout.writelines(f"{storm(seed, venue=options.venue).digest}\n" for seed in seeds)
         return 0
     counts: Counter[str] = Counter()
     violations: list[str] = []
     started = time.monotonic()
     for done, seed in enumerate(seeds, 1):
         try:
-            outcome = storm(seed)
+            outcome = storm(seed, venue=options.venue)
         except Violation as violation:
             violations.append(str(violation))
             sys.stdout.write(f"\r{violation}\n")

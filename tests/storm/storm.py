@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.simulator import Account, Faults, FrameFault, RequestFault, SeededMarket
+from adapters.simulator import INSTRUMENTS, VENUES, Account, Faults, FrameFault, RequestFault, SeededMarket
 from agent.core.decisions import Policy
 from agent.core.desk import Desk
 from agent.core.drift import Bands
@@ -73,7 +73,7 @@ def swarm(seed: int, kinds: tuple[RequestFault | FrameFault, ...] = SWARM) -> Fa
     )
 
 
-def prepare(seed: int, faults: Faults) -> World:
+def prepare(seed: int, faults: Faults, venue: str = "binance") -> World:
     """A drifted account of 100,000 USDT at about 3x in a wild market that moves ten minutes a second."""
     dice = random.Random(seed + 1)
     market = SeededMarket(seed, SYMBOLS, step_ms=400, volatility_scale=2.0)
@@ -84,28 +84,35 @@ def prepare(seed: int, faults: Faults) -> World:
         symbol: (Decimal(100_000 * weight) / price).quantize(lot)
         for symbol, weight, price, lot in zip(SYMBOLS, start, market.prices(), lots, strict=True)
     }
+    spelt = {symbol: VENUES[venue].symbol(INSTRUMENTS[symbol]) for symbol in SYMBOLS}
     policy = Policy(
         mode="live",
-        targets=Targets(weights=dict(weights), leverage=3.0),
+        targets=Targets(weights={spelt[symbol]: weight for symbol, weight in weights.items()}, leverage=3.0),
         bands=Bands(destination=dice.choice(("optimal", "edge", "target"))),
         triggers=Triggers(confirm_s=0.5, cool_down_s=1.0),
         execution=Execution(style=dice.choice(("taker", "maker")), patience_s=3.0),
     )
     account = Account(balance=100_000, positions=positions)
-    world = World(policy, market, account, faults, speed=600.0, rechecks=dice.random() < 0.5)
+    world = World(policy, market, account, faults, speed=600.0, rechecks=dice.random() < 0.5, venue=venue)
     if dice.random() < 0.5:
         warm(world.engine, [float(price) for price in market.prices()], START)
     return world
 
 
 def storm(
-    seed: int, desk: type[Desk] = Desk, weather: Callable[[int], Faults] = swarm, lasts_ns: int = STORM_NS
+    seed: int,
+    desk: type[Desk] = Desk,
+    weather: Callable[[int], Faults] = swarm,
+    lasts_ns: int = STORM_NS,
+    venue: str = "binance",
 ) -> Outcome:
     """Run a storm; raises `Violation` with the seed in its message. ``weather`` gives its faults."""
-    world = prepare(seed, weather(seed))
+    world = prepare(seed, weather(seed), venue)
     if desk is not Desk:
         world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
-    watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
+    watchman = Watchman(
+        world.exchange, world.account, world.policy.targets, lambda: world.engine, world.local, world.venue.topic
+    )
     world.decided, world.left = watchman.decided, watchman.left
     world.heard = lambda arrived: watchman.heard(arrived, world.now)
     try:
@@ -128,9 +135,9 @@ def storm(
     )
 
 
-def campaign(seeds: range) -> tuple[list[Outcome], Counter[str]]:
+def campaign(seeds: range, venue: str = "binance") -> tuple[list[Outcome], Counter[str]]:
     """Run many storms; the outcomes, and how often each fault struck."""
-    outcomes = [storm(seed) for seed in seeds]
+    outcomes = [storm(seed, venue=venue) for seed in seeds]
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         counts.update(outcome.faults)

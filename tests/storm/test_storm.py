@@ -17,6 +17,8 @@ from tests.storm.flood import flood
 from tests.storm.storm import SWARM, campaign
 
 SEEDS = 200
+FEW = 5
+"""Storms at each of the other venues."""
 BITE_WITHIN = 50
 """An ablation that survives so many storms was not noticed."""
 
@@ -28,6 +30,13 @@ def test_no_storm_breaks_a_promise(first: int) -> None:
     outcomes, counts = campaign(range(first, first + 20))
     FIRED.update(counts)
     FIRED["unknown orders"] += sum(outcome.unknown for outcome in outcomes)
+    assert all(outcome.drift <= 1 for outcome in outcomes)
+
+
+@pytest.mark.parametrize("venue", ["bingx", "mexc"])
+def test_no_storm_breaks_a_promise_at_another_venue(venue: str) -> None:
+    outcomes, _ = campaign(range(FEW), venue)
+    assert sum(outcome.unknown for outcome in outcomes) > 0
     assert all(outcome.drift <= 1 for outcome in outcomes)
 
 

@@ -81,8 +81,8 @@ class Port:
     def admit(self, now: int) -> Reply | Close | None:
         return self.hub.gateway.admit(now)
 
-    def connect(self, target: str, now: int) -> Session:
-        session = self.hub.gateway.connect(target, now)
+    def connect(self, target: str, now: int, headers: Mapping[str, str]) -> Session:
+        session = self.hub.gateway.connect(target, now, headers)
         self.hub.sessions[session.number] = self
         return session
 

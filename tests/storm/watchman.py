@@ -6,14 +6,14 @@ was. One watchman stays for a whole storm, however often the agent is restarted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal
 from hashlib import blake2b
 
 import msgspec
-from msgspec import Struct
 
-from adapters.simulator import DEMO_KEY, Account, Exchange
+from adapters.simulator import DEMO_KEY, Account, Exchange, binance_faults
+from adapters.simulator.wire import Topic
 from agent.core.decisions import Decision
 from agent.core.desk import Answer, Frame, Input
 from agent.core.engine import Engine
@@ -32,15 +32,6 @@ NEWS_NS = 20 * S
 """Within this time the agent has heard of a trade that is not its own."""
 
 
-class _Row(Struct):
-    e: str = ""
-    s: str = ""
-
-
-class _Topic(Struct):
-    data: _Row | list[_Row] = msgspec.field(default_factory=_Row)
-
-
 class Violation(Exception):
     """What must never happen has happened."""
 
@@ -52,12 +43,24 @@ class Watchman:
     weight_limit = 2_400
     """Request weight that the exchange allows in a minute."""
 
-    def __init__(self, exchange: Exchange, account: Account, targets: Targets, engine: Callable[[], Engine]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        account: Account,
+        targets: Targets,
+        engine: Callable[[], Engine],
+        names: Mapping[str, str] | None = None,
+        topic: Callable[[bytes], Topic] | None = None,
+    ) -> None:
         self.exchange = exchange
         self.account = account
         self.targets = targets
         self.symbols = tuple(targets.weights)
+        self.names = names or {symbol: symbol for symbol in self.symbols}
+        """The exchange's own names of its symbols, by the venue's."""
+        self._spelt = {name: symbol for symbol, name in self.names.items()}
         self._engine = engine
+        self._topic = topic or binance_faults.topic_of
         self.low: dict[str, Decimal] = {}
         self.high: dict[str, Decimal] = {}
         self.overshoot = Decimal(0)
@@ -141,9 +144,9 @@ class Watchman:
         self._now = now
         match arrived:
             case Frame(socket="market", data=data):
-                topic = msgspec.json.decode(data, type=_Topic)
-                rows = [topic.data] if isinstance(topic.data, _Row) else topic.data
-                self.marks_at.update((row.s, now) for row in rows if row.e == "markPriceUpdate")
+                topic = self._topic(data)
+                if topic.what == "mark":
+                    self.marks_at[self._spelt[topic.symbol]] = now
             case Answer(call=tag, reply=reply) if (call := self._calls.pop(tag, None)) is not None:
                 self._reply(call, reply, now)
             case _:
@@ -178,7 +181,7 @@ class Watchman:
             if other.id != order.id and other.symbol == symbol:
                 raise Violation(f"{order.id} was sent while {other.id} on {symbol} is {other.state}")
         self._look(now)
-        step = self.exchange.instruments[symbol].step
+        step = self._step(symbol)
         known = now - self._moved_at.get(symbol, 0) > NEWS_NS and order.side is Side.NET and order.held_lots is not None
         if known and (order.held_lots or 0) * step != self.held(symbol):
             raise Violation(f"{order.id} was sized from {order.held_lots} lots; {self.held(symbol)} are held")
@@ -187,14 +190,15 @@ class Watchman:
         """Look at the fills since the last time: what was meant to reduce has reduced."""
         fills = self.exchange.ledger.fills
         for fill in fills[self._fills :]:
-            if fill.account != DEMO_KEY or fill.symbol not in self._held:
+            symbol = self._spelt.get(fill.symbol, fill.symbol)
+            if fill.account != DEMO_KEY or symbol not in self._held:
                 continue
-            before = self._held[fill.symbol]
-            after = self._held[fill.symbol] = before + fill.side * fill.quantity
+            before = self._held[symbol]
+            after = self._held[symbol] = before + fill.side * fill.quantity
             if fill.client_id not in self.intended:
-                self._moved_at[fill.symbol] = now
+                self._moved_at[symbol] = now
             elif fill.client_id in self.reducing and not (abs(after) < abs(before) and after * before >= 0):
-                raise Violation(f"{fill.client_id} was to reduce {fill.symbol}, and led from {before} to {after}")
+                raise Violation(f"{fill.client_id} was to reduce {symbol}, and led from {before} to {after}")
         self._fills = len(fills)
 
     def _note(self, order: Order, at: int) -> None:
@@ -240,9 +244,8 @@ class Watchman:
 
     def _leapt(self, engine: Engine) -> Decimal:
         """How far the prices have moved since the agent heard of them: in a storm a second is ten minutes."""
-        mark = self.exchange.matcher.mark
         known = [(symbol, row.mark) for symbol, row in zip(self.symbols, engine.book.rows, strict=True)]
-        return max(abs(Decimal(told.price) / mark(symbol) - 1) for symbol, told in known if told is not None)
+        return max(abs(Decimal(told.price) / self._mark(symbol) - 1) for symbol, told in known if told is not None)
 
     def _goal(self, engine: Engine, index: int, aim: float) -> Decimal:
         """Where a plan leads if that is inside the tolerance, in quantity; the aim otherwise."""
@@ -255,28 +258,34 @@ class Watchman:
 
     def _end(self, engine: Engine, index: int) -> Decimal | None:
         """The position that the order planned for an instrument leads to; None if there is none."""
-        step = self.exchange.instruments[self.symbols[index]].step
+        step = self._step(self.symbols[index])
         legs = engine.plan.legs if engine.plan else ()
         ends = [(engine.book.rows[index].lots + leg.lots) * step for leg in legs if leg.instrument == index]
         return ends[0] if ends else None
 
     def held(self, symbol: str) -> Decimal:
         """The position as the exchange has it."""
-        position = self.account.positions.get((symbol, "BOTH"))
+        position = self.account.positions.get((self.names[symbol], "BOTH"))
         return position.quantity if position else Decimal(0)
+
+    def _step(self, symbol: str) -> Decimal:
+        """A lot of an instrument, in the base asset."""
+        return self.exchange.instruments[self.names[symbol]].step
+
+    def _mark(self, symbol: str) -> Decimal:
+        return self.exchange.matcher.mark(self.names[symbol])
 
     def check(self) -> None:
         """Exposure stays in the hull of start and targets, give or take a lot; nothing is sent twice."""
         self._look(self._now)
-        mark = self.exchange.matcher.mark
-        equity = self.account.wallet + self.account.unrealised(mark)
+        equity = self.account.wallet + self.account.unrealised(self.exchange.matcher.mark)
         for symbol, share in self.targets.weights.items():
             assert share != "hold"
-            target = equity * Decimal(share * self.targets.leverage) / mark(symbol)
+            target = equity * Decimal(share * self.targets.leverage) / self._mark(symbol)
             held = self.held(symbol)
             low = self.low[symbol] = min(self.low.get(symbol, held), target)
             high = self.high[symbol] = max(self.high.get(symbol, held), target)
-            lot = self.exchange.instruments[symbol].step
+            lot = self._step(symbol)
             least, most = self._reach(symbol, held)
             outside = max(low - least, most - high) / lot
             if outside > self.overshoot:
@@ -292,7 +301,7 @@ class Watchman:
         """The least and the most that a position may become by what is open on it."""
         least = most = held
         for order in self.account.open_orders.values():
-            if order.symbol == symbol and not order.reduce_only:
+            if order.symbol == self.names[symbol] and not order.reduce_only:
                 least, most = (least, most + order.left) if order.side > 0 else (least - order.left, most)
         return least, most
 
@@ -303,7 +312,7 @@ class Watchman:
                 raise Violation(f"{order.id} has no end in the journal: {order.state}")
             real = self.exchange.ledger.with_client_id(DEMO_KEY, order.id)
             done = real.executed if real else Decimal(0)
-            believed = order.filled_lots * self.exchange.instruments[order.symbol].step
+            believed = order.filled_lots * self._step(order.symbol)
             if believed != done:
                 raise Violation(f"{order.id} has {believed} filled by the journal ({order.ended}), {done} in truth")
 
@@ -321,7 +330,7 @@ class Watchman:
                 raise Violation(f"{name} was taken for never placed, and the exchange has it")
         for known_as in engine.blotter.orders.values():
             there = ledger.with_client_id(DEMO_KEY, known_as.id)
-            step = self.exchange.instruments[known_as.symbol].step
+            step = self._step(known_as.symbol)
             if known_as.filled_lots * step != (there.executed if there else 0):
                 raise Violation(f"{known_as.id} has filled otherwise than the agent believes: {known_as}, {there}")
         if engine.tally.fills > sum(fill.client_id in self.intended for fill in ledger.fills):
@@ -334,7 +343,7 @@ class Watchman:
         for index, symbol in enumerate(self.symbols):
             row = engine.book.rows[index]
             assert row.instrument is not None
-            known = row.instrument.quantity(row.lots) * (1 if row.lots > 0 else -1)
+            known = row.lots * row.instrument.step * row.instrument.multiplier
             if known != self.held(symbol):
                 raise Violation(f"{symbol}: the agent believes in {known}, the exchange has {self.held(symbol)}")
         drift = engine.drift

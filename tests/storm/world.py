@@ -10,13 +10,13 @@ import heapq
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-from adapters.binance import Binance
+from adapters import simulator
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange
-from adapters.simulator.binance import Binance as Venue
 from adapters.simulator.faults import Faults
 from adapters.simulator.gateway import Gateway
 from adapters.simulator.market import Market
 from adapters.simulator.wire import Close, Session
+from agent.cli.build import VENUES
 from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
@@ -32,6 +32,7 @@ class World:
     """One agent and one exchange. `run` lets time pass; ``decided`` sees each decision as it is made.
 
     ``gateway`` is that of an exchange which others use as well; the agent's clock is ahead of it by ``skew_ns``.
+    ``rechecks`` and ``rights`` are Binance's own.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class World:
         speed: float = 1.0,
         rechecks: bool = True,
         rights: bool = False,
+        venue: str = "binance",
         gateway: Gateway | None = None,
         epoch: int = 1,
         nonce: int = 0,
@@ -53,13 +55,18 @@ class World:
         self.account = account
         self.skew_ns = skew_ns
         if gateway is None:
-            venue = Venue(Exchange(market, [account], seed=faults.seed, speed=speed), rechecks=rechecks)
-            gateway = Gateway(venue, faults)
+            side = simulator.VENUES[venue].side
+            exchange = Exchange(market, [account], seed=faults.seed, speed=speed)
+            own = {"rechecks": rechecks} if venue == "binance" else {}
+            gateway = Gateway(side(exchange, **own), faults)
         self.gateway = gateway
         self.venue = gateway.venue
         self.exchange = gateway.venue.exchange
         self.policy = policy
         self.symbols = tuple(policy.targets.weights)
+        spelt = simulator.VENUES[venue].symbol
+        self.local = {spelt(one): symbol for symbol, one in self.exchange.instruments.items()}
+        """The exchange's own names of its symbols, by the venue's."""
         self.decided: Callable[[Decision], None] = lambda decision: None
         self.left: Callable[[Call], None] = lambda call: None
         """Told of each request as it leaves, …"""
@@ -74,7 +81,8 @@ class World:
         self._inputs: list[tuple[int, int, Input]] = []
         self._number = 0
         self._salt = f"storm{faults.seed}"
-        self._rights = rights
+        self._dialect = VENUES[venue].dialect
+        self._own = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
         self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
 
@@ -86,12 +94,8 @@ class World:
         self.calls.clear()
         self._inputs.clear()
         credentials = Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET))
-        dialect = Binance(
-            symbols=self.symbols,
-            credentials=credentials,
-            rest_url=REST,
-            stream_url=STREAM,
-            rights_url=REST if self._rights else None,
+        dialect = self._dialect(
+            symbols=self.symbols, credentials=credentials, rest_url=REST, stream_url=STREAM, **self._own
         )
         self.engine = Engine(
             self.policy,
@@ -176,7 +180,7 @@ class World:
                     self._put(Closed(socket=name, reason="not let in"), self.now)
                     return
                 url = urlsplit(act.url)
-                session = self.gateway.connect(f"{url.path}?{url.query}", self.now)
+                session = self.gateway.connect(f"{url.path}?{url.query}", self.now, dict(act.headers))
                 self.sessions[name], self.names[session.number] = session, name
                 self._put(Opened(socket=name), self.now)
             case Shut(socket=name):

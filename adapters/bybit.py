@@ -1,0 +1,976 @@
+"""Bybit v5: the dialect of its REST interface and its public and private websockets, for a unified trading account.
+
+What frames and answers say stands in `adapters.bybit_frames`, so that this file holds the conversation alone. Three
+habits of the venue shape it. An answer to an order or a cancel only says that it was received: what became of it comes
+on the private stream, or is asked for. Long lists come in pages, and those about the account for one kind of contract
+at a time: `_Gathering` puts them together, and only the whole is an answer. Nothing says whether the account is in
+hedge mode but the rows of its positions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Final, assert_never
+from urllib.parse import quote, urlencode, urlsplit
+
+from msgspec import Raw, Struct
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from adapters import bybit_frames as wire
+from adapters.addresses import pinned, together
+from adapters.answers import Reaction, fate, outcome, replies
+from adapters.offset import Offset
+from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain, symbols_of
+from adapters.signing import signer
+from agent.core import events as fact
+from agent.core.events import Fact, Fault, Side
+from agent.core.instruments import Instrument
+from agent.core.orders import Order, Style
+from agent.core.venue import (
+    Abilities,
+    Arm,
+    Ask,
+    Batch,
+    Bucket,
+    Call,
+    Cancel,
+    Credentials,
+    Open,
+    Place,
+    Reply,
+    Request,
+    Say,
+    SetLeverage,
+    Shut,
+    Weight,
+    What,
+    lane_of,
+)
+
+SECOND: Final = 1_000 * MS
+MINUTE: Final = 60 * SECOND
+
+REST_URL: Final = "https://api.bybit.com"
+STREAM_URL: Final = "wss://stream.bybit.com"
+DOMAINS: Final = (
+    "bybit.com",
+    "bytick.com",
+    "bybit.eu",
+    "bybit.tr",
+    "bybit.kz",
+    "bybit.id",
+    "bybitgeorgia.ge",
+    "manepa.jp",
+)
+NAMES: Final = {"linear": "bybit", "inverse": "bybit-inverse"}
+"""What a venue is called in a portfolio file, by its kind of contract."""
+
+LIMITS: Final[tuple[Bucket, ...]] = (
+    Bucket("ip_5s", 300, 5 * SECOND),
+    Bucket("create_1s", 5, SECOND),
+    Bucket("batch_1s", 10, SECOND),
+    Bucket("cancel_1s", 5, SECOND),
+    Bucket("read_1s", 25, SECOND),
+    Bucket("fees_1s", 2, SECOND),
+    Bucket("settings_1s", 5, SECOND),
+)
+"""Half of what the venue allows: it counts the second before each request, and two of our windows touch such a one."""
+ALLOWED: Final = {Place: "create_1s", Cancel: "cancel_1s", SetLeverage: "settings_1s"}
+"""The budgets whose size answers to these tell: the venue gives larger ones to some."""
+
+PING_NS: Final = 20 * SECOND
+QUIET_NS: Final = {"public": 20 * SECOND, "market": 10 * SECOND, "private": 50 * SECOND}
+"""The best prices are repeated after three seconds, tickers come ten times a second, and pings are answered."""
+PROOF_NS: Final = 10 * SECOND
+"""How long logging in and subscribing may take on the private stream."""
+MARK_NS: Final = SECOND
+"""A mark that stays as it is is told again this often, as long as its ticker speaks."""
+DEPTH_NS: Final = 100 * MS
+AGAIN_NS: Final = 10 * SECOND
+"""A book with a gap is asked for anew no sooner than this after the last time."""
+
+BAN_NS: Final = 10 * MINUTE
+THROTTLE_MAX_NS: Final = MINUTE
+CALL_MS: Final = 10_000
+ORDER_MS: Final = 5_000
+BATCH_MAX: Final = 5
+PAGES_MAX: Final = 40
+NAMES_MAX: Final = 1_000
+SYMBOLS_MAX: Final = 500
+SUBSCRIBE_MAX: Final = 10
+
+PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet")
+
+
+class Route(Struct, frozen=True):
+    """How a question is asked: path, parameters besides the category, budget, and whether it is about the account."""
+
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    bucket: str = "read_1s"
+    private: bool = True
+    category: bool = True
+
+
+QUESTIONS: Final = {
+    What.TIME: Route("/v5/market/time", bucket="ip_5s", private=False, category=False),
+    What.INSTRUMENTS: Route("/v5/market/instruments-info", (("limit", "1000"),), bucket="ip_5s", private=False),
+    What.PRICES: Route("/v5/market/tickers", bucket="ip_5s", private=False),
+    What.TIERS: Route("/v5/market/risk-limit", bucket="ip_5s", private=False),
+    What.FEES: Route("/v5/account/fee-rate", bucket="fees_1s"),
+    What.LEVERAGE: Route("/v5/position/list"),
+    What.MODE: Route("/v5/account/info", category=False),
+    What.ACCOUNT: Route("/v5/account/wallet-balance", (("accountType", "UNIFIED"),), category=False),
+    What.POSITIONS: Route("/v5/position/list", (("limit", "200"),), category=False),
+    What.ORDERS: Route("/v5/order/realtime", (("openOnly", "0"), ("limit", "50")), category=False),
+    What.ORDER: Route("/v5/order/realtime"),
+    What.VOLUMES: Route("/v5/market/tickers", bucket="ip_5s", private=False),
+    What.OWNER: Route("/v5/user/query-api", category=False),
+    What.RIGHTS: Route("/v5/user/query-api", category=False),
+}
+HISTORY: Final = "/v5/order/history"
+CORNERS: Final = (("linear", "USDT"), ("linear", "USDC"), ("inverse", ""))
+"""Kinds of contract, and coins they settle in, that draw on the same margin: lists are asked for one at a time."""
+
+REPLIES: Final = replies(
+    (Reaction.UNKNOWN, (10000, 10016, 10019, 110079)),
+    (Reaction.TWIN, (110072, 10014)),
+    (Reaction.GONE, (110001, 110008, 110010)),
+    (Reaction.SAME, (110025, 110026, 110027, 110043)),
+    (Reaction.SLOW, (10006, 10018, 10429, 429)),
+    (Reaction.BANNED, (403,)),
+    (Reaction.DENIED, (10003, 10004, 10005, 10007, 10009, 10010, 10024, 10028, 100028, 33004, 110132, 401)),
+    (Fault.CLOCK, (10002,)),
+    (Fault.BUSY, (110009, 110020)),
+    (Fault.MARGIN, (110004, 110006, 110007, 110011, 110012, 110013, 110040, 110044, 110045, 110046, 110047, 110048)),
+    (Fault.MARGIN, (110051, 110052, 110053, 110085, 110086, 110089, 110090, 110101, 110102, 182011)),
+    (Fault.MARGIN, tuple(range(110104, 110108))),
+    (Fault.REDUCE, (110017, 110033, 110034)),
+    (Fault.PRICE, (110118,)),
+    (Fault.CLOSED, (10029, 30228, 110021, 110022, 110023, 110042, 110063, 110066, 110074, 110137)),
+    (Fault.CLOSED, (*range(110095, 110101), 110103)),
+    (Fault.ACCOUNT, (10027, 110123, 110124, 110125)),
+    (Fault.RULE, (10001, 30208, 30209, 110003, 110049, 110064, 110092, 110093, 110094, 110119, 110120, 110121)),
+    (Fault.OTHER, (110024, 110028, 110029, 3400045)),
+)
+"""What a code of the venue, or an HTTP status without one, means.
+
+Others between `FIRST_REFUSAL` and `LAST_REFUSAL` are `Fault.OTHER`; any other proves nothing.
+"""
+FIRST_REFUSAL: Final = 110_001
+LAST_REFUSAL: Final = 110_999
+PARAMETER: Final = 10_001
+"""A parameter does not fit, among others because the position mode is not what we believe."""
+
+
+class _Gathering(Struct):
+    """A list that comes in pages: which call began it, the rows so far with their category, and how many pages."""
+
+    first: int
+    asked_at: int
+    rows: list[tuple[str, Raw]] = []
+    pages: int = 0
+
+
+class Bybit:
+    """Perpetuals of Bybit, of one ``category``: linear (in USDT and USDC) or inverse.
+
+    Without ``credentials`` it answers public questions only. ``depth`` subscribes to fifty levels of the book besides
+    the best. ``recv_window_ms`` bounds how old a request may be when the venue takes it.
+    """
+
+    buckets = LIMITS
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str],
+        credentials: Credentials | None,
+        rest_url: str = REST_URL,
+        stream_url: str = STREAM_URL,
+        recv_window_ms: int = 5_000,
+        depth: bool = False,
+        category: str = "linear",
+    ) -> None:
+        if not 1 <= recv_window_ms <= 60_000:
+            raise ValueError("recv_window_ms: choose between 1 and 60000, at best about 5000")
+        self.name = NAMES[category]
+        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
+        self._category = category
+        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Bybit")
+        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Bybit")
+        _one_environment(self._rest, self._stream)
+        self.abilities = Abilities(
+            answers=frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private),
+            sockets=("public", "market", "private") if credentials else ("public", "market"),
+            singles=frozenset({What.TIERS, What.LEVERAGE}),
+        )
+        self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
+        self._window_ms = recv_window_ms
+        self._depth = depth
+        self._sign = signer(credentials, "Bybit", ed25519=False) if credentials else None
+        self._key = credentials.key.reveal() if credentials else ""
+        self._readers: dict[str, Callable[[wire.Frame], Sequence[Fact]]] = {
+            "public": self._read_public,
+            "market": self._read_market,
+            "private": self._read_private,
+        }
+        self._acts: list[Open | Shut | Say | Ask] = []
+        self._tag = 0
+        self._offset = Offset()
+        self._listed: dict[str, Instrument] = {}
+        self._up: set[str] = set()
+        """Sockets that have proved that they tell what they should."""
+        self._pings: dict[str, int] = {}
+        """Connected sockets, and when each is pinged next."""
+        self._proof_due: int | None = None
+        """When the private socket is given up unless it has proved itself."""
+        self._subscribing: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """Subscriptions not acknowledged yet: socket and topics, by the id of the request."""
+        self._requests = 0
+        self._tickers: dict[str, wire.Ticker] = {}
+        self._told: dict[str, int] = {}
+        """The venue's time of what was told last, by topic."""
+        self._updates: dict[str, int] = {}
+        self._books: dict[str, wire.Book] = {}
+        self._mended: dict[str, int] = {}
+        """The venue's time when a book was last asked for anew, by topic."""
+        self._seqs: dict[tuple[str, int], tuple[int, int]] = {}
+        self._settings: dict[int, dict[int, int]] = {}
+        """The leverage of each row of an instrument's position: which rows there are tells the mode."""
+        self._mode_wanted = False
+        """The account's setup is known, and which rows there are is not yet."""
+        self._fills: dict[str, dict[str, int]] = {}
+        """What was told of each order trade by trade: lots by the trade's id."""
+        self._gathered: dict[What, _Gathering] = {}
+        self._allowed: dict[str, int] = {}
+
+    # The connection
+
+    def connect(self, socket: str, now: int) -> Open | Ask:
+        """The address of a socket."""
+        path = "private" if socket == "private" else f"public/{self._category}"
+        return Open(socket, f"{self._stream}/v5/{path}", QUIET_NS[socket])
+
+    def on_open(self, socket: str, now: int) -> Sequence[Fact]:
+        """Log in, or subscribe; what the socket tells begins anew."""
+        self._pings[socket] = now + PING_NS
+        if socket == "private":
+            self._proof_due = now + PROOF_NS
+            self._seqs.clear()
+            assert self._sign is not None, "there is a private socket with a key alone"
+            until = str(self._offset.venue_ms(now) + PROOF_NS // MS)
+            sign = self._sign(f"GET/realtime{until}".encode())
+            self._say(socket, {"op": "auth", "args": [self._key, int(until), sign]})
+        elif socket == "market":
+            self._tickers.clear()
+            self._subscribe(socket, [f"tickers.{symbol}" for symbol in self.symbols])
+        else:
+            self._updates.clear()
+            self._books.clear()
+            depths = [f"orderbook.50.{symbol}" for symbol in self.symbols] if self._depth else []
+            self._subscribe(socket, [*(f"orderbook.1.{symbol}" for symbol in self.symbols), *depths])
+        return []
+
+    def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
+        """The socket is gone."""
+        self._pings.pop(socket, None)
+        self._up.discard(socket)
+        self._subscribing = {name: one for name, one in self._subscribing.items() if one[0] != socket}
+        if socket == "private":
+            self._proof_due = None
+        return [fact.Down(socket, reason)]
+
+    def on_wake(self, now: int) -> None:
+        """Ping, and give up a private socket that does not answer."""
+        for socket, at in self._pings.items():
+            if now >= at:
+                self._pings[socket] = now + PING_NS
+                self._say(socket, {"op": "ping"})
+        if self._proof_due is not None and now >= self._proof_due:
+            self._proof_due = None
+            self._want(Shut("private", "it has not taken the subscription in time"))
+
+    @property
+    def wake_at(self) -> int | None:
+        """When a ping is due, or the private socket's patience over."""
+        due = [*self._pings.values(), *(() if self._proof_due is None else (self._proof_due,))]
+        return min(due, default=None)
+
+    def acts(self) -> list[Open | Shut | Say | Ask]:
+        """What is wanted on the wire, drained."""
+        acts, self._acts = self._acts, []
+        return acts
+
+    def _want(self, act: Open | Shut | Ask) -> None:
+        if act not in self._acts:
+            self._acts.append(act)
+
+    def _say(self, socket: str, command: dict[str, object]) -> None:
+        self._acts.append(Say(socket, encode(command).decode()))
+
+    def _subscribe(self, socket: str, topics: Sequence[str], size: int = SUBSCRIBE_MAX) -> None:
+        """In small parts: one topic that the venue does not know has it refuse the whole of a request."""
+        for start in range(0, len(topics), size):
+            self._requests += 1
+            name, some = f"s{self._requests}", tuple(topics[start : start + size])
+            self._subscribing[name] = (socket, some)
+            self._say(socket, {"req_id": name, "op": "subscribe", "args": some})
+
+    # Frames
+
+    def on_frame(self, socket: str, data: bytes, now: int) -> Sequence[Fact]:
+        """The facts in a frame; the first event of a market data connection also proves that it is up."""
+        try:
+            frame = wire.FRAME.decode(data)
+            if frame.op:
+                return self._command_facts(socket, frame)
+            facts = self._readers[socket](frame)
+        except MISREAD as error:
+            return [fact.Unknown(socket, f"frame: {error}"[:200], excerpt(data), socket == "private")]
+        if socket not in self._up and socket != "private" and facts:
+            self._up.add(socket)
+            return [fact.Up(socket), *facts]
+        return facts
+
+    def _command_facts(self, socket: str, frame: wire.Frame) -> Sequence[Fact]:
+        """The answer to something that we said."""
+        well = frame.retCode == 0 if frame.success is None else frame.success
+        if frame.op == "auth" and well:
+            self._subscribe(socket, PRIVATE_TOPICS)
+        elif frame.op == "auth":
+            # The clock may be off; whether the key is at fault is told to requests, with a code.
+            self._want(Ask(What.TIME))
+            why = f"logging in was refused: {frame.retCode or ''} {frame.ret_msg or frame.retMsg}"
+            return [fact.Unknown(socket, why[:200], "", private=True)]
+        elif frame.op == "subscribe":
+            return self._subscribed(socket, frame, well=well)
+        elif frame.op not in ("ping", "pong", "unsubscribe"):
+            raise ValueError(f"an answer to {frame.op:.30}")
+        return []
+
+    def _subscribed(self, socket: str, frame: wire.Frame, *, well: bool) -> Sequence[Fact]:
+        waiting = [name for name, (where, _) in self._subscribing.items() if where == socket]
+        named = [name for name in waiting if any(topic in frame.ret_msg for topic in self._subscribing[name][1])]
+        name = frame.req_id if frame.req_id in waiting else next(iter([*named, *waiting]), None)
+        _, topics = self._subscribing.pop(name, (socket, ())) if name else (socket, ())
+        if well:
+            if socket == "private" and topics:
+                self._up.add(socket)
+                self._proof_due = None
+                return [fact.Up(socket)]
+            return []
+        if len(topics) > 1 and socket != "private":
+            self._subscribe(socket, topics, 1)
+            return []
+        what = f"subscription to {', '.join(topics)} was refused: {frame.ret_msg}"
+        return [fact.Unknown(socket, what[:200], "", private=socket == "private")]
+
+    def _read_market(self, frame: wire.Frame) -> Sequence[Fact]:
+        kind, _, symbol = frame.topic.partition(".")
+        if kind != "tickers":
+            raise ValueError(f"topic {frame.topic:.40}")
+        index, news = self._index_of(symbol), wire.TICKER.decode(frame.data)
+        if news.symbol != symbol or frame.type not in ("snapshot", "delta"):
+            raise ValueError("a ticker that is none of its topic")
+        if frame.type == "snapshot":
+            ticker = news
+        elif (before := self._tickers.get(symbol)) is None:
+            return []  # nothing to be changed: the snapshot is on its way
+        else:
+            ticker = wire.merged(before, news)
+        at = frame.ts * MS
+        facts = wire.ticker_facts(index, ticker, at)
+        self._tickers[symbol] = ticker
+        named = news.mark_price or news.index_price or news.funding_rate or news.next_funding_time
+        if not named and at < self._told.get(frame.topic, 0) + MARK_NS:
+            return []
+        self._told[frame.topic] = at
+        return facts
+
+    def _read_public(self, frame: wire.Frame) -> Sequence[Fact]:
+        kind, _, rest = frame.topic.partition(".")
+        levels, _, symbol = rest.partition(".")
+        if kind != "orderbook" or levels not in ("1", "50"):
+            raise ValueError(f"topic {frame.topic:.40}")
+        index, ladder, at = self._index_of(symbol), wire.LADDER.decode(frame.data), frame.ts * MS
+        if ladder.s != symbol:
+            raise ValueError("a book that is none of its topic")
+        if levels == "50":
+            return self._depth_facts(index, frame, ladder, at)
+        if frame.type != "snapshot":
+            raise ValueError("changes of the best prices, which come whole")
+        facts = wire.quote_facts(index, ladder, at)
+        last = self._updates.get(symbol, 0)
+        if ladder.u < last and ladder.u != 1:  # the venue counts anew from 1 after a restart
+            return []
+        self._updates[symbol] = ladder.u
+        return facts
+
+    def _depth_facts(self, index: int, frame: wire.Frame, ladder: wire.Ladder, at: int) -> Sequence[Fact]:
+        """The book as it is now; one with a gap is not known until the venue has sent it whole again."""
+        topic = frame.topic
+        if frame.type == "snapshot":
+            self._books[topic] = wire.Book(ladder)
+        elif (book := self._books.get(topic)) is None or ladder.u <= book.update:
+            return []
+        elif not book.change(ladder):
+            self._mend(topic, at)
+            return []
+        if at < self._told.get(topic, 0) + DEPTH_NS and frame.type == "delta":
+            return []
+        try:
+            depth = self._books[topic].depth(index, at)
+        except ValueError:
+            self._mend(topic, at)
+            raise
+        self._told[topic] = at
+        return [depth]
+
+    def _mend(self, topic: str, at: int) -> None:
+        self._books.pop(topic, None)
+        if at >= self._mended.get(topic, 0) + AGAIN_NS:
+            self._mended[topic] = at
+            self._say("public", {"op": "unsubscribe", "args": [topic]})
+            self._subscribe("public", [topic])
+
+    def _read_private(self, frame: wire.Frame) -> Sequence[Fact]:
+        """The facts in each row; one that can't be read does not take the others with it."""
+        readers: dict[str, Callable[[Raw, int], Sequence[Fact]]] = {
+            "order": self._order_row,
+            "execution": self._execution_row,
+            "position": self._position_row,
+            "wallet": lambda row, at: wire.balance_facts(wire.WALLET.decode(row), at),
+        }
+        read = readers.get(frame.topic)
+        if read is None:
+            raise ValueError(f"topic {frame.topic:.40}")
+        facts: list[Fact] = []
+        for row in RAWS.decode(frame.data):
+            try:
+                facts += read(row, frame.creationTime * MS)
+            except MISREAD as error:
+                facts.append(
+                    fact.Unknown("private", f"{frame.topic}: {error}"[:200], excerpt(bytes(row)), private=True)
+                )
+        return facts
+
+    def _order_row(self, raw: Raw, at: int) -> Sequence[Fact]:
+        row = wire.ORDER.decode(raw)
+        forced = wire.forced_facts(row.name, row.create_type, row.symbol[:40], row.updated_time)
+        if self._elsewhere(row.category, row.symbol):
+            return [*forced, fact.Elsewhere(row.symbol[:40])]
+        try:
+            return [*forced, *wire.order_facts(self._grid("order", row.symbol), row)]
+        except MISREAD as error:  # that the venue trades by force must be told, however little of it can be read
+            if not forced:
+                raise
+            return [*forced, fact.Unknown("private", f"order: {error}"[:200], "", private=True)]
+
+    def _execution_row(self, raw: Raw, at: int) -> Sequence[Fact]:
+        row = wire.EXECUTION.decode(raw)
+        if self._elsewhere(row.category, row.symbol):
+            return [fact.Elsewhere(row.symbol[:40])]
+        grid = self._grid("trade", row.symbol)
+        if row.exec_type == "Funding":
+            asset = row.fee_currency or row.fee_coin or grid.settle
+            return [fact.Flow(asset, -number(row.exec_fee), "funding", wire.moment(row.exec_time))]
+        if row.exec_type == "Settle":
+            return []  # profit that becomes part of the wallet, which is told by itself
+        if row.exec_type not in wire.TRADES:
+            raise ValueError(f"an execution of kind {row.exec_type:.30}")
+        known = self._fills.get(row.name, {})
+        fill = wire.fill_of(grid, row, sum(known.values()) if row.exec_id in known else 0)
+        if row.exec_id not in known:
+            known = self._fills[row.name] = {**known, row.exec_id: abs(fill.lots)}
+            fill = replace(fill, filled_lots=sum(known.values()))
+            if len(self._fills) > NAMES_MAX:
+                del self._fills[next(iter(self._fills))]
+        return [*wire.forced_facts(row.name, row.exec_type, row.symbol, row.exec_time), fill]
+
+    def _position_row(self, raw: Raw, at: int) -> Sequence[Fact]:
+        row = wire.POSITION.decode(raw)
+        if self._elsewhere(row.category, row.symbol):
+            return [fact.Elsewhere(row.symbol[:40])]
+        position = wire.position_of(self._grid("position", row.symbol), row)
+        key, order = (row.symbol, row.position_idx), (row.seq, position.at)
+        if order < self._seqs.get(key, order):
+            return []
+        self._seqs[key] = order
+        before = dict(self._settings.get(position.instrument, {}))
+        leverages = self._learn(position.instrument, [row]) if row.leverage else before
+        if before and bool(before.keys() - {0}) is not bool(leverages.keys() - {0}):
+            self._want(Ask(What.MODE))
+        if before == leverages or len(set(leverages.values())) != 1:
+            return [position]
+        return [position, fact.Leverage(position.instrument, leverages[row.position_idx])]
+
+    def _learn(self, index: int, rows: Sequence[wire.PositionRow]) -> dict[int, int]:
+        """The leverage of each row of a position; those of the other mode are no more."""
+        told: dict[int, int] = {row.position_idx: wire.leverage_of(row.leverage) for row in rows}
+        before = self._settings.get(index, {})
+        kept = {} if 0 in told or 0 in before else before
+        self._settings[index] = {**kept, **told}
+        return self._settings[index]
+
+    def _elsewhere(self, category: str, symbol: str) -> bool:
+        return (category or self._category) != self._category or symbol not in self._index
+
+    def _index_of(self, symbol: str) -> int:
+        index = self._index.get(symbol)
+        if index is None:
+            raise ValueError(f"{symbol:.40} is not in the portfolio")
+        return index
+
+    def _grid(self, what: str, symbol: str) -> Instrument:
+        instrument = self._listed.get(symbol)
+        if instrument is None:
+            raise ValueError(f"{what} of {symbol:.40}, which is not listed")
+        return instrument
+
+    # Requests
+
+    def weigh(self, request: Request) -> Weight:
+        """The lane and the price of a request."""
+        match request:
+            case Place():
+                takes = {"create_1s": 1}
+            case Batch(orders):
+                takes = {"batch_1s": len(orders)}
+            case Cancel():
+                takes = {"cancel_1s": 1}
+            case SetLeverage():
+                takes = {"settings_1s": 1}
+            case Ask(what):
+                takes = {QUESTIONS[what].bucket: 1}
+            case Arm():
+                return Weight(lane_of(request), ())
+            case _:
+                assert_never(request)
+        return Weight(lane_of(request), tuple({**takes, "ip_5s": 1}.items()))
+
+    def perform(self, request: Request, now: int) -> Call | Sequence[Fact]:
+        """The request, signed; or what became of it where it can't be sent."""
+        if isinstance(request, Arm):
+            return outcome(request, Fault.OTHER, "", "the venue has no dead man's switch for everybody")
+        if self._sign is None and not (isinstance(request, Ask) and request.what in self.abilities.answers):
+            return outcome(request, Fault.ACCOUNT, "", "no key is configured")
+        match request:
+            case Ask():
+                return self._ask(request, now)
+            case Place(order):
+                return self._place(request, (order,), now)
+            case Batch(orders):
+                return self._place(request, orders, now)
+            case Cancel(order, index):
+                body = {"category": self._category, "symbol": self.symbols[index], "orderLinkId": order}
+                return self._post(request, "/v5/order/cancel", body, now, timeout_ms=ORDER_MS)
+            case SetLeverage(index, leverage):
+                names = ("buyLeverage", "sellLeverage")
+                both = dict.fromkeys(names, str(leverage))
+                body = {"category": self._category, "symbol": self.symbols[index], **both}
+                return self._post(request, "/v5/position/set-leverage", body, now)
+            case _:
+                assert_never(request)
+
+    def _ask(self, ask: Ask, now: int) -> Call:
+        route, path = QUESTIONS[ask.what], QUESTIONS[ask.what].path
+        params = [("category", self._category)] if route.category else []
+        if ask.what in (What.TIERS, What.LEVERAGE, What.ORDER):
+            assert ask.instrument is not None, "the question is about one instrument"
+            params.append(("symbol", self.symbols[ask.instrument]))
+        if ask.what is What.ORDER:
+            assert ask.order is not None, "the question is about one order"
+            params.append(("orderLinkId", ask.order))
+            path = HISTORY if ask.since is not None else path
+        params += route.params
+        if ask.what in (What.POSITIONS, What.ORDERS):
+            category, coin = CORNERS[_place_of(ask)[1]]
+            params += [("category", category), *([("settleCoin", coin)] if coin else [])]
+        if ask.what in (What.INSTRUMENTS, What.POSITIONS, What.ORDERS) and (cursor := _place_of(ask)[2]):
+            params.append(("cursor", cursor))
+        query = urlencode(params, quote_via=quote)
+        url = f"{path}?{query}" if query else path
+        headers = self._signed(query, now, self._window_ms) if route.private else ()
+        return self._call(ask, "GET", url, b"", now, headers)
+
+    def _place(self, request: Place | Batch, orders: Sequence[Order], now: int) -> Call | Sequence[Fact]:
+        """Orders on the wire, in time: the venue may not take them after the first of them expires."""
+        if not 1 <= len(orders) <= BATCH_MAX:
+            return outcome(request, Fault.RULE, "", f"a batch holds 1 to {BATCH_MAX} orders")
+        if any(order.symbol not in self._listed for order in orders):
+            return outcome(request, Fault.CLOSED, "", "the instrument is not listed")
+        window_ms = self._offset.window_ms(now, min(order.expires_at for order in orders), self._window_ms)
+        if window_ms < 1:
+            return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
+        rows = [self._order_body(order) for order in orders]
+        if isinstance(request, Place):
+            body = {"category": self._category, **rows[0]}
+            return self._post(request, "/v5/order/create", body, now, window_ms, ORDER_MS)
+        body = {"category": self._category, "request": rows}
+        return self._post(request, "/v5/order/create-batch", body, now, window_ms, ORDER_MS)
+
+    def _order_body(self, order: Order) -> dict[str, object]:
+        instrument = self._listed[order.symbol]
+        body: dict[str, object] = {
+            "symbol": order.symbol,
+            "side": "Buy" if order.lots > 0 else "Sell",
+            "orderType": "Market" if order.style is Style.MARKET else "Limit",
+            "qty": plain(instrument.quantity(order.lots)),
+            "timeInForce": "PostOnly" if order.style is Style.POST else "IOC",
+            "positionIdx": {Side.NET: 0, Side.LONG: 1, Side.SHORT: 2}[order.side],
+            "reduceOnly": order.reduce,
+            "orderLinkId": order.id,
+            "smpType": "CancelMaker",
+        }
+        if order.style is not Style.MARKET:
+            assert order.ticks is not None, "a limit order has a price"
+            body["price"] = plain(instrument.price(order.ticks))
+        return body
+
+    def _post(
+        self,
+        request: Request,
+        path: str,
+        body: Mapping[str, object],
+        now: int,
+        window_ms: int | None = None,
+        timeout_ms: int = CALL_MS,
+    ) -> Call:
+        data = encode(body)
+        headers = (
+            ("Content-Type", "application/json"),
+            *self._signed(data.decode(), now, window_ms or self._window_ms),
+        )
+        return self._call(request, "POST", path, data, now, headers, timeout_ms)
+
+    def _signed(self, text: str, now: int, window_ms: int) -> tuple[tuple[str, str], ...]:
+        """The headers that sign a query or a body."""
+        assert self._sign is not None, "account questions and orders need credentials"
+        stamp = str(self._offset.venue_ms(now))
+        return (
+            ("X-BAPI-API-KEY", self._key),
+            ("X-BAPI-TIMESTAMP", stamp),
+            ("X-BAPI-RECV-WINDOW", str(window_ms)),
+            ("X-BAPI-SIGN", self._sign(f"{stamp}{self._key}{window_ms}{text}".encode())),
+        )
+
+    def _call(
+        self,
+        request: Request,
+        method: str,
+        path: str,
+        body: bytes,
+        now: int,
+        headers: tuple[tuple[str, str], ...],
+        timeout_ms: int = CALL_MS,
+    ) -> Call:
+        self._tag += 1
+        return Call(self._tag, request, method, self._rest + path, headers, body, timeout_ms, None, now)
+
+    # Replies
+
+    def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
+        """What an answer says, and what its headers say about our budgets."""
+        told = self._allowance(call.request, reply)
+        try:
+            envelope = wire.ENVELOPE.decode(reply.body)
+        except MISREAD as error:
+            if 200 <= reply.status < 300:
+                why = f"unreadable: {error}; {excerpt(reply.body)}"
+                return [*told, *outcome(call.request, Reaction.UNKNOWN, "", why)]
+            return [*told, *self._failure_facts(call, reply, None, excerpt(reply.body), now)]
+        if envelope.ret_code or not 200 <= reply.status < 300:
+            code = envelope.ret_code or None
+            return [*told, *self._failure_facts(call, reply, code, envelope.ret_msg[:200], now)]
+        try:
+            return [*told, *self._answer(call, envelope, now)]
+        except MISREAD as error:
+            why = f"unreadable: {error}; {excerpt(reply.body)}"
+            return [*told, *outcome(call.request, Reaction.UNKNOWN, "", why)]
+
+    def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
+        """What is known when no answer comes: nothing, unless the request never left."""
+        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+
+    def _allowance(self, request: Request, reply: Reply) -> list[Fact]:
+        """The size of a budget where an answer tells that it is another than before."""
+        bucket, text = ALLOWED.get(type(request)), reply.headers.get("x-bapi-limit", "")
+        if bucket is None or not re.fullmatch("[1-9][0-9]{0,5}", text) or self._allowed.get(bucket) == int(text):
+            return []
+        self._allowed[bucket] = int(text)
+        return [fact.Allowed(bucket, max(1, int(text) // 2))]
+
+    def _failure_facts(self, call: Call, reply: Reply, code: int | None, text: str, now: int) -> Sequence[Fact]:
+        verdict, said = _verdict(reply.status, code), str(code or reply.status)
+        told: list[Fact] = []
+        if verdict is Reaction.SAME and isinstance(call.request, SetLeverage):
+            return [fact.Leverage(call.request.instrument, call.request.leverage)]
+        if verdict is Fault.CLOCK:
+            self._offset.forget()
+            self._want(Ask(What.TIME))
+        elif code == PARAMETER and isinstance(call.request, Place):
+            self._want(Ask(What.LEVERAGE, call.request.order.instrument))
+        elif verdict is Reaction.DENIED:
+            told.append(fact.Denied(f"{said}: {text}"))
+        elif verdict in (Reaction.SLOW, Reaction.BANNED):
+            banned = verdict is Reaction.BANNED
+            until = now + BAN_NS if banned else self._reset_at(reply, now)
+            told.append(fact.Throttled(until, banned, f"{said}: {text}"))
+        return [*told, *outcome(call.request, verdict, said, text)]
+
+    def _reset_at(self, reply: Reply, now: int) -> int:
+        """When the venue takes requests again, by our clock; in a second where it does not say."""
+        text = reply.headers.get("x-bapi-limit-reset-timestamp", "")
+        at = int(text) * MS - self._offset.ns if re.fullmatch("[0-9]{13}", text) else now + SECOND
+        return min(max(at, now), now + THROTTLE_MAX_NS)
+
+    def _answer(self, call: Call, envelope: wire.Envelope, now: int) -> Sequence[Fact]:
+        match call.request:
+            case Place(order):
+                return self._acknowledged(order, wire.ACKNOWLEDGED.decode(envelope.result))
+            case Batch(orders):
+                return self._batch_answer(orders, envelope)
+            case Cancel(order):
+                _about(order, wire.ACKNOWLEDGED.decode(envelope.result))
+                return []  # what becomes of it is told by the private stream
+            case SetLeverage(index, leverage):
+                return [fact.Leverage(index, leverage)]
+            case Arm():
+                return []
+            case Ask() as ask:
+                return self._ask_answer(ask, call, envelope, now)
+            case _:
+                assert_never(call.request)
+
+    def _acknowledged(self, order: Order, answer: wire.Acknowledged) -> Sequence[Fact]:
+        """An order was received, which is no word on what becomes of it: that is told by the private stream alone.
+
+        While that is away it is asked for at once.
+        """
+        _about(order.id, answer)
+        if "private" not in self._up:
+            self._want(Ask(What.ORDER, order.instrument, order.id))
+        return []
+
+    def _batch_answer(self, orders: Sequence[Order], envelope: wire.Envelope) -> Sequence[Fact]:
+        """Each order's own outcome, which stands beside the list; one that it leaves out is lost."""
+        facts: list[Fact] = []
+        rows = wire.PAGE.decode(envelope.result).rows
+        ends = wire.EXTRA.decode(envelope.ret_ext_info).rows
+        for order, row, end in zip_longest(orders, rows[: len(orders)], ends[: len(orders)]):
+            try:
+                if row is None or end is None:
+                    raise ValueError("missing in the answer to its batch")
+                if end.code:
+                    facts.append(fate(order.id, _verdict(200, end.code), str(end.code), end.msg[:200]))
+                else:
+                    facts += self._acknowledged(order, wire.ACKNOWLEDGED.decode(row))
+            except MISREAD as error:
+                facts.append(fact.Lost(order.id, f"unreadable: {error}"))
+        return facts
+
+    def _ask_answer(self, ask: Ask, call: Call, envelope: wire.Envelope, now: int) -> Sequence[Fact]:
+        body = envelope.result
+        match ask.what:
+            case What.TIME:
+                at = int(wire.SERVER_TIME.decode(body).time_nano)
+                return [self._offset.measure(call.at, at, MS, now)]
+            case What.PRICES:
+                if not (at := envelope.time * MS):
+                    raise ValueError("prices without a time")
+                read = lambda index, row: wire.ticker_facts(index, wire.TICKER.decode(row), at)  # noqa: E731
+                return each(ask.what, wire.PAGE.decode(body).rows, self._index, read)
+            case What.VOLUMES:
+                return each(ask.what, wire.PAGE.decode(body).rows, self._index, wire.volume_facts)
+            case What.FEES:
+                return each(ask.what, wire.PAGE.decode(body).rows, self._index, _fee_facts)
+            case What.INSTRUMENTS | What.POSITIONS | What.ORDERS:
+                return self._page(ask, call, wire.PAGE.decode(body))
+            case What.MODE:
+                return self._mode_answer(wire.ACCOUNT_INFO.decode(body))
+            case What.ACCOUNT:
+                return self._account_answer(wire.PAGE.decode(body).rows, self._offset.earliest(call.at))
+            case What.OWNER:
+                if not (owner := str(wire.KEY_INFO.decode(body).user_i_d)):
+                    raise ValueError("no account in it")
+                return [fact.Owner(owner)]
+            case What.RIGHTS:
+                return wire.key_facts(wire.KEY_INFO.decode(body))
+            case What.TIERS | What.LEVERAGE | What.ORDER:
+                return self._one_answer(ask, call, wire.PAGE.decode(body).rows)
+            case _:
+                raise ValueError(f"an answer to {ask.what}, which is not asked here")
+
+    def _one_answer(self, ask: Ask, call: Call, rows: Sequence[Raw]) -> Sequence[Fact]:
+        """The answer to a question about one instrument or one order."""
+        assert ask.instrument is not None, "such a question names its instrument"
+        symbol = self.symbols[ask.instrument]
+        if any(SYMBOL.decode(row).symbol != symbol for row in rows):
+            raise ValueError("the answer is about another symbol")
+        if ask.what is What.TIERS:
+            return wire.tier_facts(ask.instrument, rows)
+        if ask.what is What.LEVERAGE:
+            return self._leverage_answer(ask.instrument, [wire.POSITION.decode(row) for row in rows])
+        found = [row for row in map(wire.ORDER.decode, rows) if row.name == ask.order]
+        return wire.order_facts(self._grid("order", symbol), found[0]) if found else self._not_there(call)
+
+    def _not_there(self, call: Call) -> Sequence[Fact]:
+        """An order is not among the open and the last ones: those further back are looked through as well."""
+        ask = call.request
+        assert isinstance(ask, Ask), "only a question is answered so"
+        assert ask.order is not None, "and one about an order"
+        if ask.since is None:
+            self._want(replace(ask, since=str(self._offset.earliest(call.at))))
+            return []
+        return [fact.Absent(ask.order, int(ask.since))]
+
+    def _leverage_answer(self, index: int, rows: Sequence[wire.PositionRow]) -> Sequence[Fact]:
+        if not rows:
+            raise ValueError("no row of a position")
+        self._settings.pop(index, None)
+        leverages = set(self._learn(index, rows).values())
+        if len(leverages) > 1:
+            raise ValueError("long and short have two leverage settings: set them alike at the venue")
+        setting: list[Fact] = [fact.Leverage(index, leverages.pop(), isolated=False)]
+        known = all(one.index in self._settings for one in self._listed.values())
+        return [*setting, *self._mode_facts()] if self._mode_wanted and known else setting
+
+    def _mode_answer(self, info: wire.AccountInfo) -> Sequence[Fact]:
+        """How the account is set up; of what the agent's sums do not hold for, nothing is said but that."""
+        if info.unified_margin_status not in (5, 6):
+            raise ValueError("the account is no unified trading account of version 2: upgrade it at the venue")
+        if info.margin_mode != "REGULAR_MARGIN":
+            raise ValueError(f"margin mode {info.margin_mode:.30}: set the account to cross margin at the venue")
+        self._mode_wanted = True
+        return self._mode_facts()
+
+    def _mode_facts(self) -> Sequence[Fact]:
+        """The mode, once each instrument's rows are known. All coins of a unified account are one collateral."""
+        rows = {instrument.index: self._settings.get(instrument.index) for instrument in self._listed.values()}
+        unknown = [index for index, row in rows.items() if row is None]
+        for index in unknown:
+            self._want(Ask(What.LEVERAGE, index))
+        if not rows or unknown:
+            return []
+        hedges = {bool(row.keys() - {0}) for row in rows.values() if row is not None}
+        if len(hedges) > 1:
+            raise ValueError("some instruments are in hedge mode and some are not: set them alike at the venue")
+        self._mode_wanted = False
+        return [fact.Mode(hedge=hedges.pop(), multi_asset=True, can_trade=None)]
+
+    def _account_answer(self, rows: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
+        wallet = wire.WALLET.decode(rows[0]) if rows else None
+        if wallet is None:
+            raise ValueError("no account in it")
+        return [wire.margin_fact(wallet, asked_at), *wire.balance_facts(wallet, asked_at)]
+
+    def _page(self, ask: Ask, call: Call, page: wire.Page) -> Sequence[Fact]:
+        """Part of a list: the next part is asked for, and after the last one the whole is the answer."""
+        first, corner, cursor = _place_of(ask)
+        if ask.since is None:
+            first = call.tag
+            if first > getattr(self._gathered.get(ask.what), "first", 0):
+                self._gathered[ask.what] = _Gathering(first, self._offset.earliest(call.at), [])
+        gathered = self._gathered.get(ask.what)
+        if gathered is None or gathered.first != first:
+            return []  # of a list that has been begun anew
+        category = CORNERS[corner][0] if ask.what is not What.INSTRUMENTS else self._category
+        gathered.rows += [(category, row) for row in page.rows]
+        gathered.pages += 1
+        further = page.next_page_cursor or ""
+        if gathered.pages > PAGES_MAX or (further and further == cursor):
+            raise ValueError("a list without end")
+        if not further or not page.rows:
+            further, corner = "", corner + 1
+        if further or (ask.what is not What.INSTRUMENTS and corner < len(CORNERS)):
+            self._want(Ask(ask.what, since=f"{first}/{corner}/{further}"))
+            return []
+        del self._gathered[ask.what]
+        if ask.what is What.INSTRUMENTS:
+            return self._instruments_answer([row for _, row in gathered.rows])
+        if not self._listed:
+            raise ValueError("the instruments are not listed yet")
+        if ask.what is What.POSITIONS:
+            return self._positions_answer(gathered)
+        return self._orders_answer(gathered)
+
+    def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
+        """The contracts that trade: one that was there before and is not now has stopped."""
+        listed: dict[int, Instrument] = {
+            instrument.index: replace(instrument, trading=False) for instrument in self._listed.values()
+        }
+        intervals: list[Fact] = []
+
+        def read(index: int, row: Raw) -> Sequence[Fact]:
+            contract = wire.CONTRACT.decode(row)
+            if contract.contract_type == f"{self._category.capitalize()}Perpetual":
+                listed[index] = wire.instrument_of(self.name, index, self.symbols[index], contract)
+                if contract.funding_interval is not None:
+                    intervals.append(fact.Interval(index, contract.funding_interval / 60))
+            return []
+
+        misread = each(What.INSTRUMENTS, rows, self._index, read)
+        self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
+        return [fact.Listed(tuple(self._listed.values())), *intervals, *misread]
+
+    def _positions_answer(self, gathered: _Gathering) -> Sequence[Fact]:
+        held, strangers = [], []
+        for category, raw in gathered.rows:
+            row = wire.POSITION.decode(raw)
+            if category == self._category and row.symbol in self._listed:
+                held.append(wire.position_of(self._listed[row.symbol], row))
+            elif number(row.size) and row.symbol not in strangers:
+                strangers.append(row.symbol)
+        return [fact.Positions(tuple(held), tuple(strangers), gathered.asked_at)]
+
+    def _orders_answer(self, gathered: _Gathering) -> Sequence[Fact]:
+        found = []
+        for category, raw in gathered.rows:
+            row = wire.ORDER.decode(raw)
+            grid = self._listed.get(row.symbol) if category == self._category else None
+            found.append(wire.open_order(grid, row))
+        return [fact.Orders(tuple(found), gathered.asked_at)]
+
+
+def _about(order: str, answer: wire.Acknowledged) -> None:
+    if answer.order_link_id != order:
+        raise ValueError("the answer is about another order")
+
+
+def _place_of(ask: Ask) -> tuple[int, int, str]:
+    """Where in a list a question goes on: the call that began it, the corner, and the venue's cursor."""
+    if ask.since is None:
+        return 0, 0, ""
+    first, corner, cursor = ask.since.split("/", 2)
+    return int(first), int(corner), cursor
+
+
+def _fee_facts(index: int, row: Raw) -> Sequence[Fact]:
+    rate = wire.FEE_RATE.decode(row)
+    return [fact.Fees(index, number(rate.maker_fee_rate), number(rate.taker_fee_rate))]
+
+
+def _one_environment(rest_url: str, stream_url: str) -> None:
+    """Whether requests and streams are both of the market or both of its test; raises ValueError with the cure."""
+    together(rest_url, stream_url, DOMAINS)
+    hosts = [f"{urlsplit(url).hostname}" for url in (rest_url, stream_url)]
+    if any("-demo" in host for host in hosts):
+        raise ValueError("rest_url: the venue's demo accounts have no prices of their own: use its testnet")
+    if len({"-testnet" in host for host in hosts}) > 1:
+        raise ValueError(
+            f"stream_url: {stream_url} and rest_url {rest_url} are of two environments: give both or neither"
+        )
+
+
+def _verdict(status: int, code: int | None) -> Fault | Reaction:
+    """What a failure means. Only a code that is known for a refusal proves that nothing was executed."""
+    if code is None:
+        return REPLIES.get(status, Reaction.UNKNOWN)
+    if status >= 500:
+        return Reaction.UNKNOWN
+    refused = FIRST_REFUSAL <= code <= LAST_REFUSAL
+    return REPLIES.get(code, Fault.OTHER if refused else Reaction.UNKNOWN)

@@ -1,0 +1,480 @@
+"""Bybit v5 over the local exchange: requests in, replies and frames out, no socket.
+
+    exchange = Exchange(SeededMarket(seed=7), [Account(balance=10_000)])
+    bybit = Bybit(exchange)
+    reply = bybit.request("GET", "/v5/market/time", "", {}, b"", now)
+    session = bybit.connect("/v5/public/linear", now)
+    bybit.receive(session, '{"op":"subscribe","args":["tickers.BTCUSDT"]}', now)
+    frames = bybit.advance(now + 1_000_000_000)         # [(session, b'{"topic":"tickers.BTCUSDT",…'), …]
+
+Times are UTC nanoseconds, as everywhere in this project; the wire's own are milliseconds.
+Written from the exchange's documentation and from published captures, and from nothing else here.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import msgspec
+from msgspec import Struct
+
+from adapters.simulator import bybit_faults, wire
+from adapters.simulator.account import Account
+from adapters.simulator.arithmetic import exactly
+from adapters.simulator.bybit_account import ACCOUNT, funding_row
+from adapters.simulator.bybit_call import Call, Endpoint, Params, View
+from adapters.simulator.bybit_errors import WireError, of_rejection, parameter, text_of
+from adapters.simulator.bybit_orders import ORDERS
+from adapters.simulator.bybit_public import PUBLIC
+from adapters.simulator.bybit_streams import Session, Streams
+from adapters.simulator.bybit_views import name_of, number_of
+from adapters.simulator.exchange import Exchange
+from adapters.simulator.instruments import Instrument
+from adapters.simulator.orders import Order, OrderRequest, Rejected
+from adapters.simulator.signing import Verifier, decode_pairs
+from adapters.simulator.wire import Frame, Reply, Topic
+
+ROUTES = {**PUBLIC, **ACCOUNT, **ORDERS}
+"""Every REST endpoint by method and path."""
+
+REQUESTS_5S = 600
+ORDERS_1S = 10
+BUDGETS = {
+    "fees": 5,
+    "ledger": 25,
+    "settings": 5,
+    "leverage": 10,
+    "key": 10,
+}
+"""What an account may ask in a second, by budget; of others fifty, and of orders as many as it was given."""
+READS_1S = 50
+
+_BAN_MS = 600_000
+_AHEAD_MS = 1_000
+_LONGEST_WINDOW_MS = 60_000
+
+
+class Key(Struct):
+    """An API key: whose it is, how its signatures are checked, what it may do and until when."""
+
+    name: str
+    account: Account
+    verifier: Verifier
+    may_trade: bool = True
+    withdraws: bool = False
+    bound: bool = True
+    expires_ms: int | None = None
+
+    def has_expired(self, now_ms: int) -> bool:
+        """Whether it is over."""
+        return self.expires_ms is not None and now_ms >= self.expires_ms
+
+    def expired_at(self) -> str:
+        """When it ends, as the venue writes it: at the beginning of time where it doesn't."""
+        seconds = (self.expires_ms or 0) // 1_000
+        return f"{_date(seconds // 86_400)}T{seconds // 3_600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}Z"
+
+
+class Rolling:
+    """What was used of a budget in the last stretch of time, whenever it began."""
+
+    def __init__(self, most: int, span_ms: int) -> None:
+        self.most = most
+        self.span_ms = span_ms
+        self._times: deque[int] = deque()
+
+    def left(self, now_ms: int) -> int:
+        """What may still be used."""
+        while self._times and self._times[0] <= now_ms - self.span_ms:
+            self._times.popleft()
+        return self.most - len(self._times)
+
+    def take(self, amount: int, now_ms: int) -> bool:
+        """Use some; refused, nothing is used."""
+        if self.left(now_ms) < amount:
+            return False
+        self._times.extend([now_ms] * amount)
+        return True
+
+    def resets_ms(self, now_ms: int) -> int:
+        """When some of it is there again."""
+        return self._times[0] + self.span_ms if self.left(now_ms) <= 0 and self._times else now_ms
+
+
+class Bybit:
+    """The venue's REST and websocket protocol for one exchange.
+
+    `mark_pace` publishes tickers so many times more often, for a market that runs fast. `lag_ms` is how long after its
+    acknowledgement the matching engine has a request. `requests_5s` is what an address may ask, `orders_1s` how many
+    orders an account may place, and so for each other request about orders.
+    """
+
+    binary = False
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        mark_pace: float = 1.0,
+        lag_ms: int = 4,
+        requests_5s: int = REQUESTS_5S,
+        orders_1s: int = ORDERS_1S,
+    ) -> None:
+        self.exchange = exchange
+        exchange.matcher.post_only_expires = True
+        self.requests_5s = requests_5s
+        self.orders_1s = orders_1s
+        self.moves_prices = True
+        self.sequences: dict[tuple[str, str, str], int] = {}
+        """The last trade of each position."""
+        self.turned_down: list[Order] = []
+        """Orders that were acknowledged, and not taken after all."""
+        self.streams = Streams(self, mark_pace=mark_pace)
+        exchange.listener = self.streams.tell
+        self.keys: dict[str, Key] = {}
+        for name, account in exchange.accounts.items():
+            self.keys[name] = Key(name, account, Verifier(account.secret, account.public_key))
+            for further, secret in account.keys.items():
+                self.keys[further] = Key(further, account, Verifier(secret, None))
+        self._lag_ms = lag_ms
+        self._addresses: dict[str, Rolling] = {}
+        self._banned: dict[str, int] = {}
+        self._budgets: dict[tuple[str, str], Rolling] = {}
+        self._names: dict[tuple[str, str], str] = {}
+        """The ids of orders that were taken in, by account and client id, …"""
+        self._clients: dict[str, tuple[str, str]] = {}
+        """… and the other way round."""
+        self._reasons: dict[tuple[str, str], str] = {}
+        self._taken_in = 0
+
+    # Symbols and ids
+
+    def spell(self, one: Instrument) -> str:
+        """An instrument as the venue spells it."""
+        return spelt(one)
+
+    def unspell(self, symbol: str) -> Instrument | None:
+        """The instrument of a symbol."""
+        return next((one for one in self.exchange.instruments.values() if spelt(one) == symbol), None)
+
+    def next_name(self) -> str:
+        """The id of the next order that is taken in."""
+        self._taken_in += 1
+        return name_of(self._taken_in, 9)
+
+    def take_in(self, account: Account, request: OrderRequest, name: str) -> None:
+        """Remember an order for ever: its client id is not taken again."""
+        key = (account.api_key, request.client_id)
+        self._names[key], self._clients[name] = name, key
+
+    def knows(self, account: Account, client_id: str) -> bool:
+        """Whether an order of this client id was ever taken in."""
+        return (account.api_key, client_id) in self._names
+
+    def names_of(self, order: Order) -> tuple[str, str]:
+        """The venue's id of an order, and the client's where he gave one."""
+        name = self._names.get((order.account, order.client_id)) or name_of(order.id)
+        return name, "" if order.client_id == name else order.client_id
+
+    def find(self, account: Account, name: str, link: str) -> Order | None:
+        """An account's order by the venue's id, or else by the client's."""
+        if not name:
+            return self.exchange.ledger.with_client_id(account.api_key, link)
+        owner, client_id = self._clients.get(name, ("", ""))
+        if owner == account.api_key:
+            return self.exchange.ledger.with_client_id(owner, client_id)
+        order = self.exchange.ledger.orders.get(number_of(name))
+        return order if order is not None and order.account == account.api_key else None
+
+    def later(self, act: Callable[[int], None]) -> None:
+        """Have the matching engine do something once it has the request."""
+        self.exchange.at(self.exchange.now_ms + self._lag_ms, act)
+
+    def turn_down(self, order: Order, reason: str) -> None:
+        """An order that was acknowledged is not taken after all."""
+        self.turned_down.append(order)
+        self._reasons[order.account, order.client_id] = reason
+        self.streams.tell_order(order)
+
+    def reason_of(self, order: Order) -> str:
+        """Why an order was turned down; nothing where it was not."""
+        return self._reasons.get((order.account, order.client_id), "")
+
+    def last_funding(self, account: str) -> View:
+        """The last payment of funding of an account, as it stands among its trades."""
+        rows = reversed(self.exchange.ledger.income)
+        income = next(row for row in rows if row.account == account and row.kind == "FUNDING_FEE")
+        key = next(key for key in self.keys.values() if key.account.api_key == account)
+        call = Call(self, key, Params({}), self.exchange.now_ms)
+        return funding_row(call, income, self.exchange.instruments[income.symbol])
+
+    # Requests
+
+    @exactly
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        now: int,
+        *,
+        client: str = "127.0.0.1",
+        arrived: int | None = None,
+    ) -> Reply:
+        """Answer an HTTP request; what it causes on streams waits for `advance`.
+
+        `client` is the address that asks. `arrived` is when the gateway let it in, if the matching engine gets to see
+        it only now: the time limit is looked at there alone.
+        """
+        self.exchange.advance(now // 1_000_000)
+        now_ms = self.exchange.now_ms
+        arrived_ms = now_ms if arrived is None else arrived // 1_000_000
+        self.exchange.ledger.weigh(client, now_ms // 60_000, 1)
+        if (shut := self._shut_out(client, now_ms)) is not None:
+            return shut
+        endpoint = ROUTES.get((method, path))
+        if endpoint is None:
+            return Reply(404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>")
+        text = body.decode("utf-8", "replace")
+        if method == "GET" and body:
+            return Reply(403, {"Content-Type": "text/html"}, b"<html>403 Forbidden</html>")
+        low = {name.lower(): value for name, value in headers.items()}
+        answer = {"Content-Type": "application/json", "Timenow": str(now_ms)}
+        key: Key | None = None
+        try:
+            if endpoint.budget:
+                key = self._identify(low, query if method == "GET" else text, f"{method} {path}", arrived_ms)
+                if endpoint.orders and not key.may_trade:
+                    raise WireError(10005, text_of(10005))
+            params = Params(decode_pairs(query) if method == "GET" else _decoded(text))
+            if key is not None:
+                self._spend(endpoint, key, params, answer, now_ms)
+            call = Call(self, key, params, now_ms)
+            result = endpoint.handle(call)
+        except (Rejected, WireError) as failed:
+            error = of_rejection(failed) if isinstance(failed, Rejected) else failed
+            if key is not None and path.startswith("/v5/order/create"):
+                self.exchange.ledger.reject(key.account.api_key, error.code)
+            return Reply(200, answer, envelope(error.code, error.message, {}, now_ms))
+        return Reply(200, answer, envelope(0, "OK", result, now_ms, call.extra))
+
+    def _shut_out(self, client: str, now_ms: int) -> Reply | None:
+        """The answer to an address that is banned, or has asked so often that it is from now on."""
+        asked = self._addresses.get(client)
+        if asked is None:
+            asked = self._addresses[client] = Rolling(self.requests_5s, 5_000)
+        if now_ms >= self._banned.get(client, 0) and asked.take(1, now_ms):
+            return None
+        if now_ms >= self._banned.get(client, 0):
+            self._banned[client] = now_ms + _BAN_MS
+        self.exchange.ledger.turned_away[403] += 1
+        return Reply(403, {"Content-Type": "text/html"}, b"403, access too frequent")
+
+    def _identify(self, headers: Mapping[str, str], signed: str, what: str, now_ms: int) -> Key:
+        """Whose request it is, once key, time and signature are right."""
+        name, stamp = headers.get("x-bapi-api-key", ""), headers.get("x-bapi-timestamp", "")
+        window, signature = headers.get("x-bapi-recv-window", "5000"), headers.get("x-bapi-sign", "")
+        key = self.keys.get(name)
+        if not stamp.isdecimal() or not window.isdecimal() or not 0 < int(window) <= _LONGEST_WINDOW_MS:
+            raise parameter("X-BAPI-TIMESTAMP or X-BAPI-RECV-WINDOW invalid")
+        if key is None:
+            raise WireError(10003, text_of(10003))
+        if key.has_expired(now_ms):
+            raise WireError(33004, text_of(33004))
+        if not key.verifier.accepts(f"{stamp}{name}{window}{signed}", signature):
+            raise WireError(10004, f"error sign! origin_string[{stamp}{name}{window}{signed}]")
+        self.exchange.ledger.sign(stamp, signature, what)
+        if not now_ms - int(window) <= int(stamp) < now_ms + _AHEAD_MS:
+            raise WireError(
+                10002,
+                "invalid request, please check your server timestamp or recv_window param. "
+                f"req_timestamp[{stamp}],server_timestamp[{now_ms}],recv_window[{window}]",
+            )
+        return key
+
+    def _spend(self, endpoint: Endpoint, key: Key, params: Params, answer: dict[str, str], now_ms: int) -> None:
+        """Count a request; each order of a batch counts."""
+        about = (key.account.api_key, endpoint.budget)
+        budget = self._budgets.get(about)
+        if budget is None:
+            most = BUDGETS.get(endpoint.budget, self.orders_1s if endpoint.orders else READS_1S)
+            budget = self._budgets[about] = Rolling(most, 1_000)
+        rows = params.values.get("request")
+        took = budget.take(len(rows) if isinstance(rows, list) and rows else 1, now_ms)
+        answer["X-Bapi-Limit"] = str(budget.most)
+        answer["X-Bapi-Limit-Status"] = str(max(0, budget.left(now_ms)))
+        answer["X-Bapi-Limit-Reset-Timestamp"] = str(budget.resets_ms(now_ms))
+        if not took:
+            self.exchange.ledger.turned_away[10006] += 1
+            raise WireError(10006, text_of(10006))
+
+    # Sockets
+
+    @exactly
+    def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
+        """Open a websocket on a path; what it is for shows in what it takes."""
+        self.exchange.advance(now // 1_000_000)
+        return self.streams.connect(target, self.exchange.now_ms)
+
+    @exactly
+    def receive(self, session: wire.Session, text: str | bytes, now: int) -> list[bytes]:
+        """The answers to a message from a client."""
+        assert isinstance(session, Session)
+        self.exchange.advance(now // 1_000_000)
+        return self.streams.receive(session, text, self.exchange.now_ms)
+
+    def disconnect(self, session: wire.Session) -> None:
+        """Note that a client has gone."""
+        assert isinstance(session, Session)
+        self.streams.forget(session)
+
+    def disconnect_all(self) -> None:
+        """Close every socket from the exchange's side."""
+        for session in list(self.streams.sessions.values()):
+            self.streams.close(session)
+
+    @exactly
+    def advance(self, now: int) -> list[tuple[Session, Frame]]:
+        """Let everything happen that is due, and take the frames to send, in order."""
+        self.exchange.advance(now // 1_000_000)
+        self.streams.publish(self.exchange.now_ms)
+        frames = self.streams.outbox
+        if frames:
+            self.streams.outbox = []
+        return frames
+
+    @property
+    def next_at(self) -> int:
+        """When something next happens here by itself."""
+        return min(self.exchange.due_ms, self.streams.due_ms) * 1_000_000
+
+    # What a fault plan does
+
+    def ban(self, now: int, for_ms: int, client: str = "127.0.0.1") -> None:
+        """Shut an address out as if it had asked too often."""
+        self._banned[client] = now // 1_000_000 + for_ms
+
+    def set_limits(self, weight: int | None, orders_10s: int | None, orders_1m: int | None) -> tuple[int, int, int]:
+        """Change what an address may ask, given for a minute, and the orders of an account, given for ten seconds."""
+        before = self.requests_5s * 12, self.orders_1s * 10, self.orders_1s * 60
+        self.requests_5s = self.requests_5s if weight is None else max(1, weight // 12)
+        told = [
+            count for count in (orders_10s and orders_10s // 10, orders_1m and orders_1m // 60) if count is not None
+        ]
+        self.orders_1s = max(1, min(told)) if told else self.orders_1s
+        for asked in self._addresses.values():
+            asked.most = self.requests_5s
+        for (_, name), budget in self._budgets.items():
+            if any(endpoint.orders and endpoint.budget == name for endpoint in ROUTES.values()) and name not in BUDGETS:
+                budget.most = self.orders_1s
+        return before
+
+    def use_weight(self, weight: int, now: int, client: str = "127.0.0.1") -> None:
+        """Have somebody else at an address ask so often."""
+        asked = self._addresses.setdefault(client, Rolling(self.requests_5s, 5_000))
+        asked.take(min(weight, asked.left(now // 1_000_000)), now // 1_000_000)
+
+    def step_clock(self, ms: int) -> None:
+        """Put the venue's clock forward or back; what was due in a while is due in that while still."""
+        self.streams.step_clock(ms)
+        self._banned = {client: until + ms for client, until in self._banned.items()}
+        self._addresses.clear()
+        self._budgets.clear()
+        self.exchange.step_clock(ms)
+
+    def change_key(self, key: str, rights: Mapping[str, object]) -> None:
+        """Change what a key may do: `trade`, `withdraw`, `ip` (bound to addresses), `expires_ms`."""
+        found = self.keys[key]
+        for name, value in rights.items():
+            match name:
+                case "trade":
+                    found.may_trade = bool(value)
+                case "withdraw":
+                    found.withdraws = bool(value)
+                case "ip":
+                    found.bound = bool(value)
+                case "expires_ms":
+                    assert isinstance(value, int)
+                    found.expires_ms = value
+                case _:
+                    raise ValueError(f"{name} is no right of a key")
+
+    def revoke_key(self, key: str) -> None:
+        """Forget a key: whoever uses it is told that it is invalid, and its private streams fall silent."""
+        found = self.keys.pop(key, None)
+        if found is not None and all(other.account is not found.account for other in self.keys.values()):
+            for session in self.streams.sessions.values():
+                if session.account == found.account.api_key:
+                    session.account = None
+
+    def kind(self, method: str, path: str) -> str:
+        """What a request is for, in the fault file's words."""
+        return bybit_faults.kind_of(path)
+
+    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Who asks what, equal for two equal questions."""
+        return headers.get("X-BAPI-API-KEY") or "", path, query
+
+    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
+        """The venue's own words for a failure."""
+        return bybit_faults.failure(do, code, until // 1_000_000, now // 1_000_000)
+
+    def shorten(self, body: bytes, keep: int) -> bytes | None:
+        """A reply's list with so many items left, or None."""
+        return bybit_faults.shorten(body, keep)
+
+    def refusal(self, text: str | bytes) -> bytes:
+        """The frame that refuses a message from a client."""
+        return bybit_faults.refusal(text)
+
+    def text(self, frame: bytes) -> bytes:
+        """A frame is its text."""
+        return frame
+
+    def topic(self, frame: bytes) -> Topic:
+        """What a frame is about."""
+        return bybit_faults.topic_of(frame)
+
+    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
+        """A frame with something wrong in it, or None."""
+        return bybit_faults.forge(frame, do, by, symbol)
+
+    def expire(self, session: wire.Session, now: int, *, told: bool) -> bool:
+        """There are no keys of sockets here that could end."""
+        return False
+
+
+def spelt(one: Instrument) -> str:
+    """An instrument as the venue spells it: those that settle in USDC are named by their coin."""
+    return f"{one.base}PERP" if one.quote == "USDC" else one.symbol
+
+
+def envelope(code: int, message: str, result: object, now_ms: int, extra: object = None) -> bytes:
+    """An answer as the venue writes it."""
+    return msgspec.json.encode(
+        {"retCode": code, "retMsg": message, "result": result, "retExtInfo": extra or {}, "time": now_ms}
+    )
+
+
+def _decoded(text: str) -> dict[str, object]:
+    """The parameters in a body."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, object])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise parameter("the body is no JSON object") from None
+
+
+def _date(days: int) -> str:
+    """The date so many days after the beginning of 1970."""
+    year = 1970
+    while days >= (length := 366 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 365):
+        days -= length
+        year += 1
+    months = [31, 29 if length == 366 else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    month = 0
+    while days >= months[month]:
+        days -= months[month]
+        month += 1
+    return f"{year:04d}-{month + 1:02d}-{days + 1:02d}"
