@@ -275,7 +275,7 @@ class Agent:
 
         ``resolved``: orders of earlier runs of which a person has found out that they will not trade any more.
         """
-        self.transport = Transport(self._take, ipv4=self.desk.dialect.abilities.ipv4)
+        self.transport = Transport(self._take, ipv4=any(one.dialect.abilities.ipv4 for one in self.desk.channels))
         try:
             async with self.feed.open():
                 await self._run(stop, resolved)
