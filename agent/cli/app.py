@@ -285,7 +285,7 @@ def doctor(file: File, as_json: Json = False) -> None:
     """
     portfolio = load(file)
     configure(logging.CRITICAL)
-    keyed = portfolio.account.key is not None
+    keyed = all(account.key is not None for account in portfolio.seats.values())
     dialects = dialects_of(replace(portfolio, mode="observe") if keyed else portfolio)
     tag = tag_of(portfolio)
     found = _run(lambda stop: examine(portfolio, dialects, stop, tag=tag, keyed=keyed, patience_s=READY_S))

@@ -102,9 +102,11 @@ def diagnosis(found: Diagnosis) -> Group:
     for name in ("about", "", "finding"):
         table.add_column(name, overflow="fold")
     for one in found.findings:
-        table.add_row(one.about, Text(one.grade, style=GRADES[one.grade]), Text(one.text))
+        about = f"{one.account}: {one.about}" if one.account else one.about
+        table.add_row(about, Text(one.grade, style=GRADES[one.grade]), Text(one.text))
     style = "bold green" if found.suffices else "bold red"
-    return Group(table, Text(f'{VERDICTS[found.verdict]} The file says mode = "{found.mode}".', style=style))
+    each = [Text(f"{name}: {VERDICTS[verdict]}") for name, verdict in found.verdicts.items() if name]
+    return Group(table, *each, Text(f'{VERDICTS[found.verdict]} The file says mode = "{found.mode}".', style=style))
 
 
 def accounts(view: View) -> Table:

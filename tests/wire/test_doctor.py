@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, SeededMarket, Server, serve
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, VENUES, Account, Exchange, SeededMarket, Server, serve
 from adapters.simulator.binance_coin import BinanceCoin
 from agent.cli.build import dialects_of, tag_of
 from agent.config import parse
@@ -173,3 +173,37 @@ async def test_without_a_key_it_is_as_far_as_paper() -> None:
         dialects = dialects_of(portfolio)
         found = await examine(portfolio, dialects, asyncio.Event(), tag="te", keyed=False, patience_s=PATIENCE_S)
     assert (found.verdict, found.suffices) == ("paper", True)
+
+
+async def test_each_of_several_accounts_has_a_verdict_of_its_own_and_the_worst_is_that_of_the_file() -> None:
+    rich, poor = Account(balance=10_000, rights={"ipRestrict": True}), Account(balance=0)
+    first, second = (Exchange(SeededMarket(1, SYMBOLS), [account]) for account in (rich, poor))
+    async with await serve(first) as one, await serve(VENUES["bybit"].side(second)) as two:
+        text = f"""
+mode = "live"
+[accounts.one]
+venue = "binance"
+key = "env:A"
+secret = "env:B"
+rest_url = "{one.rest_url}"
+stream_url = "{one.ws_url}"
+rights_url = "{one.rest_url}"
+[accounts.two]
+venue = "bybit"
+key = "env:A"
+secret = "env:B"
+rest_url = "{two.rest_url}"
+stream_url = "{two.ws_url}"
+[targets]
+leverage = 2
+weights = {{ "one:{SYMBOLS[0]}" = 0.5, "two:{SYMBOLS[1]}" = 0.5 }}
+"""
+        portfolio = parse(text, Path("portfolio.toml"))
+        dialects = dialects_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)))
+        found = await examine(
+            portfolio, dialects, asyncio.Event(), tag=tag_of(portfolio), keyed=True, patience_s=PATIENCE_S
+        )
+    assert found.venue == "binance,bybit"
+    assert found.verdicts["one"] == "trade", [one for one in found.findings if one.account == "one"]
+    assert (found.verdicts["two"], found.verdict) == ("observe", "observe")
+    assert [one.account for one in found.findings if one.about == "money"] == ["one", "two"]
