@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -63,7 +63,7 @@ class Diagnosis(Struct, frozen=True):
 
 
 async def examine(
-    portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, *, tag: str, keyed: bool, patience_s: float
+    portfolio: Portfolio, dialects: Sequence[Dialect], stop: asyncio.Event, *, tag: str, keyed: bool, patience_s: float
 ) -> Diagnosis:
     """Ask the venue everything, wait no longer than ``patience_s`` for its answers and streams, and judge.
 
@@ -74,7 +74,7 @@ async def examine(
     with tempfile.TemporaryDirectory(prefix="trimtab-doctor-") as folder:
         agent = Agent(
             watched,
-            dialect,
+            dialects,
             Path(folder),
             tag=tag,
             watch=lambda now, step: notes.update(
@@ -104,12 +104,12 @@ async def examine(
 
 def _told(agent: Agent) -> bool:
     """Whether everything is known, or more can't be learnt because the key is refused."""
-    denied = agent.desk.lockout.until is not None
+    denied = agent.desk.channels[0].lockout.until is not None
     return _market_known(agent.engine) and (denied or _account_known(agent.engine))
 
 
 def _silent(engine: Engine) -> list[str]:
-    return [name for name in engine.readiness.streams if name not in engine.book.streams]
+    return [name for name in engine.guards[0].readiness.streams if name not in engine.guards[0].account.streams]
 
 
 def _market_known(engine: Engine) -> bool:
@@ -117,7 +117,7 @@ def _market_known(engine: Engine) -> bool:
 
 
 def _account_known(engine: Engine) -> bool:
-    return not _silent(engine) and not engine.audit.missing()
+    return not _silent(engine) and not engine.guards[0].audit.missing()
 
 
 def _verdict(engine: Engine, findings: list[Finding], *, keyed: bool) -> Fitness:
@@ -129,19 +129,19 @@ def _verdict(engine: Engine, findings: list[Finding], *, keyed: bool) -> Fitness
 
 
 def _connection(engine: Engine, *, keyed: bool) -> Iterator[Finding]:
-    if engine.book.clock is not None:
-        offset, error = engine.book.clock.offset_ns, engine.book.clock.error_ns
+    if engine.guards[0].account.clock is not None:
+        offset, error = engine.guards[0].account.clock.offset_ns, engine.guards[0].account.clock.error_ns
         off = abs(offset) - error > LATE_NS
         text = f"the venue's is {offset / MS:+.0f} ms ahead, give or take {error / MS:.0f} ms"
         cure = "; the agent works with the difference, but have the machine keep its clock right" if off else ""
         yield Finding("clock", "warning" if off else "ok", text + cure)
-    for trouble in engine.audit.troubles():
+    for trouble in engine.guards[0].audit.troubles():
         yield Finding("questions", "unknown", f"no answer: {trouble}")
     silent = _silent(engine)
     for name in silent:
         yield Finding("streams", "unknown", f"{name} did not come up: see that this machine may open websockets")
     if not silent:
-        yield Finding("streams", "ok", f"{', '.join(engine.readiness.streams)}: up")
+        yield Finding("streams", "ok", f"{', '.join(engine.guards[0].readiness.streams)}: up")
     if not keyed:
         yield Finding("key", "ok", "none in the file: the account is not looked at, and paper is as far as this goes")
 
@@ -160,13 +160,13 @@ def _market(engine: Engine) -> Iterator[Finding]:
 
 def _key(engine: Engine) -> Iterator[Finding]:
     """What the rules for the agent's own start say of the key and of how the account is set up."""
-    reasons = engine.halts.reasons
-    for reason in (*reasons, *engine.halts.blocked.values()):
+    reasons = engine.guards[0].halts.reasons
+    for reason in (*reasons, *engine.guards[0].halts.blocked.values()):
         yield Finding("account", "refused", reason)
-    rights = engine.terms.rights
+    rights = engine.guards[0].terms.rights
     if rights is not None:
         yield Finding("key", "ok", _words(rights))
-    elif (What.RIGHTS, None) in engine.audit.polls:
+    elif (What.RIGHTS, None) in engine.guards[0].audit.polls:
         text = "what it may do could not be learnt: see at the venue that it can trade and not withdraw"
         yield Finding("key", "unknown", text)
     else:
@@ -182,7 +182,7 @@ def _words(rights: Rights) -> str:
 
 
 def _account(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
-    book, terms = engine.book, engine.terms
+    book, terms = engine.guards[0].account, engine.guards[0].terms
     if terms.owner is not None:
         yield Finding("account", "ok", f"it is {terms.owner}")
     if book.mode is not None:
@@ -219,7 +219,7 @@ def _room(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
     """Whether the account can hold what the file wants, at its leverage settings and by the venue's tiers."""
     equity, wishes = engine.book.equity, engine.mandate.wishes
     for row in engine.book.rows:
-        if row.instrument and not row.tiers and engine.book.mode:
+        if row.instrument and not row.tiers and engine.guards[0].account.mode:
             yield Finding("tiers", "unknown", f"{row.symbol}: no margin table has come")
     if equity is None or wishes is None or equity <= 0:
         return
@@ -245,8 +245,8 @@ def _too_large(row: Row, wanted: float, most: float) -> str:
 
 
 def _others(engine: Engine) -> Iterator[Finding]:
-    if engine.book.strangers:
-        text = f"held beside the portfolio: {', '.join(engine.book.strangers)}; it counts for margin, and is left alone"
+    if strangers := engine.guards[0].account.strangers:
+        text = f"held beside the portfolio: {', '.join(strangers)}; it counts for margin, and is left alone"
         yield Finding("others", "warning", text)
-    if crowd := engine.strangers.crowd:
+    if crowd := engine.guards[0].strangers.crowd:
         yield Finding("others", "warning", crowd)

@@ -93,7 +93,7 @@ SIGNED = frozenset(
 """Questions that a venue answers for the holder of a key alone, or may."""
 
 
-class Ask(Struct, frozen=True, gc=False, tag=True):
+class Ask(Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
     """A question. ``instrument`` and ``order`` where the question is about one."""
 
     what: What
@@ -101,6 +101,8 @@ class Ask(Struct, frozen=True, gc=False, tag=True):
     order: str | None = None
     since: str | None = None
     """The last trade already known, where trades are asked for."""
+    account: int = 0
+    """Of the portfolio's accounts the one whose venue is asked, by its index."""
 
 
 class Place(Struct, frozen=True, gc=False, tag=True):
@@ -283,6 +285,8 @@ class Abilities(Struct, frozen=True):
     """
     arms: bool = False
     """Whether there is a dead-man's switch (`Arm`)."""
+    ipv4: bool = False
+    """Whether everything must leave by IPv4, because the addresses that a key is bound to can be no others."""
     entry: Entry | None = None
     """The websocket on which orders are sent while it is open."""
 

@@ -23,6 +23,7 @@ from agent.core.events import (
     Forced,
     Funding,
     Leverage,
+    Lost,
     Margin,
     Mode,
     Position,
@@ -40,6 +41,7 @@ from agent.core.instruments import maintenance
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Reply, Say, SetLeverage, Shut, What
 from tests.adapters.mexc_kit import (
+    ASSET,
     KEY,
     MS,
     NOW,
@@ -161,6 +163,13 @@ def test_what_can_not_be_sent_is_said_to_be_unsent() -> None:
     assert [type(one) for one in unsent(build(), Arm(0, 1_000))] == [Unarmed]
 
 
+@pytest.mark.parametrize("status", [302, 500, 510, 602])
+def test_a_server_in_trouble_proves_nothing_whatever_it_says(status: int) -> None:
+    dialect = build()
+    reply = Reply(status, {}, enveloped(code=2005, message="no balance"))
+    assert [type(one) for one in dialect.on_reply(call_for(dialect, Place(order())), reply, NOW)] == [Lost]
+
+
 def test_a_cancel_is_by_our_id_and_its_end_is_asked_for() -> None:
     dialect = build()
     call = call_for(dialect, Cancel("mine", 1))
@@ -244,6 +253,12 @@ def test_in_one_way_mode_the_end_of_an_older_position_is_none_of_the_one_that_is
     assert (flat.lots, flat.entry) == (0, None)
 
 
+def test_a_position_is_of_one_contract() -> None:
+    dialect = build()
+    held(dialect)
+    assert [type(one) for one in push(dialect, "personal.position", {**POSITION, "symbol": "ETH_USDT"})] == [Unknown]
+
+
 def test_rows_and_their_margin() -> None:
     dialect = build(mode=1)
     rows = [{**POSITION, "openType": 1}, {**POSITION, "positionId": 8, "positionType": 2, "holdVol": 20}]
@@ -260,12 +275,32 @@ def test_what_can_not_be_placed_is_not_guessed() -> None:
     (told,) = held(build(mode=None))
     assert isinstance(told, Unanswered)
     assert "position mode" in told.reason
-    flat = tell(build(mode=None), Ask(What.POSITIONS), [])
-    assert isinstance(flat[0], Positions)
     both = [POSITION, {**POSITION, "positionId": 8, "positionType": 2}]
     assert isinstance(tell(build(mode=2), Ask(What.POSITIONS), both)[0], Unanswered)
     many = [ROW | {"orderId": number} for number in range(100)]
     assert isinstance(tell(build(), Ask(What.ORDERS), many)[0], Unanswered)
+
+
+def test_positions_that_are_left_out_are_missed() -> None:
+    """The margin in the wallet tells that something is held, at the start and whenever a position is not there."""
+
+    def told(dialect: Any, *rows: Any) -> type:
+        return type(tell(dialect, Ask(What.POSITIONS), list(rows))[-1])
+
+    small = {**POSITION, "holdVol": 40, "im": 12}  # of a margin of 30
+    other = {**small, "positionId": 8, "symbol": "ETH_USDT"}
+    assert [told(build(), *rows) for rows in ([], [small], [small, other])] == [Unanswered, Unanswered, Positions]
+    dialect = build()
+    assert [told(dialect, small, other), told(dialect, small), told(dialect)] == [Positions, Unanswered, Unanswered]
+    tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": 12}])
+    assert [told(dialect, small), told(dialect)] == [Positions, Unanswered]
+    tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": 0}])
+    assert told(dialect) is Positions
+    assert told(build(), {**POSITION, "symbol": "DOGE_USDT"}) is Positions, "strangers take margin as well"
+    assert told(build(), {**small, "im": None, "leverage": 10}) is Positions, "what is not told is worked out"
+    risen = build()
+    push(risen, "ticker", {"symbol": "BTC_USDT", "fairPrice": 80_000, "timestamp": NOW // MS}, socket="market")
+    assert told(risen, {**small, "im": 0}) is Positions, "at the price of now"
 
 
 def test_a_mode_that_is_switched_is_told() -> None:
@@ -288,16 +323,6 @@ def test_funding_is_what_a_position_has_received_since_it_was_last_told() -> Non
     assert told(-1.75, 3)[:-1] == [Flow("USDT", 0.25, "funding", NOW + 3 * S)]
 
 
-ASSET = {
-    "currency": "USDT",
-    "positionMargin": 30,
-    "availableBalance": 950,
-    "frozenBalance": 20,
-    "equity": 1_010,
-    "unrealized": 10,
-}
-
-
 def test_a_wallet_that_has_moved_is_asked_for_and_counts_as_told() -> None:
     dialect = build()
     margin, wallet = tell(dialect, Ask(What.ACCOUNT), [ASSET])
@@ -309,7 +334,7 @@ def test_a_wallet_that_has_moved_is_asked_for_and_counts_as_told() -> None:
     assert dialect.acts() == [Ask(What.ACCOUNT)]
     told = [[type(one) for one in tell(dialect, Ask(What.ACCOUNT), [ASSET])] for _ in "12"]
     assert told == [[Balance, Margin], [Margin, Balance]], "once"
-    other = tell(dialect, Ask(What.ACCOUNT), [ASSET | {"currency": "BTC"}])
+    other = tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "currency": "BTC"}])
     assert [type(one) for one in other] == [Unanswered], "no wallet is not an empty one"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, SeededMarket, Server, serve
-from agent.cli.build import dialect_of, tag_of
+from agent.cli.build import dialects_of, tag_of
 from agent.config import parse
 from agent.core.venue import Credentials, Secret
 from agent.doctor import Diagnosis, examine
@@ -43,9 +43,9 @@ async def look(
     exchange = Exchange(SeededMarket(1, SYMBOLS), [account])
     async with await serve(exchange) as server:
         portfolio = parse(file(server, **text), Path("portfolio.toml"))
-        dialect = dialect_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(secret)))
+        dialects = dialects_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(secret)))
         found = await examine(
-            portfolio, dialect, asyncio.Event(), tag=tag_of(portfolio), keyed=True, patience_s=patience_s
+            portfolio, dialects, asyncio.Event(), tag=tag_of(portfolio), keyed=True, patience_s=patience_s
         )
     assert not exchange.ledger.orders
     return found
@@ -149,8 +149,8 @@ async def test_without_an_answer_it_fails() -> None:
     async with await serve(Exchange(SeededMarket(1, SYMBOLS))) as server:
         text = file(server)
     portfolio = parse(text, Path("portfolio.toml"))
-    dialect = dialect_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)))
-    found = await examine(portfolio, dialect, asyncio.Event(), tag="te", keyed=True, patience_s=1)
+    dialects = dialects_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)))
+    found = await examine(portfolio, dialects, asyncio.Event(), tag="te", keyed=True, patience_s=1)
     assert found.verdict == "nothing"
     assert not graded(found, "refused"), "nobody refused anything"
     assert "no answer: instruments" in graded(found, "unknown")
@@ -160,6 +160,6 @@ async def test_without_a_key_it_is_as_far_as_paper() -> None:
     async with await serve(Exchange(SeededMarket(1, SYMBOLS))) as server:
         lines = [line for line in file(server, mode="paper").splitlines() if not line.startswith(("key", "secret"))]
         portfolio = parse("\n".join(lines), Path("portfolio.toml"))
-        dialect = dialect_of(portfolio)
-        found = await examine(portfolio, dialect, asyncio.Event(), tag="te", keyed=False, patience_s=PATIENCE_S)
+        dialects = dialects_of(portfolio)
+        found = await examine(portfolio, dialects, asyncio.Event(), tag="te", keyed=False, patience_s=PATIENCE_S)
     assert (found.verdict, found.suffices) == ("paper", True)

@@ -83,7 +83,7 @@ async def running(
         entry_url=entry,
     )
     venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
-    agent = Agent(chosen, venue, folder, tag="ts", record=record)
+    agent = Agent(chosen, [venue], folder, tag="ts", record=record)
     stop = asyncio.Event()
     task = asyncio.create_task(agent.run(stop, resolved))
     try:
@@ -104,7 +104,7 @@ def idle(folder: Path, chosen: Portfolio = IDLE, now: int | None = None, succeed
     )
     clock = Clock() if now is None else Clock(lambda: now, lambda: now)
     venue = Paper(base, chosen.paper, base.symbols) if chosen.mode == "paper" else base
-    agent = Agent(chosen, venue, folder, tag="ts", clock=clock, succeeds=succeeds)
+    agent = Agent(chosen, [venue], folder, tag="ts", clock=clock, succeeds=succeeds)
     try:
         yield agent
     finally:
@@ -153,7 +153,7 @@ async def test_orders_go_by_websocket(tmp_path: Path) -> None:
 
         server.venue.receive = listened  # type: ignore[method-assign]
         async with running(portfolio(server), server, tmp_path, entry=f"{server.ws_url}/ws-fapi/v1") as agent:
-            await until(lambda: at_rest(agent) and "entry" in agent.engine.book.streams)
+            await until(lambda: at_rest(agent) and "entry" in agent.engine.book.accounts[0].streams)
             said.clear()
             before, fills = held(exchange, "BTCUSDT"), len(exchange.ledger.fills)
             exchange.set_mark("BTCUSDT", "120000")
@@ -170,7 +170,7 @@ async def test_where_the_websocket_for_orders_does_not_open_they_go_over_http(tm
         running(portfolio(server), server, tmp_path, entry=f"ws://{NOWHERE}/ws-fapi/v1") as agent,
     ):
         await until(lambda: at_rest(agent))
-        assert "entry" not in agent.engine.book.streams
+        assert "entry" not in agent.engine.book.accounts[0].streams
         assert held(exchange, "BTCUSDT") < Decimal("0.8")
 
 
@@ -188,7 +188,7 @@ async def test_an_order_of_long_ago_that_nobody_can_settle_is_settled_by_a_perso
         async with running(portfolio(server), server, tmp_path, resolved=[old.id]) as agent:
             await until(lambda: at_rest(agent))
             assert agent.engine.blotter.orders[old.id].ended == "resolved by a person"
-            assert agent.engine.halts.halted is None
+            assert agent.engine.guards[0].halts.halted is None
 
 
 async def test_maker_style_rests_first_and_still_gets_there(tmp_path: Path) -> None:
@@ -224,14 +224,14 @@ async def test_after_a_disconnection_it_asks_for_everything_before_it_trades_on(
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
         await until(lambda: at_rest(agent))
-        seen = agent.engine.book.positions_at or 0
+        seen = agent.engine.book.accounts[0].positions_at or 0
         server.venue.disconnect_all()
         server.settle()
-        await until(lambda: len(agent.engine.book.streams) < 3)
+        await until(lambda: len(agent.engine.book.accounts[0].streams) < 3)
         exchange.set_mark("BTCUSDT", "140000")
         server.settle()
-        await until(lambda: len(agent.engine.book.streams) == 3)
-        await until(lambda: (agent.engine.book.positions_at or 0) > seen)
+        await until(lambda: len(agent.engine.book.accounts[0].streams) == 3)
+        await until(lambda: (agent.engine.book.accounts[0].positions_at or 0) > seen)
         await until(lambda: agent.engine.tally.fills > 2 and at_rest(agent))
         assert believed(agent, 0) == held(exchange, "BTCUSDT")
 
@@ -280,7 +280,7 @@ async def test_a_person_resumes_a_running_agent_and_a_word_from_before_it_began_
         agent.tell("halt", "to see")
         ended = await asyncio.to_thread(trimtab, "resume", "--state", str(state), state=tmp_path)
         assert ended.returncode == 0, ended.stderr
-        assert agent.engine.halts.halted is None
+        assert agent.engine.guards[0].halts.halted is None
         await until(lambda: at_rest(agent))
     told = b" ".join(row.record for row in Journal.read(state / "journal.db").decisions())
     assert told.count(b"command resume") == 1
@@ -395,10 +395,10 @@ async def test_a_leverage_setting_is_on_disk_before_it_leaves(tmp_path: Path) ->
 async def test_an_observer_changes_no_setting(tmp_path: Path) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server, "observe"), server, tmp_path) as agent:
-        await until(lambda: agent.engine.readiness.missing() is None)
+        await until(lambda: agent.engine.unready() is None)
         done = decide(agent, SetLeverage(instrument=0, leverage=7))
         agent.tell("resync")
-        await until(lambda: agent.engine.readiness.missing() is None)
+        await until(lambda: agent.engine.unready() is None)
         assert done == ["synced"]
     assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 20
 
@@ -469,7 +469,7 @@ def test_a_start_lets_requests_on_no_record_expire(
             if decided_s is not None:
                 agent.journal.append(zero + decided_s * S, 1, b"{}", [], urgent=True)
     with idle(tmp_path, now=zero + 101 * S, succeeds=True) as agent:
-        assert agent.engine.strangers.unrecorded is waits
+        assert agent.engine.guards[0].strangers.unrecorded is waits
 
 
 def test_the_first_fill_already_replaces_the_covariance_of_other_symbols(tmp_path: Path) -> None:
