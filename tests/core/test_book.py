@@ -404,10 +404,10 @@ def test_where_no_maintenance_margin_is_stated_the_initial_one_of_positions_is_t
         at = T + number * CONFIRM_NS
         book.apply(by_entry(takes, at - 1), at - 1)
         book.apply(snapshot(asked_at=at), at)
-        assert (book.rows[0].lots, book.hidden) == (100, 0.0)
+        assert (book.rows[0].lots, book.accounts[0].hidden) == (100, 0.0)
     at = T + 5 * CONFIRM_NS
     book.apply(by_entry(takes * 1.1, at - 1), at - 1)
-    assert book.hidden == pytest.approx(takes * 0.1), "something else takes the rest"
+    assert book.accounts[0].hidden == pytest.approx(takes * 0.1), "something else takes the rest"
     book.apply(by_entry(0.0, at), at)
     book.apply(snapshot(asked_at=at), at)
     assert (book.rows[0].lots, book.disputed) == (0, {})
