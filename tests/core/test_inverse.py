@@ -273,6 +273,7 @@ def test_an_account_is_brought_to_its_weight(contracts: float, target: float) ->
     view = look(stage.engine, stage.now)
     assert view.legs[0].weight == pytest.approx(target, abs=0.003)
     assert view.equity == pytest.approx(PRICE, rel=0.001)
+    assert view.coins == {"BTC": pytest.approx(1.0, rel=0.001)}
     assert view.turnover == pytest.approx(abs(stage.held[0, Side.NET][0] * 100 - contracts), rel=0.01)
     assert not [note.text for note in stage.notes if note.kind in ("warning", "halt")]
 
