@@ -132,6 +132,17 @@ def test_a_closing_order_names_its_position_and_follows_its_settings() -> None:
     assert (opposite["openType"], opposite["leverage"]) == (2, 20), "the other direction has its own"
 
 
+def test_a_reduction_stays_possible_where_the_venue_does_not_take_both_words_for_it() -> None:
+    dialect, closing = build(), Place(order(lots=-6, reduce=True))
+    said = []
+    for code in (600, 600, 2005, 0):
+        sent = body(call_for(dialect, closing))
+        assert sent["side"] == 4
+        said.append("reduceOnly" in sent)
+        tell(dialect, closing, {"orderId": "1", "ts": NOW // MS}, code=code)
+    assert said == [True, False, True, True]
+
+
 def test_styles_and_exact_numbers() -> None:
     dialect = build()
     for style, number in ((Style.MARKET, 5), (Style.IOC, 3), (Style.POST, 2)):
