@@ -40,7 +40,7 @@ class Quarter:
         report = outcome(self.quarter)
         for fault, kinds in STRIKES.items():
             struck(fault, sum(report.faults.get(kind, 0) for kind in kinds))
-        assert report.violations == {}
+        assert report.violations == {}, report.violations
         assert report.storms == STORMS
         assert report.overshoot <= 1
 
