@@ -61,13 +61,22 @@ class Contract(Struct, frozen=True, rename="camel"):
 
 
 class Bracket(Struct, frozen=True, rename="camel"):
-    """A line of a margin table, in the coin. The venue spells its lower end so."""
+    """A line of a margin table, in the coin. Its lower end is spelt as in the venue's document, or as it should be."""
 
     initial_leverage: Annotated[int, Meta(ge=1)]
     qty_cap: Annotated[float, Meta(gt=0)]
-    floor: Annotated[float, Meta(ge=0)] = field(name="qtylFloor")
     maint_margin_ratio: Annotated[float, Meta(ge=0, le=1)]
     cum: Annotated[float, Meta(ge=0)]
+    qty_floor: Annotated[float, Meta(ge=0)] | None = None
+    spelt_floor: Annotated[float, Meta(ge=0)] | None = field(name="qtylFloor", default=None)
+
+    @property
+    def floor(self) -> float:
+        """Where it begins."""
+        found = self.spelt_floor if self.qty_floor is None else self.qty_floor
+        if found is None:
+            raise ValueError("a bracket without a lower end")
+        return found
 
 
 class Brackets(Struct, frozen=True, rename="camel"):

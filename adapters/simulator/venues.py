@@ -43,6 +43,11 @@ class Local(Struct, frozen=True):
         found = [symbol for symbol in self.symbols if (one := instrument(symbol)).inverse and one.asset == self.asset]
         return found[0] if found else None
 
+    @property
+    def own(self) -> dict[str, str]:
+        """What a dialect has to be told of such an account."""
+        return {"settle": self.asset} if self.contract else {}
+
     def rate(self, market: Market) -> Decimal:
         """What one unit of what an account is held in is worth in the quote currency."""
         return Decimal(1) if self.contract is None else market.prices()[market.symbols.index(self.contract)]

@@ -180,6 +180,7 @@ class Demo:
                 settle=self.local.coin,
                 key="env:TRIMTAB_DEMO_KEY",
                 secret="env:TRIMTAB_DEMO_SECRET",  # noqa: S106 — a reference, and to nothing
+                passphrase="env:TRIMTAB_DEMO_PASSPHRASE" if self.local.passphrase else None,
                 rest_url=server.rest_url,
                 stream_url=server.ws_url,
             ),

@@ -75,6 +75,7 @@ def test_the_file_is_explained_in_contracts() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong", "cure"),
     [
+        (file().replace('settle = "BTC"\n', ""), "settle: is missing", 'settle = "BTC"'),
         (file().replace("binance-coinm", "binance"), "settle = BTC: is not for this venue", "leave it out"),
     ],
 )

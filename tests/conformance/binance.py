@@ -54,7 +54,7 @@ PLACE: Final = Place(order())
 QUIET: Final = (Unknown,)
 
 
-def _stream(name: str, socket: str, *kinds: type) -> Heard:
+def stream(name: str, socket: str, *kinds: type) -> Heard:
     return Heard(socket, kinds, b'{"stream":"' + name.encode() + b'","data":', b"}")
 
 
@@ -72,16 +72,16 @@ def _error(*kinds: type, request: Request = PLACE, status: int = 400) -> Answere
 
 
 FRAMES: Final = {
-    "ws_book_ticker": _stream("bnbusdt@bookTicker", "public", Quote),
-    "ws_depth_partial": _stream("btcusdt@depth20@100ms", "public", Depth),
-    "ws_depth_diff": _stream("btcusdt@depth@100ms", "public", Unknown),
-    "ws_mark_price": _stream("btcusdt@markPrice@1s", "market", Mark, Funding),
-    "ws_mark_price_all_arr": _stream("!markPrice@arr@1s", "market", Mark, Funding),
-    "ws_contract_info": _stream("!contractInfo", "market"),
-    "ws_force_order": _stream("!forceOrder@arr", "market", Unknown),
-    "cm_ws_book_ticker": _stream("btcusd_perp@bookTicker", "public", Unknown),
-    "cm_ws_depth_diff": _stream("btcusd_perp@depth", "public", Unknown),
-    "cm_ws_mark_price_delivery": _stream("btcusd_261225@markPrice", "market", Unknown),
+    "ws_book_ticker": stream("bnbusdt@bookTicker", "public", Quote),
+    "ws_depth_partial": stream("btcusdt@depth20@100ms", "public", Depth),
+    "ws_depth_diff": stream("btcusdt@depth@100ms", "public", Unknown),
+    "ws_mark_price": stream("btcusdt@markPrice@1s", "market", Mark, Funding),
+    "ws_mark_price_all_arr": stream("!markPrice@arr@1s", "market", Mark, Funding),
+    "ws_contract_info": stream("!contractInfo", "market"),
+    "ws_force_order": stream("!forceOrder@arr", "market", Unknown),
+    "cm_ws_book_ticker": stream("btcusd_perp@bookTicker", "public", Unknown),
+    "cm_ws_depth_diff": stream("btcusd_perp@depth", "public", Unknown),
+    "cm_ws_mark_price_delivery": stream("btcusd_261225@markPrice", "market", Unknown),
     "ws_combined_wrapper": Heard("market", (Mark, Funding)),
     "ws_subscribe_ack": Heard("market", ()),
     "ws_list_subscriptions_response": Heard("market", ()),
@@ -187,12 +187,6 @@ BESIDE: Final = {
         "wsapi_order_place_response", "wsapi_order_status_response", "wsapi_session_logon_response",
         "wsapi_user_data_stream_start_response",
     ),
-    "contracts settled in coin, another venue here": (
-        "cm_rest_account", "cm_rest_balance", "cm_rest_exchange_info_BTCUSD_PERP", "cm_rest_force_orders",
-        "cm_rest_funding_rate_history", "cm_rest_leverage_bracket_v2_symbol", "cm_rest_order_place_response",
-        "cm_rest_order_query", "cm_rest_position_risk_hedge", "cm_rest_premium_index", "cm_rest_set_leverage_response",
-        "cm_rest_user_trades",
-    ),
 }  # fmt: skip
 
 CLASSES: Final[dict[Fault | None, tuple[int, ...]]] = {
@@ -219,14 +213,14 @@ CLASSES: Final[dict[Fault | None, tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def _failure(code: int | str) -> Reply:
-    """HTTP statuses stand without a code of the venue's."""
+def failure(code: int | str) -> Reply:
+    """The venue's words for a code. HTTP statuses stand without a code of the venue's."""
     if isinstance(code, int) and code > 0:
         return Reply(code, {}, b"")
     return Reply(400, {}, encode({"code": code, "msg": "words"}))
 
 
-def _sign(secret: str, text: str) -> str:
+def sign(secret: str, text: str) -> str:
     return signer(credentials(secret), "Binance", ed25519=True)(text.encode())
 
 
@@ -269,7 +263,7 @@ VENUE: Final = Described(
     beside=BESIDE,
     replies=REPLIES,
     classes=CLASSES,
-    failure=_failure,
-    sign=_sign,
+    failure=failure,
+    sign=sign,
     vectors=VECTORS,
 )

@@ -81,7 +81,8 @@ class Described(Struct, frozen=True):
     vectors: tuple[Vector, ...]
 
     prices: tuple[tuple[str, int], ...] = (("BTCUSDT", 80_000), ("ETHUSDT", 2_500))
-    """Two instruments of the local exchange, by its own names for them, and what they cost."""
+    """Two instruments of the local exchange, by its own names for them, and what they cost; one where an account trades
+    no more."""
     account: Callable[..., Account] = Account
     """An account at the local exchange."""
     hedged: bool = False

@@ -25,6 +25,15 @@ def _binance(server: Server) -> Any:
     return client
 
 
+def _binance_coin(server: Server) -> Any:
+    client = ccxt.pro.binancecoinm(KEYS)
+    for name in ("dapiPublic", "dapiPrivate"):
+        client.urls["api"][name] = f"{server.rest_url}/dapi/v1"
+    client.urls["api"]["dapiPrivateV2"] = f"{server.rest_url}/dapi/v2"
+    client.urls["api"]["sapi"] = f"{server.rest_url}/sapi/v1"
+    return client
+
+
 def _in_the_query(seen: Seen) -> tuple[str, str]:
     """Query and body together are signed as they are sent, and the signature comes last."""
     text, _, signature = (seen.query + seen.body.decode()).rpartition("&signature=")
@@ -107,6 +116,25 @@ OTHERS: Final = {
                 "the account's own default may change, so ours is said: the resting order gives way",
             ),
             Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included"),
+        ),
+    ),
+    "binance-coinm": Other(
+        build=_binance_coin,
+        symbol="BTC/USD:BTC",
+        signature=_in_the_query,
+        moment=frozenset({"timestamp", "signature", "recvWindow"}),
+        named="clientOrderId",
+        cancels="origClientOrderId",
+        contract=100 / 80_000,
+        differences=(
+            Difference(
+                ORDERS,
+                "selfTradePreventionMode",
+                "EXPIRE_MAKER",
+                None,
+                "the account's own default may change, so ours is said: the resting order gives way",
+            ),
+            Difference(("open orders",), "symbol", None, "BTCUSD_PERP", "we ask for all, strangers' included"),
         ),
     ),
     "bingx": Other(

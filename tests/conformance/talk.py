@@ -61,6 +61,8 @@ class Talk:
         """Our two instruments as the exchange calls them, …"""
         self.symbols = tuple(local.symbol(self.exchange.instruments[name]) for name in self.names)
         """… and as the venue spells them."""
+        self.own = local.own
+        """What the dialect has to be told of the account."""
         self.venue = local.side(self.exchange)
         self.now = START
         self.frames: list[tuple[str, bytes]] = []
@@ -85,7 +87,7 @@ class Talk:
             self.venue.disconnect(session)
         self.sockets.clear()
         self.dialect: Dialect = VENUES[self.described.name].dialect(
-            symbols=self.symbols, credentials=self.credentials, depth=True, **self.options
+            symbols=self.symbols, credentials=self.credentials, depth=True, **self.own, **self.options
         )
         self.ask(Ask(What.TIME))
         for fact in self.ask(Ask(What.INSTRUMENTS)):

@@ -29,7 +29,9 @@ class Seeds(Struct):
     def dialect(self) -> Dialect:
         """One that knows the instruments and what it needs to send an order, and nothing else."""
         talk = self.talk
-        made = build.VENUES[talk.described.name].dialect(symbols=talk.symbols, credentials=talk.credentials, depth=True)
+        made = build.VENUES[talk.described.name].dialect(
+            symbols=talk.symbols, credentials=talk.credentials, depth=True, **talk.own
+        )
         known = (What.INSTRUMENTS, *talk.described.before)
         asked = {str(request): (request, body) for request, _, body in reversed(talk.answers)}
         for request, body in asked.values():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ class Bench:
             rest_url=server.rest_url,
             stream_url=server.ws_url,
             depth=True,
+            **self.talk.own,
         )
         self._answers: asyncio.Queue[Input] = asyncio.Queue()
         self.transport = Transport(self._answers.put_nowait)
@@ -85,7 +87,9 @@ class Bench:
 @pytest.fixture(params=sorted(OTHERS))
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     venue = VENUES[request.param]
-    held = {venue.prices[0][0]: "0.5"}
+    name, price = venue.prices[0]
+    listed = simulator.instrument(name)
+    held = {name: Decimal("0.5") * price / listed.contract if listed.inverse else Decimal("0.5")}
     exchange = Exchange(StillMarket(dict(venue.prices)), [venue.account(balance=100_000, positions=held)])
     side = simulator.VENUES[venue.name].side(exchange, **OTHERS[venue.name].local)
     seen = record(side)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters.simulator import INSTRUMENTS, VENUES, Account, Faults, FrameFault, RequestFault, SeededMarket
+from adapters.simulator import VENUES, Account, Faults, FrameFault, RequestFault, SeededMarket, instrument
 from agent.core.decisions import Policy
 from agent.core.desk import Desk
 from agent.core.drift import Bands
@@ -82,17 +82,26 @@ def entering(seed: int) -> Faults:
 
 
 def prepare(seed: int, faults: Faults, venue: str = "binance", *, entry: bool = False) -> World:
-    """A drifted account of 100,000 USDT at about 3x in a wild market that moves ten minutes a second."""
-    dice = random.Random(seed + 1)
-    market = SeededMarket(seed, SYMBOLS, step_ms=400, volatility_scale=2.0)
-    weights: dict[str, float] = {"BTCUSDT": 0.5, "ETHUSDT": 0.3, "SOLUSDT": dice.choice((0.2, -0.2))}
+    """A drifted account of 100,000 at about 3x in a wild market that moves ten minutes a second: in three instruments,
+    or in the one contract of the coin that it is held in."""
+    dice, local = random.Random(seed + 1), VENUES[venue]
+    symbols = (local.contract,) if local.contract else SYMBOLS
+    market = SeededMarket(seed, symbols, step_ms=400, volatility_scale=2.0)
+    weights: dict[str, float] = dict(zip(symbols, (0.5, 0.3, dice.choice((0.2, -0.2))), strict=False))
+    if local.contract:
+        weights = {local.contract: dice.choice((1.0, -1.0))}
     start = [share * 3 * dice.uniform(0.3, 1.7) for share in weights.values()]
     lots = (Decimal("0.001"), Decimal("0.001"), Decimal(1))
     positions = {
         symbol: (Decimal(100_000 * weight) / price).quantize(lot)
-        for symbol, weight, price, lot in zip(SYMBOLS, start, market.prices(), lots, strict=True)
+        for symbol, weight, price, lot in zip(symbols, start, market.prices(), lots, strict=False)
     }
-    spelt = {symbol: VENUES[venue].symbol(INSTRUMENTS[symbol]) for symbol in SYMBOLS}
+    if local.contract:
+        one, (price,) = instrument(local.contract), market.prices()
+        positions = {
+            local.contract: (Decimal(100_000 * (start[0] - 1)) / one.value(one.step, price)).quantize(one.step)
+        }
+    spelt = {symbol: local.symbol(instrument(symbol)) for symbol in symbols}
     policy = Policy(
         mode="live",
         targets=Targets(weights={spelt[symbol]: weight for symbol, weight in weights.items()}, leverage=3.0),
@@ -100,7 +109,8 @@ def prepare(seed: int, faults: Faults, venue: str = "binance", *, entry: bool = 
         triggers=Triggers(confirm_s=0.5, cool_down_s=1.0),
         execution=Execution(style=dice.choice(("taker", "maker")), patience_s=3.0),
     )
-    account = Account(balance=100_000, positions=positions)
+    balance = round(100_000 / local.rate(market), 8)
+    account = Account(balance=balance, positions=positions, asset=local.asset)
     world = World(policy, market, account, faults, speed=600.0, rechecks=dice.random() < 0.5, venue=venue, entry=entry)
     if dice.random() < 0.5:
         warm(world.engine, [float(price) for price in market.prices()], START)

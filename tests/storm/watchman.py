@@ -232,7 +232,7 @@ class Watchman:
             assert row.mark is not None
             assert target is not None
             assert aim is not None
-            planned = Decimal(target * drift.equity / row.mark.price)
+            planned = self._sized(symbol, target, drift.equity, row.mark.price)
             low, high = self.low.get(symbol, planned), self.high.get(symbol, planned)
             slack = (OLD_PRICES + leapt) * abs(planned)
             if not low - slack <= planned <= high + slack:
@@ -240,7 +240,7 @@ class Watchman:
             goal = self._goal(engine, index, aim)
             end = self._end(engine, index)
             kept = goal if end is None or abs(end - goal) > A_SECOND * abs(goal) else end
-            seen = (low, high, planned, Decimal(aim * drift.equity / row.mark.price), goal, kept)
+            seen = (low, high, planned, self._sized(symbol, aim, drift.equity, row.mark.price), goal, kept)
             self.low[symbol], self.high[symbol] = min(seen), max(seen)
 
     def _leapt(self, engine: Engine) -> Decimal:
@@ -255,7 +255,7 @@ class Watchman:
         assert todo is not None
         assert row.mark is not None
         inside = abs(todo.goals[index] - aim) <= drift.bands[index] * drift.gross_target
-        return Decimal((todo.goals[index] if inside else aim) * drift.equity / row.mark.price)
+        return self._sized(self.symbols[index], todo.goals[index] if inside else aim, drift.equity, row.mark.price)
 
     def _end(self, engine: Engine, index: int) -> Decimal | None:
         """The position that the order planned for an instrument leads to; None if there is none."""
@@ -278,6 +278,11 @@ class Watchman:
         """A lot of an instrument, in the base asset."""
         return self.exchange.instruments[self.names[symbol]].step
 
+    def _sized(self, symbol: str, weight: float, equity: float | Decimal, price: float | Decimal) -> Decimal:
+        """The quantity that weighs so much; what a coin that the account is held in weighs by itself left out."""
+        one = self.exchange.instruments[self.names[symbol]]
+        return (Decimal(weight) - one.inverse) * Decimal(equity) / one.value(Decimal(1), Decimal(price))
+
     def _mark(self, symbol: str) -> Decimal:
         return self.exchange.matcher.mark(self.names[symbol])
 
@@ -287,7 +292,9 @@ class Watchman:
         equity = self.account.wallet + self.account.unrealised(self.exchange.matcher.mark)
         for symbol, share in self.targets.weights.items():
             assert share != "hold"
-            target = equity * Decimal(share * self.targets.leverage) / self._mark(symbol)
+            mark = self._mark(symbol)
+            worth = equity * mark if self.exchange.instruments[self.names[symbol]].inverse else equity
+            target = self._sized(symbol, share * self.targets.leverage, worth, mark)
             held = self.held(symbol)
             low = self.low[symbol] = min(self.low.get(symbol, held), target)
             high = self.high[symbol] = max(self.high.get(symbol, held), target)
@@ -349,7 +356,8 @@ class Watchman:
         for index, symbol in enumerate(self.symbols):
             row = engine.book.rows[index]
             assert row.instrument is not None
-            known = row.lots * row.instrument.step * row.instrument.multiplier
+            one = row.instrument
+            known = row.lots * one.step * (1 if one.inverse else one.multiplier)
             if known != self.held(symbol):
                 raise Violation(f"{symbol}: the agent believes in {known}, the exchange has {self.held(symbol)}")
         drift = engine.drift

@@ -25,7 +25,7 @@ from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
 """When every world begins."""
-RECHECKING = ("binance", "weex")
+RECHECKING = ("binance", "binance-coinm", "weex")
 """Venues whose side can be one that looks at a timestamp again when a request has waited."""
 REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
 
@@ -87,7 +87,8 @@ class World:
         phrase = simulator.VENUES[venue].passphrase
         self._passphrase = Secret(phrase) if phrase else None
         self._dialect = VENUES[venue].dialect
-        self._own = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
+        self._own: dict[str, str | None] = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
+        self._own |= simulator.VENUES[venue].own
         if entry:
             self._own["entry_url"] = f"{STREAM}/ws-fapi/v1"
         self.boot(epoch, nonce=nonce)
