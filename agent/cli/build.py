@@ -84,7 +84,8 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
         if venue.entry_url is None:
             wrong, cure = "is not for this venue", 'write order_entry = "rest"'
             raise ConfigError([Problem("account", None, "order_entry", account.order_entry, wrong, cure)])
-        more["entry_url"] = account.entry_url or venue.entry_url
+        if portfolio.mode == "live":  # nobody else has orders to send
+            more["entry_url"] = account.entry_url or venue.entry_url
     try:
         dialect = venue.dialect(
             symbols=symbols,
