@@ -194,9 +194,9 @@ def _account(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
         named = [engine.symbols[index] for index, isolated in terms.isolated.items() if isolated]
         text = f"isolated for {', '.join(named)}, cross for all others" if named else "cross for all instruments"
         yield Finding("margin", "ok", text)
-    if book.equity is not None:
-        empty = book.equity <= 0
-        text = f"equity is {book.equity:,.2f} {book.settle}"
+    if book.margin_balance is not None:
+        empty = book.margin_balance <= 0
+        text = f"equity is {book.said(book.margin_balance)} {book.settle}"
         cure = ": there is nothing to trade with, move something into the account" if empty else ""
         yield Finding("money", "refused" if empty else "ok", text + cure)
     yield from _fees(engine, portfolio)
@@ -217,7 +217,7 @@ def _fees(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
 
 def _room(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
     """Whether the account can hold what the file wants, at its leverage settings and by the venue's tiers."""
-    equity, wishes = engine.book.equity, engine.mandate.wishes
+    equity, wishes = engine.book.equity, engine.mandate.contracts(engine.book)
     for row in engine.book.rows:
         if row.instrument and not row.tiers and engine.book.mode:
             yield Finding("tiers", "unknown", f"{row.symbol}: no margin table has come")
