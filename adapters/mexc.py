@@ -22,11 +22,11 @@ from adapters.mexc_account import NAMES_MAX, PAGE, Account
 from adapters.mexc_rules import (
     BACK_OFF_NS,
     BAN_NS,
+    CADENCE,
     CANCEL,
     CHANGE_LEVERAGE,
     CREATE,
     CREATES,
-    FUNDING_NS,
     LEVERAGE_CODES,
     LIMITS,
     MODE_CODE,
@@ -120,7 +120,7 @@ class Mexc:
             answers=frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private),
             sockets=(*self._subscriptions, "private") if credentials else tuple(self._subscriptions),
             singles=frozenset({What.FEES, What.LEVERAGE}),
-            cadence={What.INTERVALS: FUNDING_NS},
+            cadence=CADENCE,
         )
         self._account = Account(self.symbols)
         self._key = credentials.key.reveal() if credentials else ""
@@ -592,7 +592,9 @@ class Mexc:
         come before the totals, so that they don't count as something that only a question has brought to light."""
         if not self._account.listed:
             raise ValueError("the instruments are not listed yet")
-        margin, *wallets = wire.account_facts(rows, next(iter(self._account.listed.values())).settle, asked_at)
+        settle = next(iter(self._account.listed.values())).settle
+        margin, *wallets = wire.account_facts(rows, settle, asked_at)
+        self._account.pledged = next(row.position_margin for row in rows if row.currency == settle)
         if self._moved_at is None or sent_at < self._moved_at:
             return [margin, *wallets]
         self._moved_at = None

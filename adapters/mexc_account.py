@@ -6,7 +6,7 @@ and which of our orders the venue's own ids stand for: none of it comes with eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -21,6 +21,8 @@ from agent.core.instruments import Instrument
 PAGE: Final = 100
 """The most rows that a list has in one answer."""
 NAMES_MAX: Final = 1_000
+PENNY: Final = 0.01
+"""So much margin needs no explanation."""
 
 
 class Held(Struct):
@@ -47,6 +49,10 @@ class Account:
         self._held: dict[str, dict[wire.Direction, Held]] = {}
         self._funded: dict[str, tuple[int, float]] = {}
         """By position: when it was last told of, and the funding that it had received by then."""
+        self.pledged: float | None = None
+        """The margin of all positions by the last answer about the wallet."""
+        self._told = False
+        """Whether an answer about all positions has been believed."""
         self._totals: dict[str, dict[str, int]] = {}
         """By the venue's order: its trades that were told, and the lots of each."""
 
@@ -124,6 +130,9 @@ class Account:
         """The position of a direction, if one is open."""
         return self._held.get(symbol, {}).get(direction)
 
+    def _all(self, symbol: str) -> Iterable[Held]:
+        return self._held.get(symbol, {}).values()
+
     def terms(self, symbol: str, direction: wire.Direction) -> Held | wire.Setting | None:
         """Leverage and kind of margin of a direction: those of its position if it has one; None while unknown."""
         return self.held(symbol, direction) or self._settings.get(symbol, {}).get(direction)
@@ -166,6 +175,8 @@ class Account:
         if row.symbol not in self.index:
             return [fact.Elsewhere(row.symbol[:40])]
         position = self._position(row, at)
+        if any(one.id == row.position_id for symbol in self._held.keys() - {row.symbol} for one in self._all(symbol)):
+            raise ValueError(f"position {row.position_id} is of another contract")
         held = self._held.setdefault(row.symbol, {})
         funding = self._funding(row, at)
         if position.lots:
@@ -218,8 +229,29 @@ class Account:
                 strangers.append(row.symbol)
         if len({(row.instrument, row.side) for row in rows if row.lots}) < sum(bool(row.lots) for row in rows):
             raise ValueError("two positions where there can be one")
-        self._held = held
+        if not strangers:
+            self._doubt(held, rows)
+        self._held, self._told = held, True
         return [*flows, fact.Positions(tuple(rows), tuple(strangers), asked_at)]
+
+    def _doubt(self, held: dict[str, dict[wire.Direction, Held]], rows: Sequence[fact.Position]) -> None:
+        """Raise ValueError where positions are left out: the first answer of all, or one without what was held before,
+        must explain half of the margin that the wallet has for positions, the nearest to a total that the venue states.
+        """
+        there = {one.id for of in held.values() for one in of.values()}
+        lacking = any(one.id not in there for of in self._held.values() for one in of.values())
+        if self._told and not lacking:
+            return
+        if self.pledged is None:
+            raise ValueError("the margin of all positions is not known yet")
+        explained = 0.0
+        for row in rows:
+            one = self.listed[self.symbols[row.instrument]]
+            direction: wire.Direction = 1 if row.lots > 0 else 2
+            if row.lots and row.entry is not None:
+                explained += abs(one.value(row.lots, row.entry)) / held[one.symbol][direction].leverage
+        if self.pledged > 2 * explained + PENNY:
+            raise ValueError(f"positions that explain {explained:.2f} of a margin of {self.pledged:.2f}")
 
     def orders(self, raws: Sequence[Raw], asked_at: int) -> list[Fact]:
         """All open orders, if they fit into one answer."""

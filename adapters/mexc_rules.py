@@ -14,11 +14,12 @@ from agent.core.venue import Arm, Ask, Batch, Bucket, Cancel, Place, Request, Se
 SECOND: Final = 1_000 * MS
 MINUTE: Final = 60 * SECOND
 BACK_OFF_NS: Final = 2 * SECOND
-BAN_NS: Final = MINUTE
-"""How long an address keeps silent that was turned away by the venue's gate; it does not say for how long it is."""
+BAN_NS: Final = 10 * SECOND
+"""How long an address keeps silent that was turned away by the venue's gate. It does not say for how long it is: only
+another try shows it, and a reduction must not wait for a guess."""
 
-FUNDING_NS: Final = 5 * MINUTE
-"""How often the time of the next settlement is asked for: it does not stream."""
+CADENCE: Final = {What.INTERVALS: 5 * MINUTE, What.TIERS: 10 * MINUTE}
+"""The time of the next settlement does not stream, and margin tables in contracts follow the price."""
 
 TICKER: Final = "/api/v1/contract/ticker"
 PRIVATE: Final = "/api/v1/private"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,7 @@ from agent.config import Portfolio, blackout_of, parse, schedule_of
 from agent.core.decisions import Policy
 from agent.core.desk import Desk
 from agent.core.engine import Engine
+from agent.core.guard import Seat, tags_of
 from agent.core.strangers import Sharing
 from agent.core.venue import Dialect
 from agent.tape import Concluded, Header, Heard, Torn, read
@@ -49,38 +50,48 @@ def policy_of(portfolio: Portfolio) -> Policy:
         execution=portfolio.execution,
         funding=portfolio.funding,
         pairs=portfolio.pairs,
-        sharing=Sharing(shared=portfolio.account.shared, foreign=portfolio.account.foreign),
-        allow_withdrawals=portfolio.account.allow_withdrawals,
         timing=portfolio.timing,
     )
 
 
-def desk_of(portfolio: Portfolio, dialect: Dialect, header: Header) -> Desk:
-    """The desk of a run: the same from the same header, now and on replay."""
+def desk_of(portfolio: Portfolio, dialects: Sequence[Dialect], header: Header) -> Desk:
+    """The desk of a run, with a dialect for each account: the same from the same header, now and on replay."""
+    owners = header.memory.owners if header.memory else {}
+    tags = tags_of(header.tag, list(portfolio.seats))
+    seats = [
+        Seat(
+            tag=tag,
+            abilities=dialect.abilities,
+            name=name,
+            sharing=Sharing(shared=account.shared, foreign=account.foreign),
+            allow_withdrawals=account.allow_withdrawals,
+            owner=owners.get(name),
+            unrecorded=header.unrecorded,
+        )
+        for (name, account), dialect, tag in zip(portfolio.seats.items(), dialects, tags, strict=True)
+    ]
     engine = Engine(
         policy_of(portfolio),
         epoch=header.epoch,
-        tag=header.tag,
-        abilities=dialect.abilities,
+        seats=seats,
         schedule=schedule_of(portfolio.triggers),
         blackout=blackout_of(portfolio.triggers),
         resume=header.resume,
         memory=header.memory,
         nonce=header.nonce,
         halted=header.halted,
-        unrecorded=header.unrecorded,
     )
-    return Desk(dialect, engine, salt=f"{header.tag}{header.epoch}")
+    return Desk(dialects, engine, salt=f"{header.tag}{header.epoch}")
 
 
-def replay(path: Path, dialect_of: Callable[[Portfolio], Dialect]) -> Replayed:
+def replay(path: Path, dialects_of: Callable[[Portfolio], Sequence[Dialect]]) -> Replayed:
     """Play the tape at ``path``; raises `agent.tape.TapeError` when it can't be read.
 
-    The dialect needs no credentials: what it signs is not compared, what is decided is.
+    The dialects need no credentials: what they sign is not compared, what is decided is.
     """
     header, records = read(path)
     portfolio = parse(header.config, path)
-    desk = desk_of(portfolio, dialect_of(portfolio), header)
+    desk = desk_of(portfolio, dialects_of(portfolio), header)
     expected: deque[tuple[int, bytes]] = deque()
     heard = decisions = torn = 0
     for record in records:

@@ -101,7 +101,8 @@ class _Shown(Struct, frozen=True):
 
 
 class Agent:
-    """One running agent. ``folder`` keeps its journal, tapes and status; ``tag`` marks its account in order ids.
+    """One running agent, with a dialect for each account. ``folder`` keeps its journal, tapes and status; ``tag`` marks
+    the portfolio in order ids.
 
     ``record``: keep a tape of everything heard and decided, for `trimtab replay`.
     ``watch`` is called after each step with the input's time and what came of it; ``clock`` gives the time, ``nonce``
@@ -114,7 +115,7 @@ class Agent:
     def __init__(
         self,
         portfolio: Portfolio,
-        dialect: Dialect,
+        dialects: Sequence[Dialect],
         folder: Path,
         *,
         tag: str,
@@ -178,7 +179,7 @@ class Agent:
                 halted=f"{crashes} runs within ten minutes did not end in order" if crashes >= CRASHES else None,
                 unrecorded=unrecorded,
             )
-            self.desk = desk_of(portfolio, dialect, header)
+            self.desk = desk_of(portfolio, dialects, header)
             self.engine = self.desk.engine
             self.tape = self._recorder(header) if record else None
         except BaseException:
@@ -445,9 +446,9 @@ class Agent:
             self._look_for_kill_file()
             if self._takes_word():
                 self.tell("resume")
-            if not self._ready and (symbols := self.engine.readiness.unlisted()):
-                raise Unlisted(self.portfolio.account.venue, symbols)
-            if not self._ready and (why := self.engine.terms.unfit):
+            if not self._ready and (symbols := self.engine.unlisted()):
+                raise Unlisted(" and ".join(dict.fromkeys(one.venue for one in self.portfolio.seats.values())), symbols)
+            if not self._ready and (why := self.engine.unfit):
                 raise Unfit(why)
             view = self.view()
             self._show(view)

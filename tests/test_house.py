@@ -16,8 +16,8 @@ ORDER = [
     "instruments", "events", "prices", "book", "health", "targets", "ledger", "covariance", "drift", "costs", "carry",
     "band", "upkeep", "programme", "lots", "triggers", "orders", "breaker", "margin", "pairs", "planner", "economy",
     "risk", "tally", "sleeves", "halts", "strangers", "terms", "venue", "decisions", "limits", "deadman", "audit",
-    "readiness", "pulse", "settings", "paper", "words", "reasons", "mandate", "course", "correction", "alarm", "engine",
-    "view", "desk",
+    "readiness", "pulse", "guard", "settings", "paper", "words", "reasons", "mandate", "course", "correction", "alarm",
+    "engine", "view", "channel", "desk",
 ]  # fmt: skip
 """The core in reading order: a file imports only files above it."""
 

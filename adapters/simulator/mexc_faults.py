@@ -188,11 +188,9 @@ def _alter(whole: dict[str, Any], do: str, by: float, name: str) -> bool:
                 return False
             data[_WORDS[channel]] = _UNKNOWN_WORD
         case "swap":
-            if "symbol" not in data and "symbol" not in whole:
+            if "symbol" not in whole:
                 return False
-            for one in (whole, data):
-                if "symbol" in one:
-                    one["symbol"] = name
+            whole.update(symbol=name, data=data | ({"symbol": name} if "symbol" in data else {}))
         case "backwards":
             whole["ts"] -= round(by)
             for time in _TIMES:

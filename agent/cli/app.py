@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -41,7 +41,7 @@ from agent.claim import Claimed
 from agent.cli import bench as benches
 from agent.cli import demo as demos
 from agent.cli import policy, screen
-from agent.cli.build import claim_of, dialect_of, state_home, tag_of
+from agent.cli.build import claim_of, dialects_of, state_home, tag_of
 from agent.config import ConfigError, Portfolio, load, render, starter
 from agent.core.covariance import VOLATILITY
 from agent.core.decisions import Decision
@@ -256,7 +256,7 @@ def plan(
     configure(logging.ERROR)
     # A running agent may listen already; the file of its feed is only read.
     shown = replace(portfolio, mode="observe", feed=replace(portfolio.feed, listen=None, token=None))
-    view, previewed, after = _run(lambda stop: _preview(shown, dialect_of(portfolio), stop, to_target))
+    view, previewed, after = _run(lambda stop: _preview(shown, dialects_of(portfolio), stop, to_target))
     if previewed is None:
         missing = f" ({'; '.join(view.missing)})" if view.missing else ""
         _fail(f"not ready after {READY_S:g} s: {view.state}{missing}", FAILED)
@@ -277,17 +277,17 @@ def plan(
 
 @app.command()
 def doctor(file: File, as_json: Json = False) -> None:
-    """Look at the venue, the key and the account: what may be done with this file, and what stands in the way.
+    """Look at each venue, its key and its account: what may be done with this file, and what stands in the way.
 
-    Asks only. Where the file names a key, the account is looked at whatever the mode. Exit 0 if what the file asks for
+    Asks only. Where the file names keys, the accounts are looked at whatever the mode. Exit 0 if what the file asks for
     may be done, 78 if the key or the account is refused for it, 1 if that could not be found out.
     """
     portfolio = load(file)
     configure(logging.CRITICAL)
-    keyed = portfolio.account.key is not None
-    dialect = dialect_of(replace(portfolio, mode="observe") if keyed else portfolio)
+    keyed = all(account.key is not None for account in portfolio.seats.values())
+    dialects = dialects_of(replace(portfolio, mode="observe") if keyed else portfolio)
     tag = tag_of(portfolio)
-    found = _run(lambda stop: examine(portfolio, dialect, stop, tag=tag, keyed=keyed, patience_s=READY_S))
+    found = _run(lambda stop: examine(portfolio, dialects, stop, tag=tag, keyed=keyed, patience_s=READY_S))
     if as_json:
         _json(found)
     else:
@@ -297,11 +297,11 @@ def doctor(file: File, as_json: Json = False) -> None:
 
 
 async def _preview(
-    portfolio: Portfolio, dialect: Dialect, stop: asyncio.Event, to_target: bool
+    portfolio: Portfolio, dialects: Sequence[Dialect], stop: asyncio.Event, to_target: bool
 ) -> tuple[View, Any, Safety]:
     """What there is to see, what would be done, and how safe the account would be once all that passes is done."""
     with tempfile.TemporaryDirectory(prefix="trimtab-plan-") as folder:
-        agent = Agent(portfolio, dialect, Path(folder), tag="pl")
+        agent = Agent(portfolio, dialects, Path(folder), tag="pl")
         running = asyncio.create_task(agent.run(stop))
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_S
@@ -336,11 +336,11 @@ def run(
         _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; set mode = "live" in it', CONFIG)
     configure(logging.INFO)
     seal_process()
-    dialect = dialect_of(portfolio)
+    dialects = dialects_of(portfolio)
     with contextlib.ExitStack() as ends:
         ends.callback(claim_of(portfolio))
         folder = Path(portfolio.state).expanduser()
-        agent = Agent(portfolio, dialect, folder, tag=tag_of(portfolio), record=record, succeeds=True)
+        agent = Agent(portfolio, dialects, folder, tag=tag_of(portfolio), record=record, succeeds=True)
         _run(lambda stop: agent.run(stop, resolve or ()))
 
 
@@ -454,8 +454,8 @@ def replay(
 ) -> None:
     """Play a tape to the same code and prove that it decides the same, byte for byte."""
 
-    def blind(portfolio: Portfolio) -> Dialect:
-        return dialect_of(portfolio, Credentials(*(Secret("replay"),) * 3))
+    def blind(portfolio: Portfolio) -> Sequence[Dialect]:
+        return dialects_of(portfolio, Credentials(*(Secret("replay"),) * 3))
 
     found = play(tape, blind)
     if as_json:

@@ -56,6 +56,7 @@ from agent.core.drift import Bands, measure
 from agent.core.economy import WORTH, Economy
 from agent.core.engine import Engine
 from agent.core.events import Fact
+from agent.core.guard import Seat
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import MS, S
 from agent.core.planner import Guide, Limits, destination, plan
@@ -235,8 +236,7 @@ def _stepping(size: int, laps: int) -> Row:
     engine = Engine(
         Policy(mode="live", targets=targets),
         epoch=1,
-        tag="be",
-        abilities=Abilities(answers=frozenset(ANSWERS), sockets=("market",)),
+        seats=(Seat("be", Abilities(answers=frozenset(ANSWERS), sockets=("market",))),),
         schedule=lambda now: None,
     )
     now = 1_790_000_000 * S
@@ -377,7 +377,7 @@ class _Watched(Agent):
     """The agent with a stopwatch at its doors. Prices alone are measured, not what the account says."""
 
     def __init__(self, portfolio: Portfolio, dialect: Binance, folder: Path) -> None:
-        super().__init__(portfolio, dialect, folder, tag="be", watch=self._note)
+        super().__init__(portfolio, [dialect], folder, tag="be", watch=self._note)
         self.begin()
 
     def begin(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -49,18 +50,24 @@ VENUES = {
 """Every venue that can be named in a portfolio file."""
 
 
-def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> Dialect:
-    """The dialect a portfolio trades through: the venue's own, or paper behind the venue's public side.
+def dialects_of(portfolio: Portfolio, credentials: Credentials | None = None) -> list[Dialect]:
+    """The dialects a portfolio trades through, one for each account: its venue's own, or paper behind the venue's
+    public side.
 
-    ``credentials`` stand in for those that the file refers to, where nothing is to be sent.
+    ``credentials`` stand in for those that the file refers to, where nothing is to be sent, or to local exchanges.
     """
-    account = portfolio.account
+    return [_dialect(portfolio, name, credentials) for name in portfolio.seats]
+
+
+def _dialect(portfolio: Portfolio, name: str, credentials: Credentials | None) -> Dialect:
+    account, table = portfolio.seats[name], f"accounts.{name}" if name else "account"
+
+    def refused(key: str, value: str | None, wrong: str, cure: str) -> ConfigError:
+        return ConfigError([Problem(table, None, key, value, wrong, cure)])
+
     if account.venue not in VENUES:
-        cure = f"write {' or '.join(VENUES)}"
-        raise ConfigError(
-            [Problem("account", None, "venue", account.venue, "is not a venue that is spoken here", cure)]
-        )
-    symbols = tuple(portfolio.targets.symbols)
+        raise refused("venue", account.venue, "is not a venue that is spoken here", f"write {' or '.join(VENUES)}")
+    symbols = portfolio.symbols_at(name)
     if portfolio.mode == "paper":
         credentials = None
     elif credentials is None:
@@ -70,20 +77,20 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
         credentials = Credentials(resolve(account.key), resolve(account.secret), passphrase)
     venue = VENUES[account.venue]
     if account.rights_url is not None and not venue.rights:
-        problem = Problem("account", None, "rights_url", account.rights_url, "is not for this venue", "leave it out")
-        raise ConfigError([problem])
+        raise refused("rights_url", account.rights_url, "is not for this venue", "leave it out")
     if venue.coins and account.settle is None:
-        cure = 'write the coin that the account is held in, such as settle = "BTC"'
-        raise ConfigError([Problem("account", None, "settle", None, "is missing", cure)])
+        raise refused(
+            "settle", None, "is missing", 'write the coin that the account is held in, such as settle = "BTC"'
+        )
     if account.settle is not None and not venue.coins:
         cure = f"leave it out: the accounts of {account.venue} are not held in coins"
-        raise ConfigError([Problem("account", None, "settle", account.settle, "is not for this venue", cure)])
+        raise refused("settle", account.settle, "is not for this venue", cure)
     more = {"rights_url": account.rights_url} if venue.rights else {}
     more |= {"settle": account.settle} if venue.coins else {}
     if account.order_entry == "websocket":
         if venue.entry_url is None:
             wrong, cure = "is not for this venue", 'write order_entry = "rest"'
-            raise ConfigError([Problem("account", None, "order_entry", account.order_entry, wrong, cure)])
+            raise refused("order_entry", account.order_entry, wrong, cure)
         if portfolio.mode == "live":  # nobody else has orders to send
             more["entry_url"] = account.entry_url or venue.entry_url
     try:
@@ -96,28 +103,29 @@ def dialect_of(portfolio: Portfolio, credentials: Credentials | None = None) -> 
             **more,
         )
     except ValueError as error:
-        problem = Problem("account", None, "", None, str(error), "correct [account] or [targets.weights]")
-        raise ConfigError([problem]) from None
-    return dialect if credentials else Paper(dialect, portfolio.paper, symbols)
+        raise refused("", None, str(error), f"correct [{table}] or [targets.weights]") from None
+    return dialect if credentials else Paper(dialect, portfolio.paper_at(name), symbols)
 
 
 def claim_of(portfolio: Portfolio) -> Callable[[], None]:
-    """Claim the account for the one agent that may trade on it from this machine; gives what ends the claim.
+    """Claim each account for the one agent that may trade on it from this machine; gives what ends the claims.
 
-    Only live trading claims it: watching beside it does no harm. At a local exchange a key opens another account at
+    Only live trading claims them: watching beside it does no harm. At a local exchange a key opens another account at
     each address. Raises `agent.claim.Claimed`.
     """
-    if portfolio.mode != "live":
-        return lambda: None
-    account = portfolio.account
-    assert account.key is not None, "the file was checked"
-    local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
-    return claim(f"{account.venue} {account.rest_url}" if local else account.venue, resolve(account.key).reveal())
+    with ExitStack() as claims:
+        for account in portfolio.seats.values() if portfolio.mode == "live" else ():
+            assert account.key is not None, "the file was checked"
+            local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
+            where = f"{account.venue} {account.rest_url}" if local else account.venue
+            claims.callback(claim(where, resolve(account.key).reveal()))
+        return claims.pop_all().close
 
 
 def tag_of(portfolio: Portfolio) -> str:
-    """Two characters that mark the account in order ids, the same on every start."""
-    text = f"{portfolio.account.venue}:{portfolio.account.key}:{portfolio.mode}"
+    """Two characters that mark the portfolio in order ids, the same on every start."""
+    text = " ".join(f"{account.venue}:{account.key}" for account in portfolio.seats.values())
+    text = f"{text}:{portfolio.mode}"
     return base36(int.from_bytes(blake2b(text.encode(), digest_size=4).digest()) % 36**2).zfill(2)
 
 

@@ -29,7 +29,7 @@ from adapters.simulator import (
     serve,
 )
 from agent.cli import screen
-from agent.cli.build import dialect_of, state_home
+from agent.cli.build import dialects_of, state_home
 from agent.config import Account as Access
 from agent.config import Portfolio
 from agent.core.decisions import Note
@@ -214,8 +214,8 @@ class Demo:
             server = await stack.enter_async_context(await serve(self.venue, port=self.options.port))
             start = self.standing()
             portfolio = self.portfolio(server)
-            dialect = dialect_of(portfolio, self.credentials)
-            agent = Agent(portfolio, dialect, self.folder, tag="de", record=True, watch=self._watch)
+            dialects = dialects_of(portfolio, self.credentials)
+            agent = Agent(portfolio, dialects, self.folder, tag="de", record=True, watch=self._watch)
             end = asyncio.Event()
             running = asyncio.create_task(agent.run(end))
             show = asyncio.create_task(self._show(agent, console)) if console else None

@@ -20,6 +20,7 @@ from agent.core.drift import Bands
 from agent.core.economy import Economy
 from agent.core.engine import Engine
 from agent.core.events import Fact, Filled, Listed, Mark, Quote, Up
+from agent.core.guard import Seat
 from agent.core.instruments import Instrument
 from agent.core.orders import S
 from agent.core.paper import Paper, PaperAccount
@@ -207,11 +208,10 @@ class Trial:
         self.engine = Engine(
             policy,
             epoch=1,
-            tag="tr",
-            abilities=self.account.abilities,
+            seats=(Seat("tr", self.account.abilities),),
             schedule=lambda now: None,
         )
-        self._desk = Desk(self.account, self.engine, salt="trial", lag_ns=None)
+        self._desk = Desk([self.account], self.engine, salt="trial", lag_ns=None)
         if covariance is not None:
             self.engine.economist.covariance = Known(covariance)
         self._open(prices)
@@ -219,10 +219,10 @@ class Trial:
     def _open(self, prices: Sequence[float]) -> None:
         frame = Frame(socket="market", data=array("d", prices).tobytes())
         self._desk.take((Opened(socket="market"),), self.now)
-        while (missing := self.engine.readiness.missing()) and self.now < START + 60 * S:
+        while (missing := self.engine.unready()) and self.now < START + 60 * S:
             self.now += S
             self._desk.take((frame,), self.now)
-        assert not missing, (missing, self.engine.audit.troubles())
+        assert not missing, (missing, self.engine.guards[0].audit.troubles())
 
     def look(self, prices: Sequence[float], after_ns: int) -> Step:
         """Let so much time pass, show these prices, and carry out whatever is decided."""

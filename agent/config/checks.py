@@ -197,8 +197,10 @@ def _symbol(value: object) -> object:
 
 
 def is_symbol(name: str) -> bool:
-    """Whether a name is written as venues write their symbols."""
-    return name == name.upper() and re.fullmatch(r"[^\W_]+([-_][^\W_]+)*", name) is not None
+    """Whether a name is written as venues write their symbols, with or without an account's name before it."""
+    account, _, symbol = name.rpartition(":")
+    named = symbol == name or is_name(account)
+    return named and symbol == symbol.upper() and re.fullmatch(r"[^\W_]+([-_][^\W_]+)*", symbol) is not None
 
 
 def is_name(name: str) -> bool:
@@ -242,7 +244,7 @@ def _silence(value: object) -> object:
     return Number(0, 3600)(value)
 
 
-CHECKS: Final[dict[str, Check]] = {
+CHECKS: dict[str, Check] = {
     "state": _place,
     "account.venue": _venue,
     "account.settle": _coin,
@@ -330,6 +332,8 @@ CHECKS: Final[dict[str, Check]] = {
     "paper.maintenance": Number(0, 1, above=True, below=True, share=True),
 }
 """What each key may hold, choices apart, which are in the types."""
+
+CHECKS |= {key.replace("account.", "accounts.*.", 1): CHECKS[key] for key in CHECKS if key.startswith("account.")}
 
 BY_SYMBOL: Final[dict[str, Check]] = {
     "targets.weights": _weight,

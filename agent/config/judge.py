@@ -10,7 +10,7 @@ import msgspec
 
 from agent.config.checks import is_name, nearest, on_this_machine
 from agent.config.lines import Place
-from agent.config.portfolio import PASSPHRASED
+from agent.config.portfolio import PASSPHRASED, account_of, plain
 from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
@@ -33,8 +33,19 @@ ONE_LEFT: Final = "keep it in one of them"
 
 def judge(clean: dict[str, Any], problems: Problems) -> None:
     """Whether the usable values of a file go together. Values that are left out count as not written."""
-    _judge_key(clean.get("mode", "paper"), clean.get("account", {}), problems)
-    _judge_entry(clean.get("account", {}), problems)
+    mode, several = clean.get("mode", "paper"), clean.get("accounts", {})
+    if several and "account" in clean:
+        problems.add(("account",), "stands beside [accounts]", "give it a name there, and drop it here")
+    opened: dict[tuple[Any, ...], str] = {}
+    for name, account in several.items():
+        _judge_key(mode, ("accounts", name), account, problems)
+        _judge_entry(("accounts", name), account, problems)
+        which = account.get("venue"), account.get("key"), account.get("settle"), account.get("rest_url")
+        if "key" in account and (other := opened.setdefault(which, name)) != name:
+            problems.add(("accounts", name, "key"), f"opens the account {other} already", ONE_LEFT, account["key"])
+    if not several:
+        _judge_key(mode, ("account",), clean.get("account", {}), problems)
+        _judge_entry(("account",), clean.get("account", {}), problems)
     _judge_feed(clean.get("feed", {}), problems)
     if not problems.at("timing"):
         _judge_timing(msgspec.convert(clean.get("timing", {}), Timing), problems)
@@ -45,6 +56,7 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
         _judge_funding(clean.get("funding", {}), problems)
     if targets is None:
         return
+    _judge_places(targets, several, problems)
     setting = clean.get("execution", {}).get("leverage")
     if targets.basis == "margin" and setting is not None:
         cure = 'set it at the venue and drop it here, or write basis = "notional"'
@@ -396,31 +408,60 @@ def _judge_timing(timing: Timing, problems: Problems) -> None:
         problems.add(("timing", "quiet_s"), "is over before positions are asked for again", cure, timing.quiet_s)
 
 
-def _judge_key(mode: str, account: dict[str, Any], problems: Problems) -> None:
+def _judge_places(targets: Targets, accounts: dict[str, dict[str, Any]], problems: Problems) -> None:
+    """Whether each instrument is on one of several accounts, and none of these is without."""
+    used = {account_of(symbol): None for symbol in targets.symbols}
+    for symbol in targets.symbols:
+        name = account_of(symbol)
+        if name and not accounts:
+            problems.add(("targets", "weights", symbol), "names an account", "there are no [accounts]: drop its name")
+        elif accounts and name not in accounts:
+            wrong = "names no account" if not name else f"is on an account {name}, which is not among [accounts]"
+            cure = f"write {next(iter(accounts))}:{plain(symbol)}, or another of {', '.join(accounts)}"
+            problems.add(("targets", "weights", symbol), wrong, cure)
+    for name, account in accounts.items():
+        if name not in used:
+            problems.add(("accounts", name), "has no instrument", f"put {name}: before a symbol, or drop the account")
+        elif (coin := account.get("settle")) is not None:
+            _judge_coin_account(name, coin, targets, problems)
+
+
+def _judge_coin_account(name: str, coin: str, targets: Targets, problems: Problems) -> None:
+    """Whether one of several accounts, held in a coin, trades the one contract of that coin."""
+    symbols = [symbol for symbol in targets.symbols if account_of(symbol) == name]
+    if len(symbols) > 1 or not plain(symbols[0]).startswith(coin):
+        wrong = f"is held in {coin}, and such an account trades one contract, of that coin"
+        problems.add(("accounts", name), wrong, f"keep one of {', '.join(symbols)}, and give others an account")
+    if targets.strategies:
+        wrong = f"do not go with accounts.{name}: an account held in a coin belongs to no strategy"
+        problems.add(("targets", "strategies"), wrong, "name the weights of the whole, or drop that account")
+
+
+def _judge_key(mode: str, place: Place, account: dict[str, Any], problems: Problems) -> None:
     names = ["key", "secret"]
     if account.get("venue") in PASSPHRASED:
         names.append("passphrase")
-    elif "passphrase" in account and not problems.at("account", "venue"):
-        problems.add(("account", "passphrase"), "is not for this venue, whose keys have none", "leave it out")
-    given = [name for name in names if name in account or problems.at("account", name)]
+    elif "passphrase" in account and not problems.at(*place, "venue"):
+        problems.add((*place, "passphrase"), "is not for this venue, whose keys have none", "leave it out")
+    given = [name for name in names if name in account or problems.at(*place, name)]
     if mode == "paper" and not given:
         return
     for name in names:
         if name not in given:
             why = f"{given[0]} is given" if mode == "paper" else f'mode is "{mode}"'
-            problems.add(("account", name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
+            problems.add((*place, name), f"is missing, but {why}", f"write where it is kept: {FORMS}")
 
 
-def _judge_entry(account: dict[str, Any], problems: Problems) -> None:
-    if problems.at("account", "order_entry") or problems.at("account", "entry_url"):
+def _judge_entry(place: Place, account: dict[str, Any], problems: Problems) -> None:
+    if problems.at(*place, "order_entry") or problems.at(*place, "entry_url"):
         return
     by_websocket = account.get("order_entry") == "websocket"
     if "entry_url" in account and not by_websocket:
         cure = 'write order_entry = "websocket", or leave it out'
-        problems.add(("account", "entry_url"), "is given, but orders are not sent by websocket", cure)
+        problems.add((*place, "entry_url"), "is given, but orders are not sent by websocket", cure)
     if by_websocket and "rest_url" in account and "entry_url" not in account:
         wrong = "is missing, but requests go to another address than the venue's own"
-        problems.add(("account", "entry_url"), wrong, "write where the websocket for orders is")
+        problems.add((*place, "entry_url"), wrong, "write where the websocket for orders is")
 
 
 def _judge_feed(feed: dict[str, Any], problems: Problems) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.carry import CarryRules
 from agent.core.costs import Costs
@@ -20,6 +21,16 @@ from agent.core.triggers import Triggers
 
 PASSPHRASED: Final = ("weex",)
 """The venues at which a key has a passphrase besides its secret."""
+
+
+def account_of(symbol: str) -> str:
+    """The name of the account that a symbol of the file is on; empty where it names none."""
+    return symbol.rpartition(":")[0]
+
+
+def plain(symbol: str) -> str:
+    """A symbol of the file as its venue spells it."""
+    return symbol.rpartition(":")[2]
 
 
 class Account(Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,6 +82,8 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: str = ""
     """Directory of the journal, the tapes and the status. Always set once a file was parsed."""
     account: Account = Account()
+    accounts: dict[str, Account] = {}
+    """Instead of ``account`` where there are several: by a name, which stands before each symbol (``name:SYMBOL``)."""
     targets: Targets
     bands: Bands = Bands()
     triggers: Triggers = Triggers()
@@ -83,6 +96,20 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timing: Timing = Timing()
     feed: Feed = Feed()
     paper: PaperAccount = PaperAccount()
+
+    @property
+    def seats(self) -> dict[str, Account]:
+        """The accounts by their names; one alone has none."""
+        return self.accounts or {"": self.account}
+
+    def symbols_at(self, name: str) -> tuple[str, ...]:
+        """The instruments of an account, as its venue spells them, in the order of the file."""
+        return tuple(plain(symbol) for symbol in self.targets.symbols if account_of(symbol) == name)
+
+    def paper_at(self, name: str) -> PaperAccount:
+        """What an account begins with on paper: its own positions, and an equal part of the equity."""
+        held = {plain(symbol): size for symbol, size in self.paper.positions.items() if account_of(symbol) == name}
+        return replace(self.paper, equity=self.paper.equity / len(self.seats), positions=held)
 
 
 TABLES: Final[dict[str, type[Struct]]] = {
@@ -102,7 +129,11 @@ TABLES: Final[dict[str, type[Struct]]] = {
 }
 """Tables of fixed name, by their place in the file; a star stands for any name."""
 
-NAMED: Final[dict[str, type[Struct] | None]] = {"targets.strategies": Strategy, "targets.baskets": None}
+NAMED: Final[dict[str, type[Struct] | None]] = {
+    "accounts": Account,
+    "targets.strategies": Strategy,
+    "targets.baskets": None,
+}
 """Tables of tables whose names the user chooses, and what each of them is; None: a table by symbol."""
 
 ROWS: Final[dict[str, type[Struct]]] = {"pairs": Pair}

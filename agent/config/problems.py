@@ -63,7 +63,8 @@ class Problems:
     def add(self, place: Place, wrong: str, cure: str, value: object = None) -> None:
         """Put a problem on the list."""
         key = dotted(place)
-        hidden = value is None or (key in HIDDEN and not (isinstance(value, str) and is_reference(value)))
+        concerns = ".".join(["account", *map(str, place[2:])]) if place[0] == "accounts" else key
+        hidden = value is None or (concerns in HIDDEN and not (isinstance(value, str) and is_reference(value)))
         self.found.append(Problem(self.path, self._line(place), key, None if hidden else shown(value), wrong, cure))
 
     def at(self, *place: str | int) -> bool:

@@ -24,6 +24,12 @@ def _blocks(name: str, table: Struct, heading: str | None = None) -> list[list[s
     lines = [] if not name else [heading or f"[{name}]"]
     inner: list[list[str]] = []
     for field, value in structs.asdict(table).items():
+        if (
+            field in ("account", "accounts")
+            and not name
+            and bool(getattr(table, "accounts", {})) is (field == "account")
+        ):
+            continue  # one or the other
         path = f"{name}.{field}".removeprefix(".")
         if field == "leverage" and isinstance(table, Targets) and leverage_follows(table):
             lines.append("# leverage follows from the rest")

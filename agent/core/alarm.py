@@ -5,10 +5,12 @@ It asks for reductions alone: away from liquidation, or back under the limit of 
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+
 from agent.core import margin
-from agent.core.book import Book
 from agent.core.correction import GIVE_UP_NS, Correction
 from agent.core.drift import Drift
+from agent.core.guard import Guard
 from agent.core.orders import S
 from agent.core.planner import Limits
 from agent.core.reasons import Reason
@@ -22,8 +24,9 @@ class Alarm:
     """When safety acts. ``cool_down_ns`` is how long it rests at most after having come to nothing, and no longer than
     `GIVE_UP_NS`."""
 
-    def __init__(self, book: Book, limits: Limits, cool_down_ns: int) -> None:
-        self._book = book
+    def __init__(self, guards: Sequence[Guard], limits: Limits, cool_down_ns: int) -> None:
+        self._guards = guards
+        self._book = guards[0].book
         self._limits = limits
         self._longest_ns = max(S, min(cool_down_ns, GIVE_UP_NS))
         self._rest_until = 0
@@ -32,25 +35,35 @@ class Alarm:
         self._began: tuple[int, int] | None = None
         """When what safety goes by began, by our clock, and the time of the newest price then, by the venue's."""
 
-    def danger(self, drift: Drift) -> str | None:
-        """Why liquidation is too near, if so; None as well while margin tables are missing."""
-        held = margin.exposures(self._book)
-        if held is None:
-            return None
-        return margin.danger(drift.equity, held, self._limits.liquidation_distance, self._limits.maintenance)
+    def dangers(self, now: int) -> dict[int, str]:
+        """The accounts that liquidation is too near, and why. Those are left out of which margin tables are missing, or
+        positions were not told lately."""
+        found = {}
+        for guard in self._guards:
+            held, worth = margin.exposures(guard.account), guard.account.worth
+            if held is None or worth is None or guard.readiness.blind(now):
+                continue
+            if why := margin.danger(worth, held, self._limits.liquidation_distance, self._limits.maintenance):
+                found[guard.index] = guard.named(why)
+        return found
+
+    def lots(self, accounts: Container[int]) -> tuple[int | None, ...]:
+        """The net lots of what is on these accounts, None for all else."""
+        seats = zip(self._book.rows, self._book.seats, strict=True)
+        return tuple(row.lots if account in accounts else None for row, account in seats)
 
     def due(self, drift: Drift, correction: Correction | None, now: int) -> Reason | None:
         """What safety asks for beyond the ``correction`` that is under way, if that is for its sake already."""
         if now < self._rest_until:
             return None
         under_way = correction.reason if correction else None
-        danger, over = self.danger(drift), drift.leverage > self._limits.leverage
+        danger, over = self.dangers(now), drift.leverage > self._limits.leverage
         if not danger and not over:
             self._began = None
         elif not self._confirmed(now):
             return None
         elif danger:
-            urgent = Reason(cause=danger, urgent=True, relief=tuple(row.lots for row in self._book.rows))
+            urgent = Reason(cause=", ".join(danger.values()), urgent=True, relief=self.lots(danger))
             return urgent if under_way is None or under_way.relief is None else None
         elif under_way is None or not under_way.urgent:
             return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)

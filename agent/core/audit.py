@@ -6,6 +6,8 @@ while something is uncertain, and nothing increases until the answers after the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from agent.core.decisions import Timing
@@ -103,9 +105,16 @@ class Poll(Struct):
 
 
 class Audit:
-    """All standing questions of one account."""
+    """All standing questions about account number ``account`` and its ``instruments``."""
 
-    def __init__(self, abilities: Abilities, instruments: int, salt: str, timing: Timing | None = None) -> None:
+    def __init__(
+        self,
+        abilities: Abilities,
+        instruments: Iterable[int],
+        account: int = 0,
+        salt: str = "",
+        timing: Timing | None = None,
+    ) -> None:
         self.salt = salt
         self.timing = timing or Timing()
         often = round(self.timing.positions_s * S)
@@ -115,8 +124,8 @@ class Audit:
         """How many questions in a row have gone without an answer."""
         for what in ANSWERS:
             if what in abilities.answers:
-                for index in range(instruments) if what in abilities.singles else (None,):
-                    self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index))
+                for index in instruments if what in abilities.singles else (None,):
+                    self.polls[what, index] = Poll(ask=Ask(what=what, instrument=index, account=account))
         answers = {**ANSWERS, What.PRICES: Funding} if What.PRICES in abilities.cadence else ANSWERS
         self._by_answer: dict[type, list[Poll]] = {}
         for poll in self.polls.values():

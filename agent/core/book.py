@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import assert_never
 
@@ -44,6 +44,8 @@ DAY_NS = 86_400_000_000_000
 HIDDEN = 0.05
 """The part of the account's maintenance margin that positions need not explain: prices move between two answers. What
 is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
+LEAST = 0.01
+"""The least that an account is taken to be worth, in the quote currency."""
 UNLISTED = 0.01
 """The same of the positions that the account's answer lists itself: all of it is of one moment, at the same prices."""
 KEEP_TRADES = 10_000
@@ -104,6 +106,11 @@ class Row:
         return sum(holding.lots for holding in self.holdings.values())
 
     @property
+    def known_at(self) -> int:
+        """The venue's time up to which the position is known; 0 when it never was."""
+        return max((holding.known_at for holding in self.holdings.values()), default=0)
+
+    @property
     def notional(self) -> float | None:
         """Signed value of the net position at mark; None without a mark or grid."""
         if self.instrument is None or self.mark is None:
@@ -152,22 +159,24 @@ class Row:
         return total
 
 
-class Book:
-    """What is known, by instrument index, and about the account as a whole."""
+class Account:
+    """What is known about one account as a whole: a margin pool, settled in one asset, and the streams that tell of it.
 
-    def __init__(self, symbols: Iterable[str]) -> None:
-        self.rows = [Row(symbol) for symbol in symbols]
+    ``rows`` are those of its instruments, by index.
+    """
+
+    def __init__(self, rows: dict[int, Row]) -> None:
+        self.rows = rows
         self.settle: str | None = None
         """The currency of wallet, profits and margin. All else is weighed in the quote currency, see `rate`."""
-        self.coins = [0.0] * len(self.rows)
-        """The weight that the collateral has by itself, by instrument: 1 for the contract of the coin that an account
-        is held in, 0 elsewhere. An account without contracts is worth what its coins are."""
+        self.coin: int | None = None
+        """The contract of the coin that the account is held in, if it is held in one."""
         self.mode: Mode | None = None
         self.margin: Margin | None = None
         self.margin_seen = 0
         """Our time when it came."""
         self.wallets: dict[str, Balance] = {}
-        self._then: float | None = None
+        self.then: float | None = None
         """The wallet of the settlement asset in the answer that `margin` came with."""
         self.clock: Clock | None = None
         self.streams: dict[str, int] = {}
@@ -178,10 +187,9 @@ class Book:
         """Our time of the last complete answer about positions."""
         self.missed_at: int | None = None
         """Our time when an answer last brought to light what the private stream, being up, should have told."""
-        self.disputed: dict[tuple[int, Side], tuple[int | None, int]] = {}
-        """Rows on which what we were told does not add up: the lots that a snapshot claims, None while no snapshot has
-        come that could settle it; and since when."""
-        self._moved_at: int | None = None
+        self.moved_at = 0
+        """The venue's time of the last move of a position that was told."""
+        self._doubted_at: int | None = None
         """Our time of the answer that first told of a change of the wallet."""
         self._wallet_at = 0
         """Our time when the wallet was last told of."""
@@ -190,16 +198,12 @@ class Book:
         currency."""
         self.left_out: tuple[int, ...] = ()
         """Instruments on which the account lists a position, and no answer about positions shows it."""
-        self._position_at = 0
-        """The venue's time of the last move of a position that was told."""
-        self._trades: dict[tuple[int, str], None] = {}
-        """Trades already counted, oldest first."""
 
     @property
     def rate(self) -> float | None:
         """What one unit of the settlement currency is worth in the quote currency: the mark of the coin that the
         account is held in, else 1; None while that is not known."""
-        return self.rows[self.coins.index(1.0)].rate if any(self.coins) else 1.0
+        return 1.0 if self.coin is None else self.rows[self.coin].rate
 
     @property
     def equity(self) -> float | None:
@@ -218,12 +222,200 @@ class Book:
         balance = self.wallets.get(self.settle) if self.settle else None
         wallet = balance.wallet if balance else None
         if self.mode is not None and self.mode.multi_asset:
-            since = wallet - self._then if wallet is not None and self._then is not None else 0.0
+            since = wallet - self.then if wallet is not None and self.then is not None else 0.0
             wallet = self.margin.wallet + since if self.margin else None
         if wallet is None:
             return None
-        profits = [row.profit for row in self.rows]
+        profits = [row.profit for row in self.rows.values()]
         return None if None in profits else wallet + sum(p for p in profits if p is not None)
+
+    @property
+    def worth(self) -> float | None:
+        """The equity that margin is measured by: an account that is worth nothing, or less, has positions all the
+        same, and they have to be reduced."""
+        equity = self.equity
+        return None if equity is None else max(equity, LEAST)
+
+    def said(self, amount: float, sign: str = "") -> str:
+        """An amount of the settlement currency as a person says it; ``sign`` is a format's."""
+        return f"{amount:{sign},.{2 if self.coin is None else 8}f}"
+
+    @property
+    def hedge(self) -> bool:
+        """Whether long and short are position rows of their own."""
+        return self.mode is not None and self.mode.hedge
+
+    def latest(self, now: int) -> int:
+        """The venue's time, at the latest that it can be: what it dates later is from before its clock was set back."""
+        return now + (self.clock.offset_ns + self.clock.error_ns if self.clock else DAY_NS)
+
+    def rewind(self, latest: int) -> None:
+        """Nothing can be known as of later than the venue's own time, ``latest``: should its clock have been set back,
+        what it says from now on is not older than what it said before."""
+        for row in self.rows.values():
+            if row.mark is not None and row.mark.at > latest:
+                row.mark = replace(row.mark, at=latest)
+            if row.snapshot_at is not None:
+                row.snapshot_at = min(row.snapshot_at, latest)
+            for holding in row.holdings.values():
+                holding.known_at = min(holding.known_at, latest)
+        for asset, balance in self.wallets.items():
+            if balance.at > latest:
+                self.wallets[asset] = replace(balance, at=latest)
+
+    def balance(self, fact: Balance, now: int) -> None:
+        """Take note of a wallet."""
+        known = self.wallets.get(fact.asset)
+        if fact.asset == self.settle:
+            answer = self.margin is not None and fact.at == self.margin.asked_at
+            if answer:
+                self.then = fact.wallet
+            self._compare_wallet(fact, known, now, answer=answer)
+        if known is None or fact.at >= known.at:
+            self.wallets[fact.asset] = fact
+
+    def _compare_wallet(self, fact: Balance, known: Balance | None, now: int, *, answer: bool) -> None:
+        """Watch for money that moved without the private stream's saying so, within `CONFIRM_NS` before or after."""
+        up = self.streams.get(PRIVATE)
+        if not answer or up is None or known is None:
+            self._doubted_at = None  # the stream speaks, or is not there to
+        elif self._doubted_at is not None and now - self._doubted_at >= CONFIRM_NS:
+            self.missed_at, self._doubted_at = now, None
+        elif fact.wallet != known.wallet and fact.at >= known.at and self._doubted_at is None and self._wallet_at >= up:
+            self._doubted_at = now
+        self._wallet_at = now
+
+    def found_out(self, row: Row, now: int) -> None:
+        """A position has changed, and no stream has told it: worth a note if it was up since the last that agreed."""
+        up = self.streams.get(PRIVATE)
+        if up is not None and row.agreed_at is not None and row.agreed_at >= up:
+            self.missed_at = now
+
+    def carries(self, index: int, side: Side, since: int) -> bool:
+        """Whether the venue may still reserve margin for a position: its total has room for more than half of its own.
+
+        A total from before the doubt, ``since``, proves nothing. Where the account lists its positions, one that is
+        there is.
+        """
+        needed = self._needed()
+        if self.margin is not None and any((one.instrument, one.side) == (index, side) for one in self._reserves):
+            return True
+        if self.margin is None or needed is None:
+            return False
+        mine = needed.pop((index, side), 0.0)
+        stated = self.margin.maintenance
+        return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
+
+    def look_behind(self) -> None:
+        """Compare the account's margin with that of the positions we were told of, unless they have moved since.
+
+        Where the account lists its positions, none of them may be missing, however small.
+        """
+        if self.strangers:
+            self.hidden = 0.0
+        if self.margin is None or self.moved_at > self.margin.asked_at:
+            return
+        held = [(i, side) for i, row in self.rows.items() for side, one in row.holdings.items() if one.lots]
+        missing = [one.instrument for one in self._reserves if (one.instrument, one.side) not in held]
+        self.left_out = tuple(dict.fromkeys(missing)) if self.positions_at is not None else ()
+        needed, total = self._needed(), self.margin.maintenance
+        if total is None or needed is None:
+            return
+        stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
+        unexplained = total - sum({**needed, **stated}.values())
+        one_price = self.margin.reserves is not None and needed.keys() <= stated.keys() and not self._collaterals
+        part = UNLISTED if one_price else HIDDEN
+        self.hidden = unexplained if unexplained > part * total else 0.0
+
+    def borne_out(self, index: int) -> bool:
+        """Whether the venue's own margin for a position is what ours is: its grid, price and quantity are then those
+        that the venue reckons with. False where the account lists no positions."""
+        row = self.rows[index]
+        stated = {one.side: one.maintenance for one in self._reserves if one.instrument == index}
+        for side, holding in row.holdings.items():
+            if not holding.lots:
+                continue
+            ours = _maintenance(row, holding)
+            if ours is None or abs(stated.get(side, 0.0) - ours) > HIDDEN * ours:
+                return False
+        return True
+
+    @property
+    def _collaterals(self) -> bool:
+        """Whether several assets are collateral: the venue's totals are then in a currency of their own."""
+        return self.mode is None or self.mode.multi_asset
+
+    @property
+    def _reserves(self) -> tuple[Reserve, ...]:
+        """The positions that the account's last answer lists; none where it lists none."""
+        return (self.margin.reserves if self.margin is not None else None) or ()
+
+    def _needed(self) -> dict[tuple[int, Side], float] | None:
+        """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
+        margin as well: then the venue's total is no witness."""
+        needed: dict[tuple[int, Side], float] = {}
+        for index, row in self.rows.items():
+            for side, holding in row.holdings.items():
+                if not holding.lots:
+                    continue
+                share = _maintenance(row, holding)
+                if share is None:
+                    return None
+                needed[index, side] = share
+        return None if self.strangers else needed
+
+
+class Book:
+    """What is known, by instrument index, and about each account.
+
+    ``seats`` gives the account of each instrument, by its index; all are on one if not given.
+    """
+
+    def __init__(self, symbols: Iterable[str], seats: Sequence[int] = ()) -> None:
+        self.rows = [Row(symbol) for symbol in symbols]
+        self.seats = list(seats) or [0] * len(self.rows)
+        self.accounts = [
+            Account({index: row for index, row in enumerate(self.rows) if self.seats[index] == account})
+            for account in range(max(self.seats, default=0) + 1)
+        ]
+        self.disputed: dict[tuple[int, Side], tuple[int | None, int]] = {}
+        """Rows on which what we were told does not add up: the lots that a snapshot claims, None while no snapshot has
+        come that could settle it; and since when."""
+        self._trades: dict[tuple[int, str], None] = {}
+        """Trades already counted, oldest first."""
+
+    @property
+    def every(self) -> range:
+        """The indexes of all instruments."""
+        return range(len(self.rows))
+
+    def of(self, index: int) -> Account:
+        """The account that an instrument is traded on."""
+        return self.accounts[self.seats[index]]
+
+    @property
+    def coins(self) -> list[float]:
+        """The weight that collateral has by itself, by instrument: of the contract of a coin that an account is held in
+        the account's part of all equity, which is 1 where it is the only one; 0 elsewhere. An account without contracts
+        is worth what its coins are."""
+        found = [0.0] * len(self.rows)
+        for account in self.accounts:
+            if account.coin is not None:
+                alone, whole, own = len(self.accounts) == 1, self.equity, account.equity
+                found[account.coin] = 1.0 if alone or not whole or own is None else own / whole
+        return found
+
+    @property
+    def equity(self) -> float | None:
+        """What all accounts are worth together, in the quote currency; None while that of one is not known."""
+        equities = [account.equity for account in self.accounts]
+        return None if None in equities else sum(equity for equity in equities if equity is not None)
+
+    @property
+    def gross(self) -> float | None:
+        """Sum of absolute notionals at mark; None while any is missing."""
+        notionals = [row.notional for row in self.rows]
+        return None if None in notionals else sum(abs(n) for n in notionals if n is not None)
 
     def apply(self, fact: Fact, now: int) -> None:
         """Take note of a fact; facts that are not about the book are none of its business.
@@ -248,35 +440,36 @@ class Book:
             case Positions():
                 self._snapshot(fact, now)
             case Balance():
-                self._balance(fact, now)
+                self.accounts[fact.account].balance(fact, now)
             case _:
                 self._apply_rules(fact, now)
 
     def _apply_rules(self, fact: Fact, now: int) -> None:
+        account = self.accounts[fact.account]
         match fact:
             case Listed(instruments=instruments):
-                for row in self.rows:
+                for row in account.rows.values():
                     if row.instrument is not None:
                         row.instrument = replace(row.instrument, trading=False)
                 for instrument in instruments:
                     self._list(self.rows[instrument.index], instrument, now)
-                    self.settle = instrument.settle
-                    self.coins[instrument.index] = 1.0 if instrument.inverse else 0.0
+                    account.settle = instrument.settle
+                    account.coin = instrument.index if instrument.inverse else account.coin
             case Tiers() | Fees() | Interval() | Leverage() | Volume():
                 self._apply_terms(self.rows[fact.instrument], fact)
-                self._look_behind()
+                self.of(fact.instrument).look_behind()
             case Mode():
-                self.mode = fact
+                account.mode = fact
             case Margin():
-                self.margin, self.margin_seen, self._then = fact, now, None
-                self._look_behind()
+                account.margin, account.margin_seen, account.then = fact, now, None
+                account.look_behind()
             case Clock():
-                self.clock = fact
-                self._rewind(self._latest(now))
+                account.clock = fact
+                account.rewind(account.latest(now))
             case Up(stream=stream):
-                self.streams.setdefault(stream, now)
+                account.streams.setdefault(stream, now)
             case Down(stream=stream):
-                self.streams.pop(stream, None)
+                account.streams.pop(stream, None)
             case _:
                 pass
 
@@ -303,51 +496,12 @@ class Book:
         row = self.rows[fact.instrument]
         if not (is_price(fact.bid) and is_price(fact.ask) and fact.bid <= fact.ask):
             return
-        row.quote, row.quote_seen = fact, told_at(fact.at, now, self.clock)
+        row.quote, row.quote_seen = fact, told_at(fact.at, now, self.of(fact.instrument).clock)
         if row.doubt is not None and agrees(row.doubt.mark, fact, row.quote_seen, now):
             self._believe(row, row.doubt.mark, now)
 
     def _believe(self, row: Row, mark: Mark, now: int) -> None:
-        row.mark, row.mark_seen, row.doubt = mark, told_at(mark.at, now, self.clock), None
-
-    def _latest(self, now: int) -> int:
-        """The venue's time, at the latest that it can be: what it dates later is from before its clock was set back."""
-        return now + (self.clock.offset_ns + self.clock.error_ns if self.clock else DAY_NS)
-
-    def _rewind(self, latest: int) -> None:
-        """Nothing can be known as of later than the venue's own time, ``latest``: should its clock have been set back,
-        what it says from now on is not older than what it said before."""
-        for row in self.rows:
-            if row.mark is not None and row.mark.at > latest:
-                row.mark = replace(row.mark, at=latest)
-            if row.snapshot_at is not None:
-                row.snapshot_at = min(row.snapshot_at, latest)
-            for holding in row.holdings.values():
-                holding.known_at = min(holding.known_at, latest)
-        for asset, balance in self.wallets.items():
-            if balance.at > latest:
-                self.wallets[asset] = replace(balance, at=latest)
-
-    def _balance(self, fact: Balance, now: int) -> None:
-        known = self.wallets.get(fact.asset)
-        if fact.asset == self.settle:
-            answer = self.margin is not None and fact.at == self.margin.asked_at
-            if answer:
-                self._then = fact.wallet
-            self._compare_wallet(fact, known, now, answer=answer)
-        if known is None or fact.at >= known.at:
-            self.wallets[fact.asset] = fact
-
-    def _compare_wallet(self, fact: Balance, known: Balance | None, now: int, *, answer: bool) -> None:
-        """Watch for money that moved without the private stream's saying so, within `CONFIRM_NS` before or after."""
-        up = self.streams.get(PRIVATE)
-        if not answer or up is None or known is None:
-            self._moved_at = None  # the stream speaks, or is not there to
-        elif self._moved_at is not None and now - self._moved_at >= CONFIRM_NS:
-            self.missed_at, self._moved_at = now, None
-        elif fact.wallet != known.wallet and fact.at >= known.at and self._moved_at is None and self._wallet_at >= up:
-            self._moved_at = now
-        self._wallet_at = now
+        row.mark, row.mark_seen, row.doubt = mark, told_at(mark.at, now, self.of(mark.instrument).clock), None
 
     def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
         match fact:
@@ -370,7 +524,8 @@ class Book:
         if fact.at >= holding.known_at:
             row.owed -= fact.lots - holding.lots
             row.unheard = row.unheard or fact.lots != holding.lots
-            self._position_at = max(self._position_at, fact.at)
+            account = self.of(fact.instrument)
+            account.moved_at = max(account.moved_at, fact.at)
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
             holding.isolated = fact.isolated
             self.disputed.pop((fact.instrument, fact.side), None)
@@ -385,7 +540,8 @@ class Book:
         while len(self._trades) > KEEP_TRADES:
             del self._trades[next(iter(self._trades))]
         row = self.rows[fact.instrument]
-        self._position_at = max(self._position_at, fact.at)
+        account = self.of(fact.instrument)
+        account.moved_at = max(account.moved_at, fact.at)
         if row.snapshot_at is not None and fact.at >= row.snapshot_at:
             row.owed += fact.lots
             self._reckon(fact.instrument, now)
@@ -415,14 +571,15 @@ class Book:
         told: dict[int, dict[Side, Position]] = {}
         for position in fact.rows:
             told.setdefault(position.instrument, {})[position.side] = position
-        for index in range(len(self.rows)):
+        account = self.accounts[fact.account]
+        for index in account.rows:
             self._compare(index, told.get(index, {}), fact.asked_at, now)
-        self.strangers = fact.strangers
-        self.positions_at = now
-        self._look_behind()
+        account.strangers = fact.strangers
+        account.positions_at = now
+        account.look_behind()
 
     def _compare(self, index: int, told: dict[Side, Position], asked_at: int, now: int) -> None:
-        row = self.rows[index]
+        row, account = self.rows[index], self.of(index)
         lots = {side: told[side].lots if side in told else 0 for side in (*row.holdings, *told)} or {Side.NET: 0}
         explained = row.owed and not row.unheard and sum(lots.values()) - row.lots == row.owed
         doubtful = bool(row.owed) and not explained
@@ -436,23 +593,17 @@ class Book:
                     agreed = False
                     continue
                 if differs and holding.lots != claim:
-                    self._found_out(row, now)
+                    account.found_out(row, now)
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
-            holding = Holding(lots=claim, known_at=min(at, self._latest(now)))
+            holding = Holding(lots=claim, known_at=min(at, account.latest(now)))
             if row_told is not None:
                 holding.entry, holding.isolated = row_told.entry, row_told.isolated
             row.holdings[side] = holding
         if agreed:
             row.owed, row.snapshot_at, row.agreed_at = 0, asked_at, now
         self._reckon(index, now)
-
-    def _found_out(self, row: Row, now: int) -> None:
-        """A position has changed, and no stream has told it: worth a note if it was up since the last that agreed."""
-        up = self.streams.get(PRIVATE)
-        if up is not None and row.agreed_at is not None and row.agreed_at >= up:
-            self.missed_at = now
 
     def _confirmed(self, key: tuple[int, Side], lots: int, now: int, *, left_out: bool) -> bool:
         """Whether a claim against what is known has stood long enough.
@@ -464,90 +615,11 @@ class Book:
         if claimed != lots:
             self.disputed[key] = (lots, now)
             return False
-        return now - since >= CONFIRM_NS and not (left_out and self._is_carried(*key, since))
-
-    def _is_carried(self, index: int, side: Side, since: int) -> bool:
-        """Whether the venue may still reserve margin for a position: its total has room for more than half of its own.
-
-        A total from before the doubt proves nothing. Where the account lists its positions, one that is there is.
-        """
-        needed = self._needed()
-        if self.margin is not None and any((one.instrument, one.side) == (index, side) for one in self._reserves):
-            return True
-        if self.margin is None or needed is None:
-            return False
-        mine = needed.pop((index, side), 0.0)
-        stated = self.margin.maintenance
-        return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
-
-    def _look_behind(self) -> None:
-        """Compare the account's margin with that of the positions we were told of, unless they have moved since.
-
-        Where the account lists its positions, none of them may be missing, however small.
-        """
-        if self.strangers:
-            self.hidden = 0.0
-        if self.margin is None or self._position_at > self.margin.asked_at:
-            return
-        held = [(i, side) for i, row in enumerate(self.rows) for side, one in row.holdings.items() if one.lots]
-        missing = [one.instrument for one in self._reserves if (one.instrument, one.side) not in held]
-        self.left_out = tuple(dict.fromkeys(missing)) if self.positions_at is not None else ()
-        needed, total = self._needed(), self.margin.maintenance
-        if total is None or needed is None:
-            return
-        stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
-        unexplained = total - sum({**needed, **stated}.values())
-        one_price = self.margin.reserves is not None and needed.keys() <= stated.keys() and not self._collaterals
-        part = UNLISTED if one_price else HIDDEN
-        self.hidden = unexplained if unexplained > part * total else 0.0
-
-    @property
-    def _collaterals(self) -> bool:
-        """Whether several assets are collateral: the venue's totals are then in a currency of their own."""
-        return self.mode is None or self.mode.multi_asset
-
-    @property
-    def _reserves(self) -> tuple[Reserve, ...]:
-        """The positions that the account's last answer lists; none where it lists none."""
-        return (self.margin.reserves if self.margin is not None else None) or ()
-
-    def _needed(self) -> dict[tuple[int, Side], float] | None:
-        """Maintenance margin of each position at mark, in the settlement currency.
-
-        None where a table or a price is not known, or strangers take margin as well: then the venue's total is no
-        witness.
-        """
-        needed: dict[tuple[int, Side], float] = {}
-        for index, row in enumerate(self.rows):
-            for side, holding in row.holdings.items():
-                if not holding.lots:
-                    continue
-                share = _maintenance(row, holding)
-                if share is None:
-                    return None
-                needed[index, side] = share
-        return None if self.strangers else needed
-
-    def said(self, amount: float, sign: str = "") -> str:
-        """An amount of the settlement currency as a person says it; ``sign`` is a format's."""
-        return f"{amount:{sign},.{8 if any(self.coins) else 2}f}"
-
-    def borne_out(self, index: int) -> bool:
-        """Whether the venue's own margin for a position is what ours is: its grid, price and quantity are then those
-        that the venue reckons with. False where the account lists no positions."""
-        row = self.rows[index]
-        stated = {one.side: one.maintenance for one in self._reserves if one.instrument == index}
-        for side, holding in row.holdings.items():
-            if not holding.lots:
-                continue
-            ours = _maintenance(row, holding)
-            if ours is None or abs(stated.get(side, 0.0) - ours) > HIDDEN * ours:
-                return False
-        return True
+        return now - since >= CONFIRM_NS and not (left_out and self.of(key[0]).carries(*key, since))
 
     def known_at(self, index: int) -> int:
         """The venue's time up to which the position of an instrument is known; 0 when it never was."""
-        return max((holding.known_at for holding in self.rows[index].holdings.values()), default=0)
+        return self.rows[index].known_at
 
     def held(self, index: int, side: Side) -> int | None:
         """Signed lots of one position row; None while nothing was told of the instrument."""

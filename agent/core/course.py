@@ -77,7 +77,7 @@ class Course:
             self._led = (basis, sizes, to)
         return self._led[2]
 
-    def _relieved(self, drift: Drift, start: tuple[int, ...]) -> Plan:
+    def _relieved(self, drift: Drift, start: tuple[int | None, ...]) -> Plan:
         under_way: dict[tuple[int, Side], int] = {}
         for order in self._blotter.live():
             if order.reduce:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from agent.core.events import Fact, Unarmed
 from agent.core.orders import MS, Blotter, S, Style
 from agent.core.venue import Arm
@@ -13,13 +15,14 @@ LINGER_NS = 10 * S
 
 
 class DeadMan:
-    """When to set and to release the switch of each instrument.
+    """When to set and to release the switch of each of an account's instruments.
 
     The venue cancels whatever rests on the instrument, a person's own orders too: so it is set only while an order of
     ours rests, and released when none does. ``window_s``: how long the venue waits; 0 never sets it.
     """
 
-    def __init__(self, window_s: float) -> None:
+    def __init__(self, instruments: Container[int], window_s: float) -> None:
+        self._instruments = instruments
         self._window_ns = round(window_s * S)
         self._again: dict[int, int] = {}
         """By instrument whose switch is set: when to set it anew."""
@@ -38,7 +41,7 @@ class DeadMan:
         if not self._window_ns:
             return []
         for order in blotter.live():
-            if order.style is Style.POST:
+            if order.style is Style.POST and order.instrument in self._instruments:
                 self._release[order.instrument] = now + LINGER_NS
                 self._again.setdefault(order.instrument, now)
         acts = []

@@ -16,7 +16,6 @@ from agent.core.orders import Order
 from agent.core.pairs import Pair
 from agent.core.planner import Execution, Limits
 from agent.core.sleeves import SleevesState
-from agent.core.strangers import Sharing
 from agent.core.targets import Given, Targets
 from agent.core.triggers import Triggers
 from agent.core.venue import Request
@@ -50,9 +49,6 @@ class Policy(Struct, frozen=True):
     execution: Execution = Execution()
     funding: CarryRules = CarryRules()
     pairs: tuple[Pair, ...] = ()
-    sharing: Sharing = Sharing()
-    allow_withdrawals: bool = False
-    """A key that can withdraw will do."""
     timing: Timing = Timing()
 
 
@@ -65,8 +61,8 @@ class Memory(Struct, frozen=True):
     sleeves: SleevesState | None = None
     given: Given | None = None
     schedule_at: int | None = None
-    owner: str | None = None
-    """The account that was traded on, by the venue's own name for it."""
+    owners: dict[str, str] = {}
+    """Whose the accounts were, by the name that the file gives each and the venue's own name for the owner."""
 
     def without_positions(self) -> Memory:
         """For a run on another account: who owned what is left out, how strategies did is kept."""

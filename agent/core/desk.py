@@ -1,4 +1,4 @@
-"""The desk: one dialect and the engine behind one door. Inputs come in, decisions and acts for the wire go out.
+"""The desk: dialects and the engine behind one door. Inputs come in, decisions and acts for the wire go out.
 
 The whole agent short of its sockets, files and clock: live, paper, replay and storms all run this.
 """
@@ -10,6 +10,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from agent.core.channel import Channel
 from agent.core.decisions import Decision
 from agent.core.engine import Engine
 from agent.core.events import (
@@ -26,9 +27,23 @@ from agent.core.events import (
     Used,
     Wake,
 )
-from agent.core.limits import MOST, Lanes, Lockout, backoff
-from agent.core.orders import MS, S
-from agent.core.venue import Ask, Call, Dialect, Open, Place, Reply, Request, Say, SetLeverage, Shut
+from agent.core.limits import MOST, backoff
+from agent.core.orders import MS, Order, S
+from agent.core.venue import (
+    Arm,
+    Ask,
+    Batch,
+    Call,
+    Cancel,
+    Dialect,
+    Open,
+    Place,
+    Reply,
+    Request,
+    Say,
+    SetLeverage,
+    Shut,
+)
 
 
 class Opened(Struct, frozen=True, tag=True):
@@ -102,8 +117,9 @@ class Step(Struct, frozen=True):
 
 
 class Line(Struct):
-    """One websocket that should be open."""
+    """One websocket that should be open, once its channel knows the instruments."""
 
+    channel: Channel
     due_at: int | None = 0
     """When to open it; None while it is open or opening."""
     opening_since: int | None = None
@@ -115,24 +131,23 @@ class Line(Struct):
 
 
 class Desk:
-    """One dialect and the engine, and between them the lanes and the sockets' comings and goings. Pure.
+    """The engine, a dialect for each of its accounts in their order, and between them the lanes and the sockets'
+    comings and goings. Pure.
 
     ``lag_ns``: called so much later than it asked to be, it first asks the venue for everything; None where time is
     meant to leap.
     """
 
-    def __init__(self, dialect: Dialect, engine: Engine, salt: str, lag_ns: int | None = LAG_NS) -> None:
-        self.dialect = dialect
+    def __init__(self, dialects: Sequence[Dialect], engine: Engine, salt: str, lag_ns: int | None = LAG_NS) -> None:
         self.engine = engine
-        self.lanes = Lanes(dialect.buckets)
-        self.lockout = Lockout()
-        self.calls: dict[int, Call] = {}
-        self.lines = {socket: Line() for socket in dialect.abilities.sockets}
-        self._entry = dialect.abilities.entry
-        if self._entry is not None:
-            self.lines[self._entry.socket] = Line()
+        self.channels = [
+            Channel(dialect, guard.index, list(guard.account.rows), guard.name, len(dialects))
+            for dialect, guard in zip(dialects, engine.guards, strict=True)
+        ]
+        self.calls: dict[int, tuple[Channel, Call]] = {}
+        """Calls on their way by the tag they have outside, as their dialect made them."""
+        self.lines = {socket: Line(channel) for channel in self.channels for socket in channel.sockets}
         self._salt = salt
-        self._listed = False
         self._lag_ns = lag_ns
         self._due: int | None = None
         """When it asked to be called at the latest."""
@@ -142,9 +157,10 @@ class Desk:
         facts: list[Fact] = [*self._doubts(now), *self._overdue(now)]
         for arrived in inputs:
             facts += self._translate(arrived, now)
-        wake_at = self.dialect.wake_at
-        if wake_at is not None and now >= wake_at:
-            self.dialect.on_wake(now)
+        for channel in self.channels:
+            wake_at = channel.dialect.wake_at
+            if wake_at is not None and now >= wake_at:
+                channel.dialect.on_wake(now)
         decisions: list[Decision] = []
         acts: list[Act] = []
         while facts or not decisions:
@@ -169,7 +185,7 @@ class Desk:
         """What to record in place of a reply's body, if it holds a secret."""
         if not isinstance(arrived, Answer) or not 200 <= arrived.reply.status < 300:
             return None  # a refusal holds no key, and the replay needs its words
-        call = self.calls.get(arrived.call)
+        _, call = self.calls.get(arrived.call, (None, None))
         return call.conceal if call else None
 
     def _translate(self, arrived: Input, now: int) -> Sequence[Fact]:
@@ -179,22 +195,31 @@ class Desk:
                 line.heard_at = now
                 if now >= line.opened_at + STEADY_NS:
                     line.attempt = 0
-                if self._entry is not None and socket == self._entry.socket and (said := self._entry.answer(data)):
+                channel = line.channel
+                if socket == channel.entry_socket and (said := channel.said(data)) is not None:
                     return self._answered(*said, now)
-                return self.dialect.on_frame(socket, data, now)
+                return channel.told(channel.dialect.on_frame(channel.sockets[socket], data, now))
             case Opened(socket=socket):
                 line = self.lines[socket]
                 line.open, line.opening_since, line.heard_at, line.opened_at = True, None, now, now
-                return self.dialect.on_open(socket, now)
+                channel = line.channel
+                return channel.told(channel.dialect.on_open(channel.sockets[socket], now))
             case Closed(socket=socket, reason=reason, fatal=fatal):
                 self._lost(socket, now)
-                facts = [*self.dialect.on_close(socket, reason, now), *self._orphaned(socket, reason, now)]
-                return [*facts, Denied(reason=f"{socket}: {reason}")] if fatal else facts
+                channel = self.lines[socket].channel
+                facts = [
+                    *channel.told(channel.dialect.on_close(channel.sockets[socket], reason, now)),
+                    *self._orphaned(socket, reason, now),
+                ]
+                denied = channel.told([Denied(reason=f"{socket}: {reason}")]) if fatal else []
+                return [*facts, *denied]
             case Answer(call=tag, reply=reply):
                 return self._answered(tag, reply, now)
             case Silence(call=tag, sent=sent, reason=reason):
-                call = self.calls.pop(tag, None)
-                return self.dialect.on_silence(call, sent, reason, now) if call else ()
+                if tag not in self.calls:
+                    return ()
+                channel, call = self.calls.pop(tag)
+                return channel.told(channel.dialect.on_silence(call, sent, reason, now))
             case Told(name=name, argument=argument):
                 return (Command(name=name, argument=argument),)
             case Tick():
@@ -203,42 +228,50 @@ class Desk:
                 assert_never(arrived)
 
     def _answered(self, tag: int, reply: Reply, now: int) -> Sequence[Fact]:
-        call = self.calls.pop(tag, None)
-        if call is None:
+        if tag not in self.calls:
             return ()
-        told = self.dialect.on_reply(call, reply, now)
-        self.lockout.heard(call.request, told, now)
-        return told
+        channel, call = self.calls.pop(tag)
+        facts = channel.dialect.on_reply(call, reply, now)
+        channel.lockout.heard(call.request, facts, now)
+        return channel.told(facts)
 
     def _orphaned(self, socket: str, reason: str, now: int) -> list[Fact]:
         """No answer will come to what was said on a socket that has ended."""
-        return self._unanswered([call for call in self._said() if call.socket == socket], reason, now)
+        ended = [tag for tag, (channel, _) in self._said().items() if channel.entry_socket == socket]
+        return self._unanswered(ended, reason, now)
 
     def _overdue(self, now: int) -> list[Fact]:
         """Nor is one waited for any longer to what was said too long ago: others than these time themselves out."""
-        return self._unanswered([call for call in self._said() if now >= _until(call)], "timed out", now)
+        return self._unanswered(
+            [tag for tag, (_, call) in self._said().items() if now >= _until(call)], "timed out", now
+        )
 
-    def _unanswered(self, calls: Sequence[Call], reason: str, now: int) -> list[Fact]:
-        for call in calls:
-            del self.calls[call.tag]
-        return [fact for call in calls for fact in self.dialect.on_silence(call, True, reason, now)]
+    def _unanswered(self, tags: Sequence[int], reason: str, now: int) -> list[Fact]:
+        facts: list[Fact] = []
+        for tag in tags:
+            channel, call = self.calls.pop(tag)
+            facts += channel.told(channel.dialect.on_silence(call, True, reason, now))
+        return facts
 
-    def _said(self) -> list[Call]:
-        """Calls on a websocket that are not answered yet."""
-        return [] if self._entry is None else [call for call in self.calls.values() if call.socket is not None]
+    def _said(self) -> dict[int, tuple[Channel, Call]]:
+        """Calls on websockets that are not answered yet."""
+        if all(channel.entry_socket is None for channel in self.channels):
+            return {}
+        return {tag: (channel, call) for tag, (channel, call) in self.calls.items() if call.socket is not None}
 
     def _heed(self, facts: Sequence[Fact], now: int) -> None:
         """What the venue says about budgets and grids concerns the desk as well."""
         for fact in facts:
+            channel = self.channels[fact.account]
             match fact:
                 case Used(bucket=bucket, amount=amount):
-                    self.lanes.told(bucket, amount, now)
+                    channel.lanes.told(bucket, amount, now)
                 case Allowed(bucket=bucket, amount=amount):
-                    self.lanes.allow(bucket, amount)
+                    channel.lanes.allow(bucket, amount)
                 case Throttled(until=until, banned=banned):
-                    self.lanes.throttle(until, banned=banned)
+                    channel.lanes.throttle(until, banned=banned)
                 case Listed():
-                    self._listed = True
+                    channel.listed = True
                 case _:
                     pass
 
@@ -247,56 +280,74 @@ class Desk:
 
         A question that is left out is wanted again soon, by what wanted it.
         """
-        if self.lanes.put(request, self.dialect.weigh(request)):
+        channel = self._channel(request)
+        within = channel.inside(request)
+        if channel.lanes.put(within, channel.dialect.weigh(within)):
             return ()
         return () if isinstance(request, Ask) else _unsent(request, f"unsent: {MOST} requests wait already")
+
+    def _channel(self, request: Request) -> Channel:
+        """The channel of the account that a request is about."""
+        match request:
+            case Place(order=order) | Batch(orders=(order, *_)):
+                return self.channels[self.engine.book.seats[order.instrument]]
+            case Ask(account=account):
+                return self.channels[account]
+            case Batch():
+                raise AssertionError("a batch has orders")
+            case Cancel(instrument=index) | Arm(instrument=index) | SetLeverage(instrument=index):
+                return self.channels[self.engine.book.seats[index]]
+            case _:
+                assert_never(request)
 
     def _send(self, now: int, acts: list[Act]) -> list[Fact]:
         """Give to the wire what the budgets allow; answers that come without a wire are returned."""
         facts: list[Fact] = []
-        for request in self.lanes.due(now):
-            if not isinstance(request, Ask) and self.engine.policy.mode == "observe":
-                continue  # whatever was decided: an observer asks, and does nothing else
-            if isinstance(request, Place) and (reason := self._too_late(request, now)):
-                facts.append(Refused(order=request.order.id, code="unsent", reason=reason, fault=Fault.BUSY))
-                continue
-            if isinstance(request, SetLeverage) and (reason := self._withheld()):
-                facts.append(Unset(request.instrument, request.leverage, f"unsent: {reason}"))
-                continue
-            if self.lockout.holds(request, now):
-                facts += _unsent(request, "the venue refuses the key")
-                continue
-            performed = self.dialect.perform(request, now)
-            if isinstance(performed, Call):
-                self.calls[performed.tag] = performed
-                acts.append(performed)
-            else:
-                facts += performed
+        for channel in self.channels:
+            for request in channel.lanes.due(now):
+                if not isinstance(request, Ask) and self.engine.policy.mode == "observe":
+                    continue  # whatever was decided: an observer asks, and does nothing else
+                if (reason := self._withheld(channel, request, now)) is not None:
+                    facts += channel.told(_unsent(request, reason))
+                    continue
+                performed = channel.dialect.perform(request, now)
+                if isinstance(performed, Call):
+                    call = channel.outside(performed)
+                    self.calls[call.tag] = channel, performed
+                    acts.append(call)
+                else:
+                    facts += channel.told(performed)
         return facts
 
-    def _too_late(self, request: Place, now: int) -> str | None:
-        """Why an order that waited for request budget must not leave any more."""
-        if now >= request.order.expires_at:
-            return "it waited for request budget until its time was over, and was not sent"
-        return self.engine.forbids(request.order)
+    def _withheld(self, channel: Channel, request: Request, now: int) -> str | None:
+        """Why a request that waited for its budget must not leave any more; None if it may."""
+        match request:
+            case Place(order=order) if now >= order.expires_at:
+                return "it waited for request budget until its time was over, and was not sent"
+            case Place(order=order) if reason := self._forbids(channel, order):
+                return reason
+            case SetLeverage(instrument=place) if reason := self.engine.withheld(channel.index(place)):
+                return f"unsent: {reason}"
+            case _:
+                return "the venue refuses the key" if channel.lockout.holds(request, now) else None
 
-    def _withheld(self) -> str | None:
-        """Why a setting that an increase needs must not be changed any more: nothing may increase."""
-        return self.engine.withheld()
+    def _forbids(self, channel: Channel, order: Order) -> str | None:
+        return self.engine.forbids(channel.index(order.instrument), reduce=order.reduce)
 
     def _wishes(self, now: int, acts: list[Act]) -> None:
-        """Carry over what the dialect wants by itself: keys to ask for, sockets to open or close, frames to send."""
-        for wish in self.dialect.acts():
-            match wish:
-                case Ask():
-                    self.lanes.put(wish, self.dialect.weigh(wish))
-                case Open(socket=socket) if self.lines[socket].open:
-                    pass  # two answers with a key can cross: the connection that is there stays
-                case Open(socket=socket, quiet_ns=quiet_ns):
-                    self._open(wish, socket, quiet_ns, now)
-                    acts.append(wish)
-                case _:
-                    acts.append(wish)
+        """Carry over what the dialects want by themselves: keys to ask for, sockets to open or close, frames to
+        send."""
+        for channel in self.channels:
+            for wish in channel.dialect.acts():
+                if isinstance(wish, Ask):
+                    channel.lanes.put(wish, channel.dialect.weigh(wish))
+                    continue
+                act = channel.outside(wish)
+                if isinstance(act, Open):
+                    if self.lines[act.socket].open:
+                        continue  # two answers with a key can cross: the connection that is there stays
+                    self._open(act, now)
+                acts.append(act)
 
     def _reopen(self, streams: Sequence[str], now: int, acts: list[Act]) -> None:
         """Drop sockets that live and don't tell what they should; they are opened anew once they are gone."""
@@ -311,26 +362,28 @@ class Desk:
 
     def _tend(self, now: int, acts: list[Act]) -> None:
         """Open the sockets whose time has come, and drop those that have gone silent."""
-        if not self._listed:
-            return
         for socket, line in self.lines.items():
+            channel = line.channel
+            if not channel.listed:
+                continue
             if line.opening_since is not None and now >= line.opening_since + KEY_PATIENCE_NS:
                 line.opening_since, line.due_at = None, now + backoff(line.attempt, f"{self._salt}:{socket}")
                 line.attempt += 1
             if line.due_at is not None and now >= line.due_at:
-                way = self.dialect.connect(socket, now)
+                way = channel.dialect.connect(channel.sockets[socket], now)
                 if isinstance(way, Ask):
                     line.due_at, line.opening_since = None, now
-                    self.lanes.put(way, self.dialect.weigh(way))
+                    channel.lanes.put(way, channel.dialect.weigh(way))
                 else:
-                    self._open(way, socket, way.quiet_ns, now)
-                    acts.append(way)
+                    opened = channel.outside(way)
+                    self._open(opened, now)
+                    acts.append(opened)
             elif line.open and line.quiet_ns is not None and now >= line.heard_at + line.quiet_ns:
                 self._drop(line, socket, f"silent for {line.quiet_ns / S:g} s", now, acts)
 
-    def _open(self, way: Open, socket: str, quiet_ns: int | None, now: int) -> None:
-        line = self.lines[socket]
-        line.due_at, line.opening_since, line.quiet_ns = None, now, quiet_ns
+    def _open(self, way: Open, now: int) -> None:
+        line = self.lines[way.socket]
+        line.due_at, line.opening_since, line.quiet_ns = None, now, way.quiet_ns
 
     def _lost(self, socket: str, now: int) -> None:
         line = self.lines[socket]
@@ -340,9 +393,12 @@ class Desk:
 
     def _wake_at(self, last: Decision, now: int) -> int:
         times = [last.wake_at]
-        times += [at for at in (self.dialect.wake_at, self.lanes.wake_at(now)) if at is not None]
-        times += [_until(call) for call in self._said()]
-        for line in self.lines.values() if self._listed else ():
+        for channel in self.channels:
+            times += [at for at in (channel.dialect.wake_at, channel.lanes.wake_at(now)) if at is not None]
+        times += [_until(call) for _, call in self._said().values()]
+        for line in self.lines.values():
+            if not line.channel.listed:
+                continue
             if line.due_at is not None:
                 times.append(line.due_at)
             elif line.opening_since is not None:

@@ -11,19 +11,17 @@ that it is worth the same at any price. With weights so counted, all that is sai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import sqrt
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
-from agent.core.book import Book
+from agent.core.book import LEAST, Book
 from agent.core.covariance import Matrix
 from agent.core.targets import Targets, following, gross, wishes_of
-
-LEAST = 0.01
-"""The least that an account is taken to be worth, in the quote currency."""
 
 
 class Bands(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,6 +75,14 @@ class Drift(Struct, frozen=True):
     def contracts(self) -> list[float]:
         """What of each weight is held in contracts."""
         return [w - coin for w, coin in zip(self.weights, self.coins, strict=True)] if self.coins else self.weights
+
+    def without(self, instruments: Collection[int]) -> Drift:
+        """The same, but these count as they are and are to be left alone."""
+        if not instruments:
+            return self
+        aims = [None if index in instruments else aim for index, aim in enumerate(self.aims)]
+        drifts = [0.0 if index in instruments else drift for index, drift in enumerate(self.drifts)]
+        return replace(self, aims=aims, drifts=drifts)
 
     @property
     def worst(self) -> float:

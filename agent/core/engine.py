@@ -13,14 +13,13 @@ from msgspec.structs import replace
 
 from agent.core import margin, words
 from agent.core.alarm import Alarm
-from agent.core.audit import TRUTH, Audit
-from agent.core.book import Book
+from agent.core.audit import TRUTH
+from agent.core.book import Book, Row
 from agent.core.breaker import Breaker
 from agent.core.correction import GIVE_UP_NS, RETRY_NS, STRIKES, Correction, order_of
 from agent.core.course import Course
-from agent.core.deadman import DeadMan
 from agent.core.decisions import Decision, Memory, Note, Policy
-from agent.core.drift import LEAST, Drift
+from agent.core.drift import Drift
 from agent.core.economy import Economist, Verdict
 from agent.core.events import (
     PRIVATE,
@@ -53,20 +52,17 @@ from agent.core.events import (
     Up,
     Warned,
 )
-from agent.core.halts import Halts
+from agent.core.guard import Guard, Seat, placed
 from agent.core.mandate import Mandate
 from agent.core.orders import MS, RESOLVED, Blotter, Order, S, State, Style
 from agent.core.planner import Leg, Plan
-from agent.core.pulse import Pulse
-from agent.core.readiness import Readiness
+from agent.core.readiness import settled
 from agent.core.reasons import Reason, Reasons
 from agent.core.risk import Refusal, Situation, judge
 from agent.core.settings import Settings
-from agent.core.strangers import Strangers
 from agent.core.tally import Tally
 from agent.core.targets import Given
-from agent.core.terms import Terms
-from agent.core.venue import Abilities, Ask, Cancel, Place, Request, What
+from agent.core.venue import Ask, Cancel, Place, Request, What
 
 ACCOUNT = (Position, Positions, Balance, Margin, Filled, Ended, Flow)
 """What is told about the account."""
@@ -75,14 +71,12 @@ HOLD_NOTE_NS = 60 * S
 
 
 class Engine:
-    """The decisions for one account.
+    """The decisions for a portfolio, which may lie on several accounts: one of ``seats`` each.
 
     ``schedule`` gives the next cron time after a moment, ``blackout`` the end of the window it lies in; None if there
     is none. ``resume`` are the orders of earlier runs: those without an end on record, and those of the last day;
     ``memory`` is what the last one remembered; ``nonce`` sets this run's
-    ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so;
-    ``unrecorded``: requests of an earlier run may be under way that are on no record, so until they can't be accepted
-    any more nothing but safety begins.
+    ids apart from those of one that begins at the same time, ``halted`` is why it begins halted, if so.
     """
 
     def __init__(
@@ -90,26 +84,25 @@ class Engine:
         policy: Policy,
         *,
         epoch: int,
-        tag: str,
-        abilities: Abilities,
+        seats: Sequence[Seat],
         schedule: Callable[[int], int | None],
         blackout: Callable[[int], int | None] = lambda now: None,
         resume: Iterable[Order] = (),
         memory: Memory | None = None,
         nonce: int = 0,
         halted: str | None = None,
-        unrecorded: bool = False,
     ) -> None:
         self.policy = policy
         self.epoch = epoch
         self.symbols = policy.targets.symbols
-        self.book = Book(self.symbols)
+        self.book = Book(self.symbols, placed(self.symbols, [seat.name for seat in seats]))
+        self.guards = [
+            Guard(seat, index, self.book, policy, epoch=epoch, nonce=nonce, note=self._note)
+            for index, seat in enumerate(seats)
+        ]
         self.blotter = Blotter()
         self.tally = Tally()
         self.breaker = Breaker()
-        self.dead_man = DeadMan(policy.execution.dead_man_s if abilities.arms else 0.0)
-        self.audit = Audit(abilities, len(self.symbols), salt=f"{tag}{epoch}", timing=policy.timing)
-        self.pulse = Pulse(round(policy.limits.data_age_s * S))
         memory = memory or Memory(symbols=())
         learned = memory.covariance if list(memory.symbols) == self.symbols else None
         self.settings = Settings(policy.execution.leverage)
@@ -120,31 +113,7 @@ class Engine:
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
-        self.halts = Halts(self._note)
-        self.strangers = Strangers(
-            policy.sharing,
-            self.symbols,
-            self.book,
-            tag=tag,
-            epoch=epoch,
-            nonce=nonce,
-            life_ns=round(policy.execution.request_life_s * S),
-            unrecorded=unrecorded,
-            silent=policy.mode == "observe",
-            note=self._note,
-            halts=self.halts,
-        )
-        self.terms = Terms(
-            self.symbols,
-            owner=memory.owner,
-            live=policy.mode == "live",
-            allow_withdrawals=policy.allow_withdrawals,
-            note=self._note,
-            halts=self.halts,
-        )
-        quiet_ns = round(policy.timing.quiet_s * S)
-        self.readiness = Readiness(self.book, self.audit, self.blotter, abilities.sockets, quiet_ns)
-        self.alarm = Alarm(self.book, policy.limits, round(policy.triggers.cool_down_s * S))
+        self.alarm = Alarm(self.guards, policy.limits, round(policy.triggers.cool_down_s * S))
         self.course = Course(policy, self.book, self.blotter, self.tally, self.economist, self.mandate)
         self.correction: Correction | None = None
         self.drift: Drift | None = None
@@ -166,23 +135,29 @@ class Engine:
         """Those of them that a person has just resolved."""
         for order in resume:
             self._resume(order)
-        self.strangers.unrecorded = self.strangers.unrecorded or bool(self.beyond)
+        for guard in self.guards:
+            guard.strangers.unrecorded = guard.strangers.unrecorded or bool(self.beyond)
         if halted is not None:
-            self.halts.halt(halted)
+            for guard in self.guards:
+                guard.halts.halt(halted)
 
     # One step
 
     def step(self, facts: Sequence[Fact], now: int) -> Decision:
         """Apply the facts of one frame, then decide."""
-        self.strangers.begin(now)
+        for guard in self.guards:
+            guard.strangers.begin(now)
         for fact in facts:
             self._take(fact, now)
-        if self.halts.fresh():
-            self.blotter.cancel_resting(now, increases_only=True)
+        for guard in self.guards:
+            if guard.halts.fresh():
+                self.blotter.cancel_resting(now, guard.account.rows, increases_only=True)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
         reopen: list[str] = []
         if not self._changes_nothing(facts, now):
+            for guard in self.guards:
+                guard.readiness.look()
             reopen = self._feel(now)
             requests += self._questions(now)
             requests += self._settings(now)
@@ -212,7 +187,7 @@ class Engine:
             sleeves=self.mandate.sleeves.state if self.mandate.sleeves else None,
             given=self.mandate.given,
             schedule_at=self.reasons.schedule_at,
-            owner=self.terms.owner,
+            owners={guard.name: guard.terms.owner for guard in self.guards if guard.terms.owner is not None},
         )
 
     def _changes_nothing(self, facts: Sequence[Fact], now: int) -> bool:
@@ -223,10 +198,8 @@ class Engine:
     # What was told
 
     def _take(self, fact: Fact, now: int) -> None:
-        self.terms.take(fact, self.book, now)
-        self.book.apply(fact, now)
-        self.audit.apply(fact, now)
-        self.dead_man.apply(fact, now)
+        guard = self.guards[fact.account]
+        guard.take(fact, now)
         if isinstance(fact, ACCOUNT):
             self.mandate.doubted = self._doubted = True
         match fact:
@@ -235,61 +208,61 @@ class Engine:
             case Accepted() | Filled() | Ended() | Refused() | Lost() | Absent():
                 self._take_order(fact, now)
             case Orders():
-                self._take_open_orders(fact, now)
+                self._take_open_orders(fact, guard, now)
             case Clock():
-                self.blotter.venue_ahead_ns = fact.offset_ns + fact.error_ns
-                self.blotter.venue_ahead_least_ns = fact.offset_ns - fact.error_ns
-                for room in (self.blotter, self.audit, self.strangers):
-                    room.rewind(now + fact.offset_ns + fact.error_ns)
+                clocks = [account.clock for account in self.book.accounts if account.clock is not None]
+                self.blotter.venue_ahead_ns = max(clock.offset_ns + clock.error_ns for clock in clocks)
+                self.blotter.venue_ahead_least_ns = min(clock.offset_ns - clock.error_ns for clock in clocks)
+                self.blotter.rewind(now + fact.offset_ns + fact.error_ns, guard.account.rows)
             case Command():
                 self._obey(fact, now)
             case _:
-                self._take_news(fact, now)
+                self._take_news(fact, guard, now)
 
-    def _take_news(self, fact: Fact, now: int) -> None:
+    def _take_news(self, fact: Fact, guard: Guard, now: int) -> None:
         """What is worth a word, or makes us ask again."""
         match fact:
             case Up(stream=stream):
-                self._note("state", f"stream {stream} is up")
+                self._note("state", f"stream {guard.named(stream)} is up")
                 if stream == PRIVATE:
-                    self.audit.require(TRUTH, now, self._venue_now(now))
-            case Down(stream=stream, reason=reason) if not self.halts.stopping:
-                self._note("state", f"stream {stream} is down: {reason}")
+                    guard.require(TRUTH, now)
+            case Down(stream=stream, reason=reason) if not guard.halts.stopping:
+                self._note("state", f"stream {guard.named(stream)} is down: {reason}")
             case Unknown():
-                self._misread(fact, now)
+                self._misread(fact, guard, now)
             case Denied(reason=reason):
-                self.halts.halt(f"the venue rejects the key or account: {reason}")
+                guard.halts.halt(f"the venue rejects the key or account: {reason}")
             case Forced():
-                self.strangers.forced(fact)
-                self.audit.hurry(What.ACCOUNT, now)
+                guard.strangers.forced(fact)
+                guard.audit.hurry(What.ACCOUNT, now)
             case Elsewhere():
-                self.audit.hurry(What.POSITIONS, now)
-                self.audit.hurry(What.ACCOUNT, now)
+                guard.audit.hurry(What.POSITIONS, now)
+                guard.audit.hurry(What.ACCOUNT, now)
             case Unset(instrument=index, leverage=leverage, reason=reason):
                 self.settings.refused(fact, now)
                 text = f"the leverage setting can't be changed to {leverage}x: {reason}"
                 self._note("warning", text, self.symbols[index])
-                self.audit.require((What.LEVERAGE,), now, 0)
+                guard.require((What.LEVERAGE,), now, anew=False)
             case Unanswered(what=what) if what.startswith("leverage "):
-                self.audit.require((What.LEVERAGE,), now, 0)
-            case Unanswered() if self.audit.away and not self.halts.halted:
+                guard.require((What.LEVERAGE,), now, anew=False)
+            case Unanswered() if guard.audit.away and not guard.halts.halted:
                 self._note("warning", "the venue answers nothing; once it does, it is asked for everything")
-                self.audit.require(TRUTH, now, self._venue_now(now))
+                guard.require(TRUTH, now)
             case Throttled(reason=reason, banned=banned):
                 self._note("warning", f"{'banned' if banned else 'throttled'} by the venue: {reason}")
             case Warned(what=what):
                 self._note("warning", f"the venue warns: {what}")
             case Flow(kind=kind, amount=amount, asset=asset):
-                self._note("state", f"{kind} {self.book.said(amount, '+')} {asset}")
+                self._note("state", f"{kind} {guard.account.said(amount, '+')} {asset}")
                 self.mandate.flowed(fact, self.book)
             case _:
                 pass
 
-    def _misread(self, word: Unknown, now: int) -> None:
+    def _misread(self, word: Unknown, guard: Guard, now: int) -> None:
         """What can't be read is counted, told once for each kind, and asked about where it was about the account."""
         first = self.tally.misread(word)
         if word.private:
-            self.audit.require(TRUTH, now, self._venue_now(now))
+            guard.require(TRUTH, now)
         if first:
             then = "asking the venue for everything" if word.private else "left out"
             whose = "word about the account" if word.private else f"word on {word.stream}"
@@ -298,9 +271,10 @@ class Engine:
     def _take_order(self, fact: Accepted | Filled | Ended | Refused | Lost | Absent, now: int) -> None:
         before = self.blotter.orders.get(fact.order)
         if before is None:
-            if isinstance(fact, Accepted | Filled | Ended) and (trade := self.strangers.heard(fact, now)):
+            guard = self.guards[fact.account]
+            if isinstance(fact, Accepted | Filled | Ended) and (trade := guard.strangers.heard(fact, now)):
                 self.blotter.affected(trade.instrument, trade.at)
-                self.audit.hurry(What.ACCOUNT, now)
+                guard.audit.hurry(What.ACCOUNT, now)
             return
         late = isinstance(fact, Filled) and self.book.passed_over(fact)
         held = self.book.held(before.instrument, before.side)
@@ -313,8 +287,9 @@ class Engine:
             case Filled():
                 self.mandate.filled(before, fact, self.book)
                 self.tally.fills += 1
-                if fact.fee_asset == self.book.settle:
-                    self.tally.fees += fact.fee * (self.book.rate or 1.0)
+                account = self.book.of(before.instrument)
+                if fact.fee_asset == account.settle:
+                    self.tally.fees += fact.fee * (account.rate or 1.0)
                 self._note("fill", f"{self._size(after, fact.lots)} at {fact.price:g}", after.symbol)
             case Accepted():
                 self.breaker.taken(after.instrument)
@@ -330,7 +305,7 @@ class Engine:
         value = order.worth(lots)
         if isinstance(fact, Filled) and instrument is not None:
             value = abs(instrument.notional(lots, fact.price))
-        self.strangers.traded(order.instrument, lots if order.lots > 0 else -lots)
+        self._guard(order.instrument).strangers.traded(order.instrument, lots if order.lots > 0 else -lots)
         self.tally.traded(order, value, now)
         if self.correction is not None:
             self.correction.filled(value, now)
@@ -348,72 +323,61 @@ class Engine:
         if fact.code in ("", "unsent"):  # it never left
             said = f"order {order.id} was not sent: {fact.reason}"
         self._note("refusal", said, order.symbol)
-        venue_now = self._venue_now(now)
+        guard = self._guard(order.instrument)
         if opened := self.breaker.refused(order, fact, now):
             self._note("warning", opened, order.symbol)
         if fact.fault is Fault.MARGIN and self.correction is not None:
             self.correction.short_of_margin(order.instrument)
         match fact.fault:
             case Fault.RULE | Fault.CLOSED:
-                self.audit.require((What.INSTRUMENTS,), now, 0)
+                guard.require((What.INSTRUMENTS,), now, anew=False)
             case Fault.MARGIN:
-                self.audit.require((What.ACCOUNT, What.LEVERAGE, What.POSITIONS), now, venue_now)
+                guard.require((What.ACCOUNT, What.LEVERAGE, What.POSITIONS), now)
             case Fault.REDUCE:
-                self.audit.require((What.POSITIONS, What.ORDERS), now, venue_now)
+                guard.require((What.POSITIONS, What.ORDERS), now)
             case Fault.CLOCK:
-                self.audit.require((What.TIME,), now, 0)
+                guard.require((What.TIME,), now, anew=False)
             case Fault.ACCOUNT:
-                self.halts.halt(f"the venue refuses our orders: {fact.reason} ({fact.code})")
+                guard.halts.halt(f"the venue refuses our orders: {fact.reason} ({fact.code})")
             case _:
                 pass
 
-    def _take_open_orders(self, fact: Orders, now: int) -> None:
+    def _take_open_orders(self, fact: Orders, guard: Guard, now: int) -> None:
         """Compare with what the venue has; an order of ours that should not be there is cancelled."""
-        for seen in self.blotter.compare(fact, now):
+        for seen in self.blotter.compare(fact, now, guard.account.rows):
             self._take_order(seen, now)
-        self._cancels |= self.strangers.listed(fact, self.blotter, self._venue_now(now) - now)
+        self._cancels |= guard.strangers.listed(fact, self.blotter, guard.venue_now(now) - now)
 
     def _obey(self, command: Command, now: int) -> None:
         if command.name not in ("targets", "warn"):
             self._note("state", f"command {command.name} {command.argument}".rstrip())
+        for guard in self.guards:
+            guard.obey(command, now)
         match command.name:
             case "pause":
-                self.halts.paused = True
                 self._end(now)
-            case "resume" if self.terms.unfit:
-                self._note("warning", f"not resumed: {self.terms.unfit}")
             case "resume":
-                self.halts.resume()
-                self.strangers.resume()
                 self.reasons.watch.rearm()
-                # What a person has seen to is seen to once the venue says so: till then nothing increases.
-                self.audit.require((*TRUTH, What.LEVERAGE), now, self._venue_now(now))
-            case "halt":
-                self.halts.halt(command.argument or "by command")
             case "kill":
-                self.halts.killed = command.argument or "by command"
-                self.blotter.cancel_resting(now, increases_only=True)
-            case "unkill":
-                self.halts.killed = None
-            case "resync":
-                self.audit.require((What.TIME, *TRUTH), now, self._venue_now(now))
+                self.blotter.cancel_resting(now, self.book.every, increases_only=True)
             case "resolve":
                 self._resolve(command.argument, now)
             case "stop":
-                self.halts.stopping = True
                 self._end(now)
-                self.blotter.cancel_resting(now)
+                self.blotter.cancel_resting(now, self.book.every)
             case "rebalance":
                 self._rebalance(now, to_target=command.argument == "target")
             case "targets":
                 self.mandate.retarget(msgspec.json.decode(command.argument, type=Given), now)
             case "warn":
                 self._note("warning", command.argument)
+            case "halt" | "unkill" | "resync":
+                pass
             case _:
                 self._note("warning", f"there is no command {command.name}")
 
     def _rebalance(self, now: int, *, to_target: bool) -> None:
-        if why := self.halts.idle or self.halts.aside(now):
+        if why := self.idle or self.aside(now):
             self._note("warning", f"nothing is corrected now: {why}")
         elif self.correction is not None and self.correction.reason.urgent:
             self._note("warning", "reducing for safety; ask for a correction once that is done")
@@ -431,35 +395,32 @@ class Engine:
             self._note("warning", f"no order {name} is of unknown fate")
             return
         self._finished(after, now)
-        self.audit.require(TRUTH, now, self._venue_now(now))
+        self._guard(after.instrument).require(TRUTH, now)
 
     # What to ask
 
     def _feel(self, now: int) -> list[str]:
         """Say which streams have gone silent, and which of them are to be connected anew."""
-        found = self.pulse.look(self.book, self.audit, now)
-        for one in found:
-            self._note("warning", one.text, one.symbol)
-        return [one.reopen for one in found if one.reopen is not None]
+        reopen: list[str] = []
+        for guard in self.guards:
+            for one in guard.pulse.look(guard.audit, now):
+                self._note("warning", one.text, one.symbol)
+                reopen += [] if one.reopen is None else [guard.named(one.reopen)]
+        return reopen
 
     def _questions(self, now: int) -> list[Request]:
-        if self.book.disputed or self.book.left_out or self.readiness.behind():
-            self.audit.hurry(What.POSITIONS, now)
-        if self.book.left_out:  # it may be the account's answer that is old
-            self.audit.hurry(What.ACCOUNT, now)
-        if self.strangers.curious(now):
-            self.audit.hurry(What.ORDERS, now)
-        if self.blotter.live():
-            self.audit.attend(now)
-        requests: list[Request] = [*self.audit.due(now)]
+        requests: list[Request] = []
+        for guard in self.guards:
+            requests += guard.questions(self.blotter, now)
         asks, cancels = self.blotter.due(now)
         for order, why in self.blotter.hopeless(now):
-            self.halts.halt(
+            self._guard(order.instrument).halts.halt(
                 f"the venue denies order {order.id} on {order.symbol}, which proves nothing: {why}. Look it up there, "
                 f"cancel it if it is open, and start again with --resolve {order.id}"
             )
-        requests += self.dead_man.due(self.blotter, now)
-        requests += [Ask(what=What.ORDER, instrument=order.instrument, order=order.id) for order in asks]
+        requests += [
+            Ask(What.ORDER, order.instrument, order.id, account=self.book.seats[order.instrument]) for order in asks
+        ]
         requests += [Cancel(order=order.id, instrument=order.instrument) for order in cancels]
         requests += [Cancel(order=name, instrument=index) for name, index in self._cancels.items()]
         self._cancels.clear()
@@ -467,10 +428,10 @@ class Engine:
 
     def _settings(self, now: int) -> list[Request]:
         """A leverage setting to change, where the user wants that."""
-        idle = self.policy.mode == "observe" or self.withheld()
-        if idle or self.halts.aside(now) or self.drift is None or self.readiness.missing():
+        if self.policy.mode == "observe" or self.drift is None or self.unready():
             return []
-        change = self.settings.due(self.book, self.drift, self.blotter, now)
+        barred = self._rows(guard for guard in self.guards if guard.withheld() or guard.left_alone(now))
+        change = self.settings.due(self.book, self.drift, self.blotter, now, barred)
         if change is None:
             return []
         row = self.book.rows[change.instrument]
@@ -480,26 +441,30 @@ class Engine:
     # What to do
 
     def _work(self, now: int) -> list[Order]:
-        if self.halts.stopping:
+        if self.idle == "stopping":
             self._enter("stopping")
             return []
         begun = self.correction.begun if self.correction else None
         leverage = begun.leverage_free if begun else None
         drift = self.mandate.drift(self.book, leverage, now)
-        unready = self.readiness.missing() or (None if drift else self.mandate.missing(self.book))
+        unready = self.unready() or (None if drift else self.mandate.missing(self.book))
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
             return self._rescue(drift, now) if drift is not None else []
-        if self.mandate.tend(self.book, drift, now, quiet=self.readiness.settled(), busy=self.correction is not None):
+        quiet, busy = settled(self.book, self.blotter), self.correction is not None
+        if self.mandate.tend(self.book, drift, now, quiet=quiet, busy=busy):
             drift = self.mandate.drift(self.book, leverage, now) or drift
+        left_alone = [guard for guard in self.guards if guard.left_alone(now)]
+        if len(left_alone) < len(self.guards):
+            drift = drift.without(self._rows(left_alone))
         self.drift = drift
         self._reckon()
         self.economist.look(self.book, drift, now)
-        if self.halts.aside(now) and self.correction is not None and not self.correction.reason.urgent:
+        if self.aside(now) and self.correction is not None and not self.correction.reason.urgent:
             self._note("done", "left off: others are at work on the account")
             self._end(now)
-            self.blotter.cancel_resting(now)
-        if not self.halts.paused:
+            self.blotter.cancel_resting(now, self.book.every)
+        if self.idle is None:
             self._pull_triggers(drift, now)
         if self.correction and self.correction.outrun(drift):
             self._note(
@@ -515,7 +480,7 @@ class Engine:
 
     def _rescue(self, drift: Drift, now: int) -> list[Order]:
         """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
-        if self.halts.paused or self.drift is None or self.readiness.blind(now):
+        if self.idle or self.drift is None or all(guard.readiness.blind(now) for guard in self.guards):
             return []
         self.drift = drift
         if urgent := self.alarm.due(drift, self.correction, now):
@@ -526,21 +491,54 @@ class Engine:
 
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
-        if self._doubted and self.readiness.settled():
+        if self._doubted and settled(self.book, self.blotter):
             self._doubted = False
-            for index, before, after in self.strangers.reckon():
-                self.terms.jumped(index, before, after)
+            for guard in self.guards:
+                for index, before, after in guard.strangers.reckon():
+                    guard.terms.jumped(index, before, after)
+
+    def unready(self) -> str | None:
+        """What is still missing before anything may be decided; None when enough is known.
+
+        Of each account all must have been known once; while something of one is missing, that one is left alone.
+        """
+        missing = [(guard, guard.readiness.away) for guard in self.guards if guard.readiness.away]
+        if all(guard.readiness.complete for guard, _ in missing) and len(missing) < len(self.guards):
+            return None
+        return missing[0][0].named(missing[0][1])
+
+    @property
+    def unfit(self) -> str | None:
+        """Why a key must not trade this portfolio at all; None if all may."""
+        return next((guard.named(guard.terms.unfit) for guard in self.guards if guard.terms.unfit), None)
+
+    def unlisted(self) -> list[str]:
+        """Symbols that their venue, having been asked, does not have."""
+        return [symbol for guard in self.guards for symbol in guard.readiness.unlisted()]
+
+    @property
+    def idle(self) -> str | None:
+        """Why nothing at all is traded; None if something may be. A pause and a stop are of all accounts."""
+        return self.guards[0].halts.idle
+
+    def aside(self, now: int) -> str | None:
+        """Why nothing but safety begins on any account; None if anything may on one."""
+        whys = [guard.halts.aside(now) for guard in self.guards]
+        return None if None in whys else whys[0]
 
     @property
     def posture(self) -> str:
         """In a word, what the engine is free to do."""
-        return self.halts.posture or ("correcting" if self.correction else "holding")
+        held_back = [guard.named(posture) for guard in self.guards if (posture := guard.halts.posture)]
+        if len(held_back) == len(self.guards):
+            return held_back[0]
+        return ", ".join(["correcting" if self.correction else "holding", *held_back])
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
         if urgent := self.alarm.due(drift, self.correction, now):
             self._start(urgent, now)
-        if self.halts.aside(now):
+        if self.aside(now):
             return
         busy = self.correction is not None
         reason = self.reasons.due(
@@ -580,7 +578,8 @@ class Engine:
     def _start(self, reason: Reason, now: int) -> None:
         self.correction = Correction(reason, now)
         if reason.urgent:
-            self.blotter.cancel_resting(now, increases_only=True)  # they would add to the danger, and bar the way
+            # They would add to the danger, and bar the way.
+            self.blotter.cancel_resting(now, self.book.every, increases_only=True)
         self.reasons.watch.absorb(now)
         self.declined = None
         self._note("trigger", f"correcting: {reason.cause}")
@@ -593,7 +592,8 @@ class Engine:
         if reason.urgent:
             todo = replace(todo, legs=tuple(leg for leg in todo.legs if leg.reduce))
         self.plan = todo
-        live = self.blotter.live()
+        away = self._rows(guard for guard in self.guards if guard.readiness.away)
+        live = [order for order in self.blotter.live() if order.instrument not in away]
         if not todo.legs and not live:
             self._finish(correction, drift, todo, now)
             return []
@@ -622,17 +622,24 @@ class Engine:
         return self.economist.verdict(self.book, drift, todo, breach=correction.reason.breach)
 
     def _place(self, correction: Correction, drift: Drift, todo: Plan, now: int, *, maker: bool) -> list[Order]:
-        """The orders of this moment: reductions, and increases once no reduction is left that can be had."""
+        """The orders of this moment: reductions, and increases once no reduction is left that can be had.
+
+        A reduction of which nobody knows what became holds up the increases of its own account alone.
+        """
         orders: list[Order] = []
         alone = self._alone(correction, drift, todo, now)
         first_word = len(self._notes)
-        reducing = any(
-            leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now) for leg in todo.legs
-        )
+        stuck = [order.instrument for order in self.blotter.live() if order.state is State.UNKNOWN]
+        reducing = {
+            self.book.seats[leg.instrument]: leg.instrument in stuck
+            for leg in todo.legs
+            if leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now)
+        }
         for leg in correction.candidates(todo.legs, self.blotter, now):
-            if not leg.reduce and (reducing or leg.instrument in alone or self.settings.pending(self.book, now)):
+            waits = self.book.seats[leg.instrument] in reducing or not all(reducing.values()) or leg.instrument in alone
+            if not leg.reduce and (waits or self.settings.pending(self.book, now)):
                 continue
-            refusal = judge(leg, self._situation(drift, now))
+            refusal = judge(leg, self._situation(leg, drift, now))
             if refusal is not None:
                 if correction.news(refusal, now):
                     self._note("refusal", f"{refusal.gate}: {refusal.reason}", self.symbols[refusal.instrument])
@@ -654,33 +661,40 @@ class Engine:
         groups = self.mandate.hedges(self.book, drift) if vain else []
         return [i for group in groups if any(other in vain for other in group) for i in group if i not in vain]
 
-    def forbids(self, order: Order) -> str | None:
+    def forbids(self, instrument: int, *, reduce: bool) -> str | None:
         """Why an order that was decided on, but has not left yet, must not leave; None if it may."""
-        if self.halts.idle or order.reduce:
-            return self.halts.idle
-        missing = "waiting for answers of the venue" if self.audit.missing() else None
-        return self.withheld() or missing
+        if self.idle or reduce:
+            return self.idle
+        guard = self._guard(instrument)
+        return guard.withheld() or ("waiting for answers of the venue" if guard.audit.missing() else None)
 
-    def withheld(self) -> str | None:
-        """Why nothing may increase; None if it may."""
-        if not self.halts.idle and self.drift is not None and self.drift.equity <= LEAST:
-            return "nothing is left of the account's equity"
-        return self.halts.withheld
+    def withheld(self, instrument: int) -> str | None:
+        """Why nothing may increase on the account of this instrument; None if it may."""
+        return self._guard(instrument).withheld()
+
+    def _guard(self, instrument: int) -> Guard:
+        return self.guards[self.book.seats[instrument]]
+
+    def _rows(self, guards: Iterable[Guard]) -> dict[int, Row]:
+        """The rows of these accounts."""
+        return {index: row for guard in guards for index, row in guard.account.rows.items()}
 
     def _hopeful(self, leg: Leg, drift: Drift, now: int) -> bool:
         """Whether a leg passes its gates now, or will when what is under way is done."""
-        refusal = judge(leg, self._situation(drift, now))
+        refusal = judge(leg, self._situation(leg, drift, now))
         return refusal is None or refusal.passing
 
     def _send(self, leg: Leg, now: int, *, maker: bool) -> Order:
         row, policy = self.book.rows[leg.instrument], self.policy
-        order = order_of(leg, row, self.strangers.name(), now, policy.execution, policy.limits, maker=maker)
+        name = self._guard(leg.instrument).strangers.name()
+        order = order_of(leg, row, name, now, policy.execution, policy.limits, maker=maker)
         self.blotter.add(order, now, self._rests_until(order))
         self.tally.sent(now)
         self._note("order", words.order(row, order, leg), row.symbol)
         return order
 
-    def _situation(self, drift: Drift, now: int) -> Situation:
+    def _situation(self, leg: Leg, drift: Drift, now: int) -> Situation:
+        guard = self._guard(leg.instrument)
         urgent = self.correction is not None and self.correction.reason.urgent  # whose own back-off bounds it
         return Situation(
             book=self.book,
@@ -688,11 +702,11 @@ class Engine:
             blotter=self.blotter,
             limits=self.policy.limits,
             now=now,
-            halted=self.withheld(),
+            halted=guard.withheld() or guard.readiness.away,
             increased_today=self.tally.increased_today(self.blotter.live(), now),
             sent_last_minute=self.tally.sent_last_minute(now),
-            crowd=self.strangers.crowd,
-            blocked=self.halts.blocked,
+            crowd=guard.strangers.crowd,
+            blocked=guard.halts.blocked,
             urgent=urgent,
             quiet_s=self.policy.timing.quiet_s,
             request_life_s=self.policy.execution.request_life_s,
@@ -703,9 +717,8 @@ class Engine:
         self._say_unreachable(todo)
         outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
         stands = f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x"
-        if correction.reason.relief is not None and (held := margin.exposures(self.book)) is not None:
-            away = margin.distances(drift.equity, held).joint
-            stands += "" if away is None else f", liquidation is {away:.1%} away"
+        if correction.reason.relief is not None and (away := margin.nearest(self.book)) is not None:
+            stands += f", liquidation is {away:.1%} away"
         self._note("done", f"{outcome}; {stands}")
         self.mandate.share_out(self.book, "done")
         self._end(now)
@@ -731,23 +744,24 @@ class Engine:
         if now >= self._next_hold_note:
             self._next_hold_note = now + HOLD_NOTE_NS
             where = "inside the band"
-            if aside := self.halts.aside(now):
+            if aside := self.aside(now):
                 where = aside
             elif self.reasons.outside:
-                where = "paused" if self.halts.paused else "waiting for confirmation or cool-down"
+                where = "paused" if self.idle else "waiting for confirmation or cool-down"
                 where = self.declined or where
             aware = f", {self.economist.reach:.0%} of the cost-aware band" if self.economist.reaches else ""
             self._note("hold", f"{where}: largest drift {drift.worst:.1%} ({drift.reach:.0%} of its band){aware}")
 
     def preview(self, now: int, *, to_target: bool = False) -> tuple[Plan, dict[int, Refusal]] | None:
         """What a correction would do at this moment, and the legs a gate would refuse; None while not ready."""
-        if self.readiness.missing() or self.drift is None:
+        if self.unready() or self.drift is None:
             return None
         drift, maker = self.drift, self.policy.execution.style == "maker"
-        relief = tuple(row.lots for row in self.book.rows) if self.alarm.danger(drift) else None
+        danger = self.alarm.dangers(now)
+        relief = self.alarm.lots(danger) if danger else None
         reason = Reason(cause="preview", breach=self.reasons.breached, to_target=to_target, relief=relief)
         todo = self.course.plan(drift, reason, now, maker=maker)
-        verdicts = {leg.instrument: judge(leg, self._situation(drift, now)) for leg in todo.legs}
+        verdicts = {leg.instrument: judge(leg, self._situation(leg, drift, now)) for leg in todo.legs}
         return todo, {index: refusal for index, refusal in verdicts.items() if refusal is not None}
 
     def verdict(self, todo: Plan) -> Verdict | None:
@@ -783,11 +797,6 @@ class Engine:
         patience = round(self.policy.execution.patience_s * S)
         return order.created_at + patience if order.style is Style.POST else None
 
-    def _venue_now(self, now: int) -> int:
-        """The venue's time, at the earliest it can be."""
-        clock = self.book.clock
-        return now + (clock.offset_ns - clock.error_ns if clock else 0)
-
     def _enter(self, state: str) -> None:
         if state == self.state:
             return
@@ -804,15 +813,13 @@ class Engine:
 
     def _due_at(self, now: int) -> int:
         """When to look again if nothing is heard; what is past due waits for something else and is not counted."""
-        times = [self.audit.wake_at()]
+        times = [guard.audit.wake_at() for guard in self.guards]
         waits = (
             self.blotter.wake_at(),
-            self.dead_man.wake_at(),
+            *(due for guard in self.guards for due in guard.dues()),
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
-            self.strangers.settled_at,
-            self.pulse.wake_at(self.book),
             self.alarm.wake_at(),
         )
         times += [at for at in waits if at is not None and at > now]

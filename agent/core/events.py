@@ -28,8 +28,10 @@ class Side(StrEnum):
     SHORT = "short"
 
 
-class Event(Struct, frozen=True, gc=False, tag=True):
-    """Whatever the core can be told."""
+class Event(Struct, frozen=True, gc=False, tag=True, kw_only=True):
+    """Whatever the core can be told. ``account``: of which of the portfolio's accounts, by its index."""
+
+    account: int = 0
 
 
 # The market
@@ -217,7 +219,7 @@ class Warned(Event, frozen=True):
 class Owner(Event, frozen=True):
     """Which account the key belongs to, by the venue's own name for it."""
 
-    account: str
+    name: str
 
 
 class Rights(Event, frozen=True):

@@ -84,6 +84,10 @@ class Instrument(Struct, frozen=True):
         """``lots`` as the exact unsigned quantity that is written on the wire."""
         return abs(lots) * self.step
 
+    def counted(self, lots: int) -> Decimal:
+        """``lots`` as a person counts them: base units, however many are in a contract; of an inverse one contracts."""
+        return self.quantity(lots) if self.inverse else self.quantity(lots) * self.multiplier
+
     def price(self, ticks: int) -> Decimal:
         """``ticks`` as the exact price that is written on the wire."""
         return ticks * self.tick

@@ -110,11 +110,11 @@ class Mandate:
         if self.sleeves:
             self.sleeves.flowed(flow, book)
             self.remember = True
-        balance = book.margin_balance
-        if flow.kind not in FLOWS or flow.asset != book.settle or not balance:
+        account, equity = book.accounts[flow.account], book.equity
+        if flow.kind not in FLOWS or flow.asset != account.settle or not equity:
             return
-        if abs(flow.amount) / balance >= self.policy.triggers.cash_flow:
-            self._wish(Reason(cause=f"a {flow.kind} of {book.said(flow.amount, '+')} {flow.asset}", breach=False))
+        if abs(flow.amount) * (account.rate or 1.0) / equity >= self.policy.triggers.cash_flow:
+            self._wish(Reason(cause=f"a {flow.kind} of {account.said(flow.amount, '+')} {flow.asset}", breach=False))
 
     def filled(self, order: Order, fill: Filled, book: Book) -> None:
         """One of our orders has traded; ``order`` is as it was before."""
@@ -199,9 +199,8 @@ class Mandate:
                 text = f"{lots:+d} lots that no strategy has traded; they are unassigned until the next correction"
                 self._say("warning", text, self.symbols[index])
         gained = strange.cash + sum(lots * each for lots, each in zip(strange.lots, worths, strict=True))
-        if abs(gained) > EXACT * (book.margin_balance or drift.equity):
-            said = book.said(gained, "+")
-            self._say("warning", f"{said} of equity that no fill, fee or funding explains is unassigned")
+        if abs(gained) > EXACT * drift.equity:
+            self._say("warning", f"{gained:+,.2f} of equity that no fill, fee or funding explains is unassigned")
         self.remember = True
 
     def _say(self, kind: str, text: str, symbol: str | None = None) -> None:

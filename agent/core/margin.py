@@ -18,7 +18,7 @@ from math import ceil, inf, sqrt
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.core.book import Book, Holding, Row
+from agent.core.book import Account, Book, Holding, Row
 from agent.core.covariance import Matrix
 from agent.core.events import Side
 from agent.core.instruments import Tier, maintenance
@@ -203,10 +203,11 @@ def set_aside(row: Row, holding: Holding, size: int) -> float | None:
     return equity + (opened / row.leverage if row.leverage else 0.0)
 
 
-def exposures(book: Book, changes: Mapping[tuple[int, Side], int] | None = None) -> list[Exposure] | None:
-    """The whole portfolio in instrument order, with ``changes`` in lots as if they had traded; None: see `exposure`."""
+def exposures(account: Account, changes: Mapping[tuple[int, Side], int] | None = None) -> list[Exposure] | None:
+    """All of an account in the order of its rows, with ``changes`` in lots as if they had traded; None: see
+    `exposure`."""
     found = []
-    for index, row in enumerate(book.rows):
+    for index, row in account.rows.items():
         lots = None
         if changes:
             lots = {side: holding.lots for side, holding in row.holdings.items()}
@@ -218,6 +219,16 @@ def exposures(book: Book, changes: Mapping[tuple[int, Side], int] | None = None)
             return None
         found.append(one)
     return found
+
+
+def nearest(book: Book) -> float | None:
+    """The joint adverse distance of the account that is nearest to its liquidation; None: never, or not known."""
+    found = []
+    for account in book.accounts:
+        held, worth = exposures(account), account.worth
+        if held is not None and worth is not None:
+            found.append(distances(worth, held).joint)
+    return shortest(found)
 
 
 def distance(equity: float, taken: Callable[[float], float], furthest: float) -> float | None:
@@ -356,26 +367,33 @@ def relief(equity: float, held: Sequence[Exposure], room: Sequence[float | None]
 
 
 def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, floor: float) -> tuple[Bound, ...]:
-    """What an increase may lead to, of all instruments together, for signed notional over ``equity``.
+    """What an increase may lead to, for signed notional over ``equity``, which is that of all accounts.
 
-    Gross leverage, initial margin, maintenance margin by the venue's tables, and the joint adverse liquidation
-    distance. The last two keep to the exit levels of `relief`, lest noise at the very limit sell what was just bought.
-    Where a table or leverage setting is not known, the bound that needs it is left out: the gates refuse what increases
-    there.
+    Gross leverage of all instruments together; and of each account initial margin, maintenance margin by the venue's
+    tables, and the joint adverse liquidation distance. The last two keep to the exit levels of `relief`, lest noise at
+    the very limit sell what was just bought. Where a table or leverage setting is not known, the bound that needs it is
+    left out: the gates refuse what increases there.
     """
-    rows, coins = book.rows, book.coins
+    coins = book.coins
     # The coin counts in leverage before any contract does; a short takes it away before it adds to the other side.
     found = [
         Bound("leverage", tuple(Curve(((1.0, 0.0),), ((1.0, 2 * coin),)) for coin in coins), leverage - sum(coins))
     ]
-    if all(row.leverage for row in rows):
-        initial = tuple(_straight(1.0 / row.leverage) for row in rows if row.leverage)
-        found.append(Bound(name="initial margin", curves=initial, most=1.0))
-    if all(row.tiers for row in rows):
-        kept = tuple(_lines(row, equity, 0.0) for row in rows)
-        found.append(Bound(name="maintenance margin", curves=kept, most=maintenance / EXIT))
-        near = tuple(_lines(row, equity, EXIT * floor) for row in rows)
-        found.append(Bound(name="liquidation distance", curves=near, most=1.0))
+    for account in book.accounts:
+        rows = account.rows.values()
+        share = 1.0 if len(book.accounts) == 1 else max(account.equity or 0.0, 0.0) / equity
+
+        def among(curve: Callable[[Row], Curve], here: Account = account) -> tuple[Curve, ...]:
+            return tuple(curve(row) if index in here.rows else _straight(0.0) for index, row in enumerate(book.rows))
+
+        if all(row.leverage for row in rows):
+            initial = among(lambda row: _straight(1.0 / (row.leverage or 1)))
+            found.append(Bound(name="initial margin", curves=initial, most=share))
+        if all(row.tiers for row in rows):
+            kept = among(lambda row: _lines(row, equity, 0.0))
+            found.append(Bound(name="maintenance margin", curves=kept, most=share * maintenance / EXIT))
+            near = among(lambda row: _lines(row, equity, EXIT * floor))
+            found.append(Bound(name="liquidation distance", curves=near, most=share))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ says what became of it, and "it does not exist" is believed only after the reque
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from enum import StrEnum
 
 from msgspec import Struct
@@ -303,12 +304,18 @@ class Blotter:
         """A position must not be older than a trade at this time, whosever it was."""
         self.effects[instrument] = max(self.effects.get(instrument, 0), at)
 
-    def rewind(self, latest: int) -> None:
-        """No effect of ours is later than the venue's own time, ``latest``, and no request of ours is dead later than
+    def rewind(self, latest: int, instruments: Container[int]) -> None:
+        """On these no effect of ours is later than the venue's own time, ``latest``, and no request is dead later than
         its life from now, should either clock have been set back: both would wait for as long as the step."""
-        self.effects = {index: min(at, latest) for index, at in self.effects.items()}
-        self.untold = {name: (index, min(at, latest + STALE_NS)) for name, (index, at) in self.untold.items()}
+        for index, at in self.effects.items():
+            if index in instruments:
+                self.effects[index] = min(at, latest)
+        for name, (index, at) in self.untold.items():
+            if index in instruments:
+                self.untold[name] = index, min(at, latest + STALE_NS)
         for order in self.live():
+            if order.instrument not in instruments:
+                continue
             watch = self.watches[order.id]
             told = order.expires_at + (self.venue_ahead_ns or 0) if watch.dead_at is None else watch.dead_at
             watch.dead_at = min(told, latest + order.expires_at - order.created_at)
@@ -348,11 +355,14 @@ class Blotter:
         self.effects[order.instrument] = max(self.effects.get(order.instrument, 0), now + (self.venue_ahead_ns or 0))
         return self.apply(Ended(order=name, how=RESOLVED, filled_lots=order.filled_lots, at=now), now)
 
-    def compare(self, fact: Orders, now: int) -> list[Accepted]:
-        """Look for our orders in an answer about all open ones: what it says of each; missing ones are asked about."""
+    def compare(self, fact: Orders, now: int, instruments: Container[int]) -> list[Accepted]:
+        """Look for our orders on an account's ``instruments`` in an answer about all open ones: what it says of each;
+        missing ones are asked about."""
         there = {row.order: row for row in fact.rows}
         seen = []
         for order in self.live():
+            if order.instrument not in instruments:
+                continue
             row = there.get(order.id)
             if row is not None:
                 seen.append(Accepted(order.id, row.venue_order, row.filled_lots, fact.asked_at))
@@ -365,10 +375,10 @@ class Blotter:
         self.watches[order.id].asked_at = None
         self.changed[order.id] = None
 
-    def cancel_resting(self, now: int, *, increases_only: bool = False) -> None:
-        """Have every order that may rest cancelled at once, or only those that would increase."""
+    def cancel_resting(self, now: int, instruments: Container[int], *, increases_only: bool = False) -> None:
+        """Have every order on these that may rest cancelled at once, or only those that would increase."""
         for order in self.live():
-            if order.style is Style.POST and not (increases_only and order.reduce):
+            if order.instrument in instruments and order.style is Style.POST and not (increases_only and order.reduce):
                 self.watches[order.id].cancel_at = now
 
     def due(self, now: int) -> tuple[list[Order], list[Order]]:

@@ -221,7 +221,7 @@ class Paper:
             return True
         wanted = {self.symbols.index(symbol): size for symbol, size in self.account.positions.items()}
         rows = self.book.rows
-        rate = self.book.rate
+        rate = self.book.accounts[0].rate
         if any(row.instrument is None for row in rows) or any(rows[i].mark is None for i in wanted) or rate is None:
             return False
         self.wallet = self.account.equity / rate
@@ -395,7 +395,7 @@ class Paper:
         return Position(instrument=index, side=Side.NET, lots=held.lots, entry=held.entry, at=now)
 
     def _asset(self) -> str:
-        return self.book.settle or ""
+        return self.book.accounts[0].settle or ""
 
     def _balance(self, now: int) -> Balance:
         return Balance(asset=self._asset(), wallet=self.wallet, at=now)

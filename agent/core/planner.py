@@ -152,8 +152,7 @@ def destination(
     what may be added to positions at most, over equity.
     """
     problem = programme(book, drift, limits, guide, part=part, fixed=fixed, groups=groups, budget=budget)
-    hedge = book.mode is not None and book.mode.hedge
-    grids = [grid_of(row, drift, index, guide, hedge=hedge) for index, row in enumerate(book.rows)]
+    grids = [grid_of(row, drift, index, guide, hedge=book.of(index).hedge) for index, row in enumerate(book.rows)]
     goals, lots = answer(problem, grids)
     return Destination(goals=[goal + coin for goal, coin in zip(goals, book.coins, strict=True)], lots=lots)
 
@@ -186,11 +185,11 @@ def plan(
 
     ``sigmas`` are volatilities in a day, for the impact of large orders; ``fixed`` as in `destination`.
     """
-    hedge = book.mode is not None and book.mode.hedge
     legs, skips = [], []
     for index, row in enumerate(book.rows):
-        if drift.targets[index] is None or row.instrument is None or row.mark is None:
+        if drift.aims[index] is None or row.instrument is None or row.mark is None:
             continue
+        hedge = book.of(index).hedge
         side, wanted, reduce = next_row(row, to.lots[index] - row.lots, hedge=hedge)
         fits = wanted if reduce else within_tier(row, side, wanted)
         lots = sliced(row.instrument, fits, row.mark.price, limits, maker=maker)
@@ -338,31 +337,34 @@ def relieved(
     drift: Drift,
     limits: Limits,
     costs: Costs,
-    start: Sequence[int],
+    start: Sequence[int | None],
     under_way: Mapping[tuple[int, Side], int],
 ) -> Plan:
     """Reductions of everything that is not on hold to one part of what it was, until margin is beyond its exit levels.
 
-    ``start`` are the net lots to take a part of. ``under_way`` are signed lots by position row that are being reduced
-    already: they count as done. A partial lot is reduced as a whole one.
+    ``start`` are the net lots to take a part of, None where nothing is in danger. ``under_way`` are signed lots by
+    position row that are being reduced already: they count as done. A partial lot is reduced as a whole one.
     """
-    held = exposures(book, under_way)
     left = [row.lots for row in book.rows]
     for (index, _), lots in under_way.items():
         left[index] += lots
     room = [
-        None if target is None else max(1.0, before / now) if now else 1.0
+        None if target is None or before is None else max(1.0, before / now) if now else 1.0
         for target, before, now in zip(drift.targets, start, left, strict=True)
     ]
-    scale = 1.0
-    if held is not None:
-        scale = relief(drift.equity, held, room, limits.liquidation_distance, limits.maintenance)
-    hedge = book.mode is not None and book.mode.hedge
-    parts = [1.0 if more is None else min(1.0, scale * more) for more in room]
+    parts = [1.0] * len(room)
+    for account in book.accounts:
+        equity, held, here = account.worth, exposures(account, under_way), [room[index] for index in account.rows]
+        if equity is None or held is None:
+            continue
+        scale = relief(equity, held, here, limits.liquidation_distance, limits.maintenance)
+        for index, more in zip(account.rows, here, strict=True):
+            parts[index] = 1.0 if more is None else min(1.0, scale * more)
     legs = []
     for index, row in enumerate(book.rows):
         if row.instrument is None or row.mark is None:
             continue
+        hedge = book.of(index).hedge
         less = ceil((1.0 - parts[index]) * abs(left[index]) - 1e-6)
         side, lots, reduce = next_row(row, -less if left[index] > 0 else less, hedge=hedge)
         lots = sliced(row.instrument, lots, row.mark.price, limits, maker=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agent.core.audit import Audit
-from agent.core.book import Book
+from agent.core.book import Account
 from agent.core.events import MARKET, PRIVATE
 from agent.core.orders import S
 from agent.core.venue import What
@@ -37,9 +37,10 @@ class Finding(Struct, frozen=True):
 
 
 class Pulse:
-    """Watches over the marks of each symbol, none of which may be silent for longer than ``limit_ns``."""
+    """Watches over the marks of an account's symbols, none of which may be silent for longer than ``limit_ns``."""
 
-    def __init__(self, limit_ns: int) -> None:
+    def __init__(self, account: Account, limit_ns: int) -> None:
+        self.account = account
         self.limit_ns = limit_ns
         self.silent: dict[int, int] = {}
         """Symbols whose marks are too old, by index, and since when, by our clock."""
@@ -50,22 +51,23 @@ class Pulse:
         """The last discovery of something untold that was acted on."""
         self._doubted: dict[int, None] = {}
 
-    def look(self, book: Book, audit: Audit, now: int) -> list[Finding]:
+    def look(self, audit: Audit, now: int) -> list[Finding]:
         """What is newly amiss. Prices and time are asked for where marks are silent or doubted."""
-        up = book.streams.get(MARKET)
-        found = self._doubts(book, audit, now)
+        up = self.account.streams.get(MARKET)
+        found = self._doubts(audit, now)
         if up is not None:
-            for index in range(len(book.rows)):
-                found += self._listen(book, audit, index, up, now)
-        private = book.streams.get(PRIVATE)
-        if private is not None and book.missed_at is not None and book.missed_at not in (self._heeded, private):
-            self._heeded = book.missed_at
+            for index in self.account.rows:
+                found += self._listen(audit, index, up, now)
+        private = self.account.streams.get(PRIVATE)
+        missed_at = self.account.missed_at
+        if private is not None and missed_at is not None and missed_at not in (self._heeded, private):
+            self._heeded = missed_at
             what = "an answer of the venue shows a change that the private stream has not told"
             found += self._reopen(PRIVATE, what, now)
         return found
 
-    def _listen(self, book: Book, audit: Audit, index: int, up: int, now: int) -> list[Finding]:
-        row = book.rows[index]
+    def _listen(self, audit: Audit, index: int, up: int, now: int) -> list[Finding]:
+        row = self.account.rows[index]
         if now - max(up, row.mark_seen or 0) <= self.limit_ns:
             if index in self.silent:
                 del self.silent[index]
@@ -84,9 +86,9 @@ class Pulse:
             return []
         return self._reopen(MARKET, f"{row.symbol} stays silent", now)
 
-    def _doubts(self, book: Book, audit: Audit, now: int) -> list[Finding]:
+    def _doubts(self, audit: Audit, now: int) -> list[Finding]:
         found = []
-        for index, row in enumerate(book.rows):
+        for index, row in self.account.rows.items():
             if row.doubt is None:
                 self._doubted.pop(index, None)
             elif index not in self._doubted:
@@ -105,10 +107,10 @@ class Pulse:
         rest.times += 1
         return [Finding(f"{why}: connecting stream {stream} anew", reopen=stream)]
 
-    def wake_at(self, book: Book) -> int | None:
+    def wake_at(self) -> int | None:
         """When a symbol will have been silent for too long if nothing is heard of it."""
-        up = book.streams.get(MARKET)
+        up = self.account.streams.get(MARKET)
         if up is None:
             return None
-        heard = (self.silent.get(index, max(up, row.mark_seen or 0)) for index, row in enumerate(book.rows))
+        heard = (self.silent.get(index, max(up, row.mark_seen or 0)) for index, row in self.account.rows.items())
         return min(heard, default=0) + self.limit_ns + 1

@@ -41,7 +41,7 @@ class Reason(Struct, frozen=True):
     """Only these instruments, and those to their aims; all if not given."""
     goals: tuple[tuple[int, float], ...] = ()
     """Only these instruments, to these weights."""
-    relief: tuple[int, ...] | None = None
+    relief: tuple[int | None, ...] | None = None
     """Away from liquidation, not toward the targets: the net lots when it began, of which a part is kept."""
 
 

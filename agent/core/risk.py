@@ -133,12 +133,13 @@ def tradable(leg: Leg, s: Situation) -> str | None:
 
     Safety may reduce what a person has yet to see to, where the venue's own margin shows it to be understood.
     """
-    if s.book.mode is not None and s.book.mode.can_trade is False:
+    account = s.book.of(leg.instrument)
+    if account.mode is not None and account.mode.can_trade is False:
         return "the venue does not let the account trade"
     instrument = s.book.rows[leg.instrument].instrument
     if instrument is None or not instrument.trading:
         return "the venue takes no orders for it now"
-    if s.urgent and leg.reduce and s.book.borne_out(leg.instrument):
+    if s.urgent and leg.reduce and account.borne_out(leg.instrument):
         return None
     return s.blocked.get(leg.instrument)
 
@@ -154,8 +155,10 @@ def not_halted(leg: Leg, s: Situation) -> str | None:
 
 
 def reductions_first(leg: Leg, s: Situation) -> str | None:
-    """No increase while a reduction is under way or any order is of unknown fate."""
+    """No increase while a reduction is under way on the account, or any order there is of unknown fate."""
     for order in s.blotter.live():
+        if order.instrument not in s.book.of(leg.instrument).rows:
+            continue
         if order.state is State.UNKNOWN:
             return f"order {order.id} on {order.symbol} is unknown; its fate comes first"
         if order.reduce:
@@ -164,8 +167,8 @@ def reductions_first(leg: Leg, s: Situation) -> str | None:
 
 
 def all_prices_fresh(leg: Leg, s: Situation) -> str | None:
-    """Leverage after the leg depends on every price."""
-    for index, row in enumerate(s.book.rows):
+    """Leverage after the leg depends on every price of the account."""
+    for index, row in s.book.of(leg.instrument).rows.items():
         if row.lots and row.doubt is not None:
             return f"the price of {row.symbol}, which is held, is in doubt: {row.doubt.why}"
         age = s.book.mark_age(index, s.now)
@@ -176,22 +179,23 @@ def all_prices_fresh(leg: Leg, s: Situation) -> str | None:
 
 def positions_known(leg: Leg, s: Situation) -> str | None:
     """A stream can fall silent unnoticed, so a complete answer about positions must have come lately."""
-    if s.book.positions_at is None:
+    account = s.book.of(leg.instrument)
+    if account.positions_at is None:
         return "the venue has never told all positions"
-    age = (s.now - s.book.positions_at) / S
+    age = (s.now - account.positions_at) / S
     if age > s.quiet_s:
         return f"the last complete answer about positions is {age:.0f} s old; at most {s.quiet_s:g} s are allowed"
-    if s.book.left_out:
-        names = ", ".join(s.book.rows[index].symbol for index in s.book.left_out)
+    if account.left_out:
+        names = ", ".join(s.book.rows[index].symbol for index in account.left_out)
         return f"the account lists a position on {names} that no answer about positions shows"
-    if s.book.hidden:
-        return f"the account sets {s.book.said(s.book.hidden)} of margin aside for positions that no answer shows"
+    if account.hidden:
+        return f"the account sets {account.said(account.hidden)} of margin aside for positions that no answer shows"
     return None
 
 
 def clock_known(leg: Leg, s: Situation) -> str | None:
     """A request's time limit is a moment of the venue's clock, which must be known well enough for it to mean that."""
-    clock, most = s.book.clock, s.request_life_s / CLOCK_PART
+    clock, most = s.book.of(leg.instrument).clock, s.request_life_s / CLOCK_PART
     if clock is not None and clock.error_ns > most * S:
         return f"the venue's clock is known to within {clock.error_ns / S:.2f} s; at most {most:g} s are allowed"
     return None
@@ -199,8 +203,9 @@ def clock_known(leg: Leg, s: Situation) -> str | None:
 
 def no_strangers(leg: Leg, s: Situation) -> str | None:
     """A position that the file does not name falsifies equity and leverage; others' open orders may soon do so."""
-    if s.book.strangers:
-        names = ", ".join(s.book.strangers)
+    strangers = s.book.of(leg.instrument).strangers
+    if strangers:
+        names = ", ".join(strangers)
         return f'the account holds {names}, which the file does not name: add it to [targets.weights], or as "hold"'
     return s.crowd
 
@@ -258,13 +263,14 @@ def asset_limit(leg: Leg, s: Situation) -> str | None:
     return None
 
 
-def worst_exposures(leg: Leg, s: Situation) -> list[list[Exposure]] | str:
-    """What may be held of each instrument if any part of the leg and the live orders trades; a reason if unknown.
+def worst_exposures(leg: Leg, s: Situation) -> dict[int, list[Exposure]] | str:
+    """What may be held of each of the account's instruments, by its rows, if any part of the leg and the live orders
+    trades; a reason if unknown.
 
     The least and the most of each position row will do: margin and losses grow with what is held.
     """
-    cases = []
-    for index, row in enumerate(s.book.rows):
+    cases = {}
+    for index, row in s.book.of(leg.instrument).rows.items():
         changes = [(order.side, order.open_lots) for order in s.blotter.live(index)]
         changes += [(leg.side, leg.lots)] if index == leg.instrument else []
         ends: dict[Side, tuple[int, int]] = {side: (holding.lots,) * 2 for side, holding in row.holdings.items()}
@@ -275,7 +281,7 @@ def worst_exposures(leg: Leg, s: Situation) -> list[list[Exposure]] | str:
         known = [one for one in found if one is not None]
         if len(known) < len(found) or any(one.initial == inf for one in known):
             return f"the margin table or leverage setting of {row.symbol} is not known yet"
-        cases.append(known)
+        cases[index] = known
     return cases
 
 
@@ -296,14 +302,16 @@ def tier_limit(leg: Leg, s: Situation) -> str | None:
 
 def margin_limit(leg: Leg, s: Situation) -> str | None:
     """Margin by the venue's own tables in the worst case: initial within equity, maintenance within the limit."""
-    cases, equity = worst_exposures(leg, s), s.drift.equity
+    cases, equity = worst_exposures(leg, s), s.book.of(leg.instrument).worth
     if isinstance(cases, str):
         return cases
-    initial = sum(max(one.initial for one in options) for options in cases)
+    if equity is None:
+        return "what the account is worth is not known"
+    initial = sum(max(one.initial for one in options) for options in cases.values())
     if initial > equity:
         return f"initial margin could reach {initial / equity:.0%} of equity"
-    common = equity - sum(max(one.locked for one in options) for options in cases)
-    kept = sum(max(one.maintenance for one in options) for options in cases)
+    common = equity - sum(max(one.locked for one in options) for options in cases.values())
+    kept = sum(max(one.maintenance for one in options) for options in cases.values())
     if kept > s.limits.maintenance * common:
         return f"maintenance margin could reach {kept / common:.1%} of equity; the limit is {s.limits.maintenance:.1%}"
     return None
@@ -311,14 +319,16 @@ def margin_limit(leg: Leg, s: Situation) -> str | None:
 
 def liquidation_limit(leg: Leg, s: Situation) -> str | None:
     """The joint adverse liquidation distance in the worst case, and that of the leg's own pool where it is isolated."""
-    cases, equity, floor = worst_exposures(leg, s), s.drift.equity, s.limits.liquidation_distance
+    cases, equity, floor = worst_exposures(leg, s), s.book.of(leg.instrument).worth, s.limits.liquidation_distance
     if isinstance(cases, str):
         return cases
+    if equity is None:
+        return "what the account is worth is not known"
     own = shortest([one.own_distance() for one in cases[leg.instrument]])
-    common = sum(max(one.against(floor) for one in options) for options in cases)
+    common = sum(max(one.against(floor) for one in options) for options in cases.values())
     if common <= equity and (own is None or own >= floor):
         return None
-    away = shortest([common_distance(equity, cases), own]) or 0.0
+    away = shortest([common_distance(equity, list(cases.values())), own]) or 0.0
     return f"liquidation could come within {away:.1%} of the present prices; the floor is {floor:.1%}"
 
 

@@ -8,6 +8,8 @@ afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from msgspec.structs import replace
 
 from agent.core.book import Book
@@ -47,16 +49,18 @@ class Settings:
             return False
         return book.rows[self._asked.instrument].leverage != self._asked.leverage
 
-    def due(self, book: Book, drift: Drift, blotter: Blotter, now: int) -> SetLeverage | None:
-        """The change to ask for now, if any."""
+    def due(
+        self, book: Book, drift: Drift, blotter: Blotter, now: int, barred: Container[int] = ()
+    ) -> SetLeverage | None:
+        """The change to ask for now, if any; none of what is ``barred``."""
         if self.wanted is None or blotter.live() or self.pending(book, now):
             return None
         found = []
         for index, row in enumerate(book.rows):
             right = self.right(book, drift, index)
-            if right is None or right == row.leverage or now < self._rest_until.get(index, 0):
+            if index in barred or right is None or right == row.leverage or now < self._rest_until.get(index, 0):
                 continue
-            if row.instrument is not None and row.instrument.trading and self._affordable(book, drift, index, right):
+            if row.instrument is not None and row.instrument.trading and self._affordable(book, index, right):
                 found.append(SetLeverage(instrument=index, leverage=right))
         if not found:
             return None
@@ -79,10 +83,12 @@ class Settings:
         most, safe = allowed
         return most if most is None or most <= row.leverage else max(row.leverage, safe or 0)
 
-    def _affordable(self, book: Book, drift: Drift, index: int, leverage: int) -> bool:
+    def _affordable(self, book: Book, index: int, leverage: int) -> bool:
         """Whether initial margin stays within equity."""
-        held = exposures(book)
-        if held is None:
+        account = book.of(index)
+        held, equity = exposures(account), account.worth
+        if held is None or equity is None:
             return False
-        held[index] = replace(held[index], leverage=leverage)
-        return sum(one.initial for one in held) <= drift.equity
+        place = list(account.rows).index(index)
+        held[place] = replace(held[place], leverage=leverage)
+        return sum(one.initial for one in held) <= equity

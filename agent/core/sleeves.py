@@ -97,7 +97,7 @@ class Sleeves:
 
     def filled(self, order: Order, fill: Filled, book: Book, matrix: Rows) -> None:
         """One of our orders has traded; ``order`` is as it was before. The fill is divided by what each wants."""
-        instrument, equity = book.rows[fill.instrument].instrument, book.margin_balance
+        instrument, equity = book.rows[fill.instrument].instrument, book.equity
         if instrument is None:
             return
         open_lots = order.open_lots or fill.lots
@@ -110,7 +110,7 @@ class Sleeves:
     def flowed(self, flow: Flow, book: Book) -> None:
         """Money came or went. Funding is divided by who holds what, anything else is shared out when it is time."""
         worths = worths_of(book)
-        if flow.asset != book.settle or worths is None:
+        if flow.asset != book.accounts[flow.account].settle or worths is None:
             return
         if flow.kind == "funding":
             self.ledger.funding(flow.amount, settling(book, flow.at), worths)
@@ -122,14 +122,14 @@ class Sleeves:
 
         To be called only while no order is under way and position and wallet are as of one moment.
         """
-        worths, equity = worths_of(book), book.margin_balance
+        worths, equity = worths_of(book), book.equity
         if worths is None or equity is None:
             return None
         return self.ledger.adopt([row.lots for row in book.rows], equity, worths)
 
     def settle(self, book: Book, matrix: Rows) -> tuple[list[float], float]:
         """Share out capital and let opposite wishes change hands at mark: what each received, and the value crossed."""
-        worths, equity = worths_of(book), book.margin_balance
+        worths, equity = worths_of(book), book.equity
         if worths is None or equity is None or equity <= 0:
             return [], 0.0
         amounts = self.ledger.restore(self.capital, worths)

@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 
 from msgspec import Struct
 
-from agent.core.book import Book
+from agent.core.book import Account
 from agent.core.events import Accepted, Ended, Filled, Force, Forced, OpenOrder, Orders
 from agent.core.halts import Halts
 from agent.core.orders import SETTLE_NS, Blotter, Origin, S, order_id, origin_of
@@ -58,7 +58,7 @@ class Strangers:
         self,
         sharing: Sharing,
         symbols: list[str],
-        book: Book,
+        account: Account,
         *,
         tag: str,
         epoch: int,
@@ -71,7 +71,7 @@ class Strangers:
     ) -> None:
         self.sharing = sharing
         self.symbols = symbols
-        self.book = book
+        self.account = account
         self.tag = f"{tag:0>2.2}"
         self.epoch = epoch
         self.nonce = nonce
@@ -100,9 +100,9 @@ class Strangers:
         """Trades of others that were counted."""
         self._lately: deque[tuple[int, str]] = deque()
         """Orders of others that traded, and when they were first seen to."""
-        self._base: list[tuple[Decimal, int]] = []
+        self._base: dict[int, tuple[Decimal, int]] = {}
         """By instrument: the net quantity when everything last added up, and the venue's time of it."""
-        self._explained = [Decimal(0)] * len(symbols)
+        self._explained = dict.fromkeys(account.rows, Decimal(0))
         """By instrument: the quantity of all trades told since."""
 
     # Our own ids
@@ -198,22 +198,23 @@ class Strangers:
         Each position must have moved by the trades that were told, ours and others'. The rest is somebody else's doing
         of which we heard nothing.
         """
-        now = [(row.lots * self._step(i), self.book.known_at(i)) for i, row in enumerate(self.book.rows)]
+        now = {index: (row.lots * self._step(index), row.known_at) for index, row in self.account.rows.items()}
         moved = []
-        for index, ((before, _), (after, _)) in enumerate(zip(self._base, now, strict=False)):
+        for index, (before, _) in self._base.items():
+            after, _ = now[index]
             if more := after - before - self._explained[index]:
                 moved.append((index, before, after))
                 self._note("external", f"the position moved by {more:+f}, which no trade explains", self.symbols[index])
-        self._base, self._explained = now, [Decimal(0)] * len(now)
+        self._base, self._explained = now, dict.fromkeys(now, Decimal(0))
         return moved
 
     def _step(self, index: int) -> Decimal:
-        instrument = self.book.rows[index].instrument
+        instrument = self.account.rows[index].instrument
         return instrument.step if instrument is not None else Decimal(0)
 
     def rewind(self, latest: int) -> None:
         """No position is known as of later than the venue's own time, should its clock have been set back."""
-        self._base = [(lots, min(at, latest)) for lots, at in self._base]
+        self._base = {index: (lots, min(at, latest)) for index, (lots, at) in self._base.items()}
 
     def resume(self) -> None:
         """A person has seen to it."""

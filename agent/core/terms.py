@@ -66,8 +66,8 @@ class Terms:
                 self._compare_mode(fact)
             case Leverage(instrument=index, isolated=bool(isolated)):
                 self._compare_margin(index, isolated)
-            case Owner(account=account):
-                self._compare_owner(account)
+            case Owner(name=name):
+                self._compare_owner(name)
             case Rights():
                 self._judge_rights(fact, now)
             case Listed():

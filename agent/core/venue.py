@@ -93,7 +93,7 @@ SIGNED = frozenset(
 """Questions that a venue answers for the holder of a key alone, or may."""
 
 
-class Ask(Struct, frozen=True, gc=False, tag=True):
+class Ask(Struct, frozen=True, gc=False, tag=True, omit_defaults=True):
     """A question. ``instrument`` and ``order`` where the question is about one."""
 
     what: What
@@ -101,6 +101,8 @@ class Ask(Struct, frozen=True, gc=False, tag=True):
     order: str | None = None
     since: str | None = None
     """The last trade already known, where trades are asked for."""
+    account: int = 0
+    """Of the portfolio's accounts the one whose venue is asked, by its index."""
 
 
 class Place(Struct, frozen=True, gc=False, tag=True):

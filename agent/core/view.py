@@ -9,7 +9,7 @@ from msgspec import Struct
 from agent.core import words
 from agent.core.engine import Engine
 from agent.core.health import sharpe, sharpe_error
-from agent.core.margin import distances, exposures
+from agent.core.margin import distances, exposures, shortest
 from agent.core.orders import Order, S, State
 from agent.core.planner import Leg as Planned
 from agent.core.sleeves import worths_of
@@ -163,7 +163,7 @@ def look(engine: Engine, now: int) -> View:
         at=now,
         mode=engine.policy.mode,
         state=engine.state,
-        missing=tuple(engine.audit.troubles()),
+        missing=tuple(guard.named(trouble) for guard in engine.guards for trouble in guard.audit.troubles()),
         epoch=engine.epoch,
         equity=engine.book.equity,
         leverage=drift.leverage if drift else None,
@@ -187,7 +187,11 @@ def look(engine: Engine, now: int) -> View:
         unread=sum(engine.tally.unread.values()),
         turnover=engine.tally.turnover,
         fees=engine.tally.fees,
-        streams={name: (now - since) / S for name, since in engine.book.streams.items()},
+        streams={
+            guard.named(stream): (now - since) / S
+            for guard in engine.guards
+            for stream, since in guard.account.streams.items()
+        },
         next_schedule_at=engine.reasons.schedule_at,
         blackout_until=engine.reasons.blackout_until,
         declined=engine.declined,
@@ -234,7 +238,7 @@ def _leg(engine: Engine, index: int, now: int) -> Leg:
         band=drift.bands[index] if drift else None,
         aware=engine.economist.alone(index, drift) if drift else None,
         reach_aware=engine.economist.reaches[index] if engine.economist.reaches else None,
-        quantity=f"{sign}{row.instrument.quantity(row.lots)}" if row.instrument and row.holdings else None,
+        quantity=f"{sign}{row.instrument.counted(row.lots)}" if row.instrument and row.holdings else None,
         notional=row.notional,
         mark=row.mark.price if row.mark else None,
         entry=entries[0] if len(entries) == 1 else None,
@@ -291,7 +295,7 @@ def _working(engine: Engine, order: Order, now: int) -> Working:
         id=order.id,
         symbol=order.symbol,
         side="buy" if order.lots > 0 else "sell",
-        quantity=str(instrument.quantity(order.lots)) if instrument else f"{abs(order.lots)} lots",
+        quantity=str(instrument.counted(order.lots)) if instrument else f"{abs(order.lots)} lots",
         price=None if price is None else str(price),
         state=order.state,
         filled=order.filled_lots / abs(order.lots),
@@ -310,15 +314,22 @@ class Safety(Struct, frozen=True):
 
 def safety(engine: Engine, legs: Iterable[Planned] = ()) -> Safety:
     """How the account stands now, or would after ``legs`` of a plan; everything is None while any part is unknown."""
-    held = exposures(engine.book, {(leg.instrument, leg.side): leg.lots for leg in legs})
-    equity = engine.book.equity
-    if held is None or equity is None or equity <= 0:
-        return Safety()
-    away = distances(equity, held)
-    nearest = away.nearest
+    changes = {(leg.instrument, leg.side): leg.lots for leg in legs}
+    parts, together, alone = [], [], []
+    for account in engine.book.accounts:
+        held, equity = exposures(account, changes), account.equity
+        if held is None or equity is None or equity <= 0:
+            return Safety()
+        away = distances(equity, held)
+        parts.append(sum(one.maintenance for one in held) / equity)
+        together.append(away.joint)
+        if away.nearest is not None:
+            place, distance = away.nearest
+            alone.append((distance, list(account.rows)[place]))
+    nearest = min(alone, default=None)
     return Safety(
-        maintenance=sum(one.maintenance for one in held) / equity,
-        liquidation=away.joint,
-        liquidation_alone=nearest[1] if nearest else None,
-        liquidation_symbol=engine.symbols[nearest[0]] if nearest else None,
+        maintenance=max(parts),
+        liquidation=shortest(together),
+        liquidation_alone=nearest[0] if nearest else None,
+        liquidation_symbol=engine.symbols[nearest[1]] if nearest else None,
     )

@@ -19,8 +19,8 @@ def size(row: Row, lots: int, *, buying: bool) -> str:
     if row.instrument is None:
         return f"{verb} {abs(lots)} lots of {row.symbol}"
     if row.instrument.inverse:
-        return f"{verb} {row.instrument.quantity(lots)} contracts of {row.symbol}"
-    return f"{verb} {row.instrument.quantity(lots)} {row.instrument.base}"
+        return f"{verb} {row.instrument.counted(lots)} contracts of {row.symbol}"
+    return f"{verb} {row.instrument.counted(lots)} {row.instrument.base}"
 
 
 def order(row: Row, one: Order, of: Leg) -> str:

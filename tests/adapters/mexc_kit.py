@@ -31,6 +31,16 @@ POSITION: Mapping[str, Any] = {
 }
 
 
+ASSET: Mapping[str, Any] = {
+    "currency": "USDT",
+    "positionMargin": 30,
+    "availableBalance": 950,
+    "frozenBalance": 20,
+    "equity": 1_010,
+    "unrealized": 10,
+}
+
+
 def credentials(secret: str = SECRET) -> Credentials:
     return Credentials(Secret(KEY), Secret(secret))
 
@@ -66,11 +76,16 @@ def setting(direction: int, leverage: int = 20, open_type: int = 2) -> dict[str,
     return {"positionType": direction, "openType": open_type, "leverage": leverage}
 
 
-def build(symbols: Sequence[str] = SYMBOLS, *, mode: int | None = 2, asked: bool = True, **options: Any) -> Mexc:
-    """A dialect that knows its contracts, the position mode, and with ``asked`` the leverage of each direction."""
+def build(
+    symbols: Sequence[str] = SYMBOLS, *, mode: int | None = 2, asked: bool = True, margin: float = 30, **options: Any
+) -> Mexc:
+    """A dialect that knows its contracts, the ``margin`` of its positions, the position mode, and with ``asked`` the
+    leverage of each direction."""
     options.setdefault("credentials", credentials())
     dialect = Mexc(symbols=symbols, **options)
     tell(dialect, Ask(What.INSTRUMENTS), [contract(symbol) for symbol in symbols])
+    if options["credentials"]:
+        tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": margin}])
     if mode is not None and options["credentials"]:
         tell(dialect, Ask(What.MODE), mode)
     for index in range(len(symbols) if asked and options["credentials"] else 0):

@@ -40,6 +40,7 @@ from agent.core.instruments import maintenance
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Reply, Say, SetLeverage, Shut, What
 from tests.adapters.mexc_kit import (
+    ASSET,
     KEY,
     MS,
     NOW,
@@ -244,6 +245,12 @@ def test_in_one_way_mode_the_end_of_an_older_position_is_none_of_the_one_that_is
     assert (flat.lots, flat.entry) == (0, None)
 
 
+def test_a_position_is_of_one_contract() -> None:
+    dialect = build()
+    held(dialect)
+    assert [type(one) for one in push(dialect, "personal.position", {**POSITION, "symbol": "ETH_USDT"})] == [Unknown]
+
+
 def test_rows_and_their_margin() -> None:
     dialect = build(mode=1)
     rows = [{**POSITION, "openType": 1}, {**POSITION, "positionId": 8, "positionType": 2, "holdVol": 20}]
@@ -260,12 +267,28 @@ def test_what_can_not_be_placed_is_not_guessed() -> None:
     (told,) = held(build(mode=None))
     assert isinstance(told, Unanswered)
     assert "position mode" in told.reason
-    flat = tell(build(mode=None), Ask(What.POSITIONS), [])
-    assert isinstance(flat[0], Positions)
     both = [POSITION, {**POSITION, "positionId": 8, "positionType": 2}]
     assert isinstance(tell(build(mode=2), Ask(What.POSITIONS), both)[0], Unanswered)
     many = [ROW | {"orderId": number} for number in range(100)]
     assert isinstance(tell(build(), Ask(What.ORDERS), many)[0], Unanswered)
+
+
+def test_positions_that_are_left_out_are_missed() -> None:
+    """The margin in the wallet tells that something is held, at the start and whenever a position is not there."""
+
+    def told(dialect: Any, *rows: Any) -> type:
+        return type(tell(dialect, Ask(What.POSITIONS), list(rows))[-1])
+
+    small = {**POSITION, "holdVol": 40}  # 12 of a margin of 30
+    other = {**POSITION, "positionId": 8, "symbol": "ETH_USDT", "holdVol": 40}
+    assert [told(build(), *rows) for rows in ([], [small], [small, other])] == [Unanswered, Unanswered, Positions]
+    dialect = build()
+    assert [told(dialect, small, other), told(dialect, small), told(dialect)] == [Positions, Unanswered, Unanswered]
+    tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": 12}])
+    assert [told(dialect, small), told(dialect)] == [Positions, Unanswered]
+    tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": 0}])
+    assert told(dialect) is Positions
+    assert told(build(), {**POSITION, "symbol": "DOGE_USDT"}) is Positions, "strangers take margin as well"
 
 
 def test_a_mode_that_is_switched_is_told() -> None:
@@ -288,16 +311,6 @@ def test_funding_is_what_a_position_has_received_since_it_was_last_told() -> Non
     assert told(-1.75, 3)[:-1] == [Flow("USDT", 0.25, "funding", NOW + 3 * S)]
 
 
-ASSET = {
-    "currency": "USDT",
-    "positionMargin": 30,
-    "availableBalance": 950,
-    "frozenBalance": 20,
-    "equity": 1_010,
-    "unrealized": 10,
-}
-
-
 def test_a_wallet_that_has_moved_is_asked_for_and_counts_as_told() -> None:
     dialect = build()
     margin, wallet = tell(dialect, Ask(What.ACCOUNT), [ASSET])
@@ -309,7 +322,7 @@ def test_a_wallet_that_has_moved_is_asked_for_and_counts_as_told() -> None:
     assert dialect.acts() == [Ask(What.ACCOUNT)]
     told = [[type(one) for one in tell(dialect, Ask(What.ACCOUNT), [ASSET])] for _ in "12"]
     assert told == [[Balance, Margin], [Margin, Balance]], "once"
-    other = tell(dialect, Ask(What.ACCOUNT), [ASSET | {"currency": "BTC"}])
+    other = tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "currency": "BTC"}])
     assert [type(one) for one in other] == [Unanswered], "no wallet is not an empty one"
 
 

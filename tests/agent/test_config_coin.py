@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.cli.app import _held_in
-from agent.cli.build import dialect_of
+from agent.cli.build import dialects_of
 from agent.config import ConfigError, parse, render, targets_of
 from tests.agent.config_kit import PATH, problem, problems
 
@@ -83,6 +83,6 @@ def test_a_coin_is_named_where_the_venue_has_accounts_of_coins_and_nowhere_else(
     text: str, wrong: str, cure: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        dialect_of(parse(text, PATH))
+        dialects_of(parse(text, PATH))
     assert wrong in str(caught.value)
     assert cure in str(caught.value)

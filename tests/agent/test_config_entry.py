@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cli.build import VENUES, dialect_of
+from agent.cli.build import VENUES, dialects_of
 from agent.config import ConfigError, parse
 from agent.core.venue import Credentials, Secret
 from tests.agent.config_kit import PATH, WEIGHTS, problems
@@ -29,13 +29,13 @@ def file(account: str, mode: str = "live") -> str:
     ],
 )
 def test_orders_go_where_the_file_says(account: str, address: str | None) -> None:
-    entry = dialect_of(parse(file(account), PATH), KEYS).abilities.entry
+    entry = dialects_of(parse(file(account), PATH), KEYS)[0].abilities.entry
     assert (entry and getattr(entry, "url", None)) == address
 
 
 @pytest.mark.parametrize("mode", ["observe", "paper"])
 def test_who_sends_no_orders_opens_no_websocket_for_them(mode: str) -> None:
-    assert dialect_of(parse(file(BY_WEBSOCKET, mode), PATH), KEYS).abilities.entry is None
+    assert dialects_of(parse(file(BY_WEBSOCKET, mode), PATH), KEYS)[0].abilities.entry is None
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_venue_without_one_says_so() -> None:
     venue = next(name for name, one in VENUES.items() if one.entry_url is None and not one.coins)
     text = file(f'venue = "{venue}"\n{BY_WEBSOCKET}')
     with pytest.raises(ConfigError, match=r"order_entry = websocket: is not for this venue; write order_entry = "):
-        dialect_of(parse(text, PATH), KEYS)
+        dialects_of(parse(text, PATH), KEYS)

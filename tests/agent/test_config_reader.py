@@ -127,7 +127,9 @@ def test_every_key_has_a_check() -> None:
                 assert (key in CHECKS) + (key in BY_SYMBOL) + (key in LISTS) == 1, key
     assert {*CHECKS, *BY_SYMBOL, *LISTS} <= known, "no check for a key that is no more"
     top = [name for name in TABLES if "." not in name]
-    assert sorted(field.name for field in structs.fields(Portfolio)) == sorted(["mode", "state", *top, *ROWS])
+    assert sorted(field.name for field in structs.fields(Portfolio)) == sorted(
+        ["mode", "state", "accounts", *top, *ROWS]
+    )
 
 
 def test_leverage_of_the_whole_follows_from_strategies_that_have_their_own() -> None:

@@ -166,7 +166,7 @@ VECTORS: Final = (
 VENUE: Final = Described(
     name="mexc",
     folder="mexc",
-    recorded=partial(build, depth=True),
+    recorded=partial(build, depth=True, margin=0),
     samples={**FRAMES, **ANSWERS},
     beside=BESIDE,
     replies=REPLIES,
@@ -174,5 +174,5 @@ VENUE: Final = Described(
     failure=_failure,
     sign=_sign,
     vectors=VECTORS,
-    before=(What.MODE, What.LEVERAGE, What.INTERVALS),
+    before=(What.MODE, What.LEVERAGE, What.INTERVALS, What.ACCOUNT),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adapters import simulator
 from adapters.simulator import Exchange, StillMarket, serve
-from agent.cli.build import dialect_of, tag_of
+from agent.cli.build import dialects_of, tag_of
 from agent.config import parse
 from agent.core.venue import What
 from agent.doctor import examine
@@ -30,13 +30,13 @@ async def test_an_account_is_found_fit(venue: Described) -> None:
         weights = [f'"{symbol}" = {1 / len(talk.symbols)}' for symbol in talk.symbols]
         text = "\n".join(['mode = "live"', "[account]", *lines, "[targets.weights]", *weights])
         portfolio = parse(text, Path("portfolio.toml"))
-        dialect = dialect_of(portfolio, talk.credentials)
+        dialects = dialects_of(portfolio, talk.credentials)
         found = await examine(
-            portfolio, dialect, asyncio.Event(), tag=tag_of(portfolio), keyed=True, patience_s=PATIENCE_S
+            portfolio, dialects, asyncio.Event(), tag=tag_of(portfolio), keyed=True, patience_s=PATIENCE_S
         )
     assert found.verdict == "trade", found.findings
     assert found.suffices
     told = {one.text for one in found.findings if one.grade == "warning"}
     assert all("what it may do" in text or "it may do" in text for text in told), told
-    assert bool(told) is (What.RIGHTS not in dialect.abilities.answers)
+    assert bool(told) is (What.RIGHTS not in dialects[0].abilities.answers)
     assert not exchange.ledger.orders

@@ -48,9 +48,11 @@ from agent.core.events import (
     Volume,
     Wake,
 )
+from agent.core.guard import Seat
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import Order, State, Style
 from agent.core.planner import Limits, Plan, destination, plan
+from agent.core.strangers import Sharing
 from agent.core.venue import (
     Abilities,
     Ask,
@@ -190,6 +192,9 @@ def warm(engine: Engine, prices: Sequence[float], now: int) -> None:
     engine.economist.covariance = covariance
 
 
+UNSHARED = Sharing()
+
+
 class Stage:
     """An engine and a venue that answers every question from its own books; orders wait for the test to decide.
 
@@ -214,6 +219,8 @@ class Stage:
         epoch: int = 1,
         nonce: int = 0,
         unrecorded: bool = False,
+        sharing: Sharing = UNSHARED,
+        allow_withdrawals: bool = False,
         instruments: Iterable[Instrument] = (),
         tiers: tuple[Tier, ...] = TIERS,
     ) -> None:
@@ -257,10 +264,17 @@ class Stage:
         self.engine = Engine(
             policy,
             epoch=epoch,
-            tag="t",
             nonce=nonce,
-            unrecorded=unrecorded,
-            abilities=Abilities(answers=frozenset(ANSWERS), sockets=("market", "private"), arms=True),
+            seats=(
+                Seat(
+                    "t",
+                    Abilities(answers=frozenset(ANSWERS), sockets=("market", "private"), arms=True),
+                    sharing=sharing,
+                    allow_withdrawals=allow_withdrawals,
+                    owner=memory.owners.get("") if memory else None,
+                    unrecorded=unrecorded,
+                ),
+            ),
             schedule=schedule,
             blackout=blackout,
             resume=resume,
@@ -333,7 +347,7 @@ class Stage:
     def answer_about_the_key(self, ask: Ask) -> list[Fact]:
         match ask.what:
             case What.OWNER:
-                return [Owner(account=self.owner)]
+                return [Owner(self.owner)]
             case What.RIGHTS:
                 return [self.rights]
         return []
@@ -436,7 +450,7 @@ class Stage:
         self.tell()
         self._refreshed = self.now
         self.tell(*self.marks(), Up(stream="market"), Up(stream="private"))
-        assert self.engine.readiness.missing() is None, self.engine.readiness.missing()
+        assert self.engine.unready() is None, self.engine.unready()
         return self
 
     def carry_out(self, seconds: float) -> list[Order]:

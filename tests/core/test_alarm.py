@@ -7,11 +7,14 @@ from msgspec.structs import replace
 from agent.core.alarm import WHOLE_NS, Alarm
 from agent.core.book import Book
 from agent.core.correction import GIVE_UP_NS, Correction
+from agent.core.decisions import Policy
 from agent.core.drift import Bands, Drift, measure
 from agent.core.events import Mark
+from agent.core.guard import Guard, Seat
 from agent.core.planner import Limits
 from agent.core.reasons import Reason
 from agent.core.targets import Targets
+from agent.core.venue import Abilities
 from tests.core.kit import MISSION, START, THIRDS, S, book_of
 
 LIMITS = Limits(leverage=2.0)
@@ -24,6 +27,21 @@ def drift_of(book: Book) -> Drift:
     return drift
 
 
+def alarm_of(book: Book, cool_down_ns: int) -> Alarm:
+    seat = Seat("t", Abilities(frozenset(), ()))
+    guard = Guard(
+        seat,
+        0,
+        book,
+        Policy(mode="live", targets=Targets(weights=dict(THIRDS), leverage=3.0)),
+        epoch=1,
+        nonce=0,
+        note=lambda kind, text, symbol: None,
+    )
+    guard.readiness.look()
+    return Alarm([guard], LIMITS, cool_down_ns)
+
+
 def told(book: Book, index: int, at: int) -> None:
     mark = book.rows[index].mark
     assert mark is not None
@@ -32,13 +50,13 @@ def told(book: Book, index: int, at: int) -> None:
 
 def test_what_is_all_of_one_moment_is_acted_on_at_once() -> None:
     book = book_of(MISSION)
-    found = Alarm(book, LIMITS, 60 * S).due(drift_of(book), None, START)
+    found = alarm_of(book, 60 * S).due(drift_of(book), None, START)
     assert found == Reason(cause="leverage 3.00x is over the limit", urgent=True)
 
 
 def test_a_price_that_is_newer_than_the_others_is_waited_for_but_not_for_long() -> None:
     book = book_of(MISSION)
-    alarm = Alarm(book, LIMITS, 60 * S)
+    alarm = alarm_of(book, 60 * S)
     told(book, 0, START + 1)
     assert alarm.due(drift_of(book), None, START + 1) is None
     assert alarm.wake_at() == START + 1 + WHOLE_NS
@@ -48,7 +66,7 @@ def test_a_price_that_is_newer_than_the_others_is_waited_for_but_not_for_long() 
 
 def test_it_acts_as_soon_as_the_rest_is_as_new_however_new_the_first_has_become() -> None:
     book = book_of(MISSION)
-    alarm = Alarm(book, LIMITS, 60 * S)
+    alarm = alarm_of(book, 60 * S)
     for index, at in ((0, 10), (0, 500), (1, 11)):
         told(book, index, START + at)
         assert alarm.due(drift_of(book), None, START + at) is None
@@ -58,7 +76,7 @@ def test_it_acts_as_soon_as_the_rest_is_as_new_however_new_the_first_has_become(
 
 def test_what_was_over_in_between_has_to_be_confirmed_anew() -> None:
     book = book_of(MISSION)
-    alarm = Alarm(book, LIMITS, 60 * S)
+    alarm = alarm_of(book, 60 * S)
     told(book, 0, START + 1)
     drift = drift_of(book)
     assert alarm.due(drift, None, START + 1) is None
@@ -70,7 +88,7 @@ def test_what_was_over_in_between_has_to_be_confirmed_anew() -> None:
 
 def test_a_correction_that_reduces_already_is_not_begun_anew() -> None:
     book = book_of(MISSION)
-    alarm = Alarm(book, LIMITS, 60 * S)
+    alarm = alarm_of(book, 60 * S)
     begun = alarm.due(drift_of(book), None, START)
     assert begun is not None
     assert alarm.due(drift_of(book), Correction(begun, START), START + S) is None
@@ -79,7 +97,7 @@ def test_a_correction_that_reduces_already_is_not_begun_anew() -> None:
 
 def test_after_corrections_in_vain_it_rests_longer_and_longer_and_not_at_all_after_one_that_traded() -> None:
     book = book_of(MISSION)
-    alarm, now, rests = Alarm(book, LIMITS, 600 * S), START, []
+    alarm, now, rests = alarm_of(book, 600 * S), START, []
     begun = alarm.due(drift_of(book), None, now)
     assert begun is not None
     for _ in range(9):

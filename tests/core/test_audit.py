@@ -10,7 +10,7 @@ LISTED = Listed(instruments=(instrument(),))
 
 def audit(*, listed: bool = True, answers: frozenset[What] = frozenset(ANSWERS)) -> Audit:
     """One whose instruments are known and whose other questions are on their way."""
-    questions = Audit(Abilities(answers, ()), 2, salt="a")
+    questions = Audit(Abilities(answers, ()), range(2), salt="a")
     if listed:
         questions.due(START)
         questions.apply(LISTED, START)
@@ -45,7 +45,7 @@ def test_fees_are_asked_for_each_instrument() -> None:
 
 
 def test_a_question_that_a_venue_cannot_answer_is_never_asked() -> None:
-    questions = Audit(Abilities(frozenset({What.TIME, What.POSITIONS}), ()), 1, salt="a")
+    questions = Audit(Abilities(frozenset({What.TIME, What.POSITIONS}), ()), range(1), salt="a")
     assert [ask.what for ask in questions.due(START)] == [What.TIME, What.POSITIONS]
 
 
@@ -59,7 +59,7 @@ def test_an_answered_question_is_asked_again_when_its_time_comes() -> None:
 
 
 def test_an_answer_that_nobody_waits_for_is_no_answer() -> None:
-    questions = Audit(Abilities(frozenset(ANSWERS), ()), 1, salt="a")
+    questions = Audit(Abilities(frozenset(ANSWERS), ()), range(1), salt="a")
     questions.apply(positions(START), START)
     assert What.POSITIONS in questions.missing()
 
@@ -136,7 +136,7 @@ def test_a_hurried_question_is_asked_soon_and_holds_nothing_up() -> None:
 
 
 def test_volumes_are_asked_for_once_an_hour_and_hold_nothing_up() -> None:
-    questions = Audit(Abilities(frozenset({What.VOLUMES}), ()), 1, salt="a")
+    questions = Audit(Abilities(frozenset({What.VOLUMES}), ()), range(1), salt="a")
     assert questions.due(START) == [Ask(What.VOLUMES)]
     assert questions.missing() == []
     questions.apply(Unanswered(what=What.VOLUMES, reason="503"), START)
@@ -170,7 +170,7 @@ def test_it_wakes_for_the_next_question_and_not_before() -> None:
 
 
 def test_a_question_about_one_instrument_without_an_answer_leaves_those_about_others_alone() -> None:
-    it = Audit(Abilities(frozenset({What.FEES}), ()), 2, salt="x")
+    it = Audit(Abilities(frozenset({What.FEES}), ()), range(2), salt="x")
     assert len(it.due(0)) == 2
     it.apply(Unanswered(What.FEES, "lost", 0), 1)
     it.apply(Fees(1, 0.0002, 0.0005), 2)
@@ -179,7 +179,7 @@ def test_a_question_about_one_instrument_without_an_answer_leaves_those_about_ot
 
 def test_what_a_venue_tells_of_one_instrument_at_a_time_is_asked_of_each_and_as_often_as_it_must_be() -> None:
     singles, often = frozenset({What.TIERS}), {What.PRICES: 4 * S}
-    it = Audit(Abilities(frozenset({What.TIERS, What.PRICES}), (), singles, often), 2, salt="x")
+    it = Audit(Abilities(frozenset({What.TIERS, What.PRICES}), (), singles, often), range(2), salt="x")
     assert it.due(0) == [Ask(What.PRICES), Ask(What.TIERS, 0), Ask(What.TIERS, 1)]
     it.apply(Tiers(1, ()), S)
     it.apply(Mark(0, 1.0, None, 0), S)

@@ -121,7 +121,7 @@ def test_with_many_collateral_assets_a_realised_profit_is_not_missing_until_the_
 def test_an_older_balance_does_not_replace_a_newer_one() -> None:
     book = known()
     book.apply(Balance(asset="USDT", wallet=1.0, at=T - 1), T)
-    assert book.wallets["USDT"].wallet == 10_000.0
+    assert book.accounts[0].wallets["USDT"].wallet == 10_000.0
 
 
 def test_the_volume_of_a_day_is_kept() -> None:
@@ -226,16 +226,16 @@ def test_streams_are_up_since_they_were_first_said_to_be() -> None:
     book = known()
     book.apply(Up(stream="market"), 5)
     book.apply(Up(stream="market"), 9)
-    assert book.streams == {"market": 5}
+    assert book.accounts[0].streams == {"market": 5}
     book.apply(Down(stream="market", reason="closed"), 10)
     book.apply(Down(stream="private", reason="closed"), 10)
-    assert book.streams == {}
+    assert book.accounts[0].streams == {}
 
 
 def test_the_clock_is_the_last_that_was_measured() -> None:
     book = known()
     book.apply(Clock(offset_ns=5, error_ns=1), T)
-    assert book.clock == Clock(offset_ns=5, error_ns=1)
+    assert book.accounts[0].clock == Clock(offset_ns=5, error_ns=1)
 
 
 def test_an_instrument_that_is_no_longer_listed_cannot_be_traded() -> None:
@@ -368,7 +368,7 @@ def test_without_a_second_witness_answers_that_repeat_each_other_stand_alone(mis
     if missing == "mark":
         book.rows[0].mark = None
     if missing == "strangers":
-        book.strangers = ("DOGEUSDT",)
+        book.accounts[0].strangers = ("DOGEUSDT",)
     for number in (1, 2):
         at = T + number * CONFIRM_NS
         if missing != "margin":
@@ -380,36 +380,36 @@ def test_without_a_second_witness_answers_that_repeat_each_other_stand_alone(mis
 
 def test_a_first_answer_without_rows_is_no_flat_account_while_the_venue_reserves_margin() -> None:
     book = known(0)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
     with_margin(book, 60.0, T + S)
-    assert book.hidden == 60.0
+    assert book.accounts[0].hidden == 60.0
     with_margin(book, 0.0, T + 2 * S)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
 
 
 def test_a_little_margin_need_not_be_explained_and_more_must() -> None:
     book = known(100)
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
     with_margin(book, 63.0, T + S)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
     with_margin(book, 64.0, T + S)
-    assert book.hidden == pytest.approx(4.0)
+    assert book.accounts[0].hidden == pytest.approx(4.0)
 
 
 def test_a_position_that_only_the_account_lists_is_missing_however_small_it_is() -> None:
     book = known(0)
     with_margin(book, 0.0, T + S, (Reserve(0, Side.NET, 0.0),))
-    assert (book.left_out, book.hidden) == ((0,), 0.0)
+    assert (book.accounts[0].left_out, book.accounts[0].hidden) == ((0,), 0.0)
     for at in (T + 10 * S, T + 10 * S + CONFIRM_NS):
         book.apply(snapshot(position(5, T), asked_at=at), at)
-    assert book.left_out == ()
+    assert book.accounts[0].left_out == ()
 
 
 def test_a_position_that_was_closed_since_is_not_missing() -> None:
     book = known(100)
     book.apply(position(0, T + 2 * S), T + 2 * S)
     with_margin(book, 24.0, T + S, (Reserve(0, Side.NET, 24.0),))
-    assert book.left_out == ()
+    assert book.accounts[0].left_out == ()
 
 
 def test_margin_of_what_the_account_does_not_list_either_needs_an_explanation_however_prices_move() -> None:
@@ -417,9 +417,9 @@ def test_margin_of_what_the_account_does_not_list_either_needs_an_explanation_ho
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
     reserves = (Reserve(0, Side.NET, 63.0),)  # at its own price, 5 % from ours
     with_margin(book, 63.6, T + S, reserves)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
     with_margin(book, 64.0, T + S, reserves)
-    assert book.hidden == pytest.approx(1.0)
+    assert book.accounts[0].hidden == pytest.approx(1.0)
 
 
 def test_totals_of_several_collaterals_are_in_a_currency_of_their_own() -> None:
@@ -427,20 +427,20 @@ def test_totals_of_several_collaterals_are_in_a_currency_of_their_own() -> None:
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
     book.apply(Mode(hedge=False, multi_asset=True, can_trade=True), T)
     with_margin(book, 61.5, T + S, (Reserve(0, Side.NET, 60.0),))
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
 
 
 def test_an_account_that_lists_nothing_explains_nothing() -> None:
     book = known(0)
     with_margin(book, 1.0, T + S, ())
-    assert book.hidden == 1.0
+    assert book.accounts[0].hidden == 1.0
 
 
 def test_positions_that_the_accounts_list_lacks_count_at_our_own_prices() -> None:
     book = known(100)
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
     with_margin(book, 63.0, T + S, ())
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
 
 
 def test_a_small_position_left_out_again_and_again_is_still_there_while_the_account_lists_it() -> None:
@@ -461,9 +461,9 @@ def test_a_total_from_before_a_position_moved_hides_nothing() -> None:
     with_margin(book, 24.0, T + S)
     book.apply(position(0, T + 2 * S), T + 2 * S)
     book.apply(snapshot(asked_at=T + 2 * S), T + 2 * S)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
     with_margin(book, 60.0, T + 3 * S)
-    assert book.hidden == 60.0
+    assert book.accounts[0].hidden == 60.0
 
 
 def test_what_was_hidden_stays_so_while_other_positions_move_until_the_account_is_asked_anew() -> None:
@@ -471,25 +471,25 @@ def test_what_was_hidden_stays_so_while_other_positions_move_until_the_account_i
     with_margin(book, 60.0, T + S)
     book.apply(position(50, T + 2 * S), T + 2 * S)
     book.apply(snapshot(position(50, T + 2 * S), asked_at=T + 3 * S), T + 3 * S)
-    assert book.hidden == 60.0
+    assert book.accounts[0].hidden == 60.0
     with_margin(book, 0.0, T + 4 * S)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
 
 
 def test_with_strangers_nothing_is_said_to_be_hidden() -> None:
     book = known(0)
     with_margin(book, 60.0, T + S)
     book.apply(snapshot(asked_at=T + 2 * S, strangers=("DOGEUSDT",)), T + 2 * S)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
 
 
 def test_margin_that_was_told_before_its_table_is_looked_at_when_the_table_comes() -> None:
     book = known(100)
     book.apply(Tiers(instrument=0, tiers=()), T)
     with_margin(book, 600.0, T + S)
-    assert book.hidden == 0
+    assert book.accounts[0].hidden == 0
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T + S)
-    assert book.hidden == pytest.approx(540.0)
+    assert book.accounts[0].hidden == pytest.approx(540.0)
 
 
 def test_an_update_of_the_stream_ends_a_dispute() -> None:
@@ -502,8 +502,8 @@ def test_an_update_of_the_stream_ends_a_dispute() -> None:
 def test_strangers_and_the_time_of_the_answer_are_kept() -> None:
     book = known(100)
     book.apply(snapshot(position(100, T), asked_at=T + S, strangers=("DOGEUSDT",)), T + 2 * S)
-    assert book.strangers == ("DOGEUSDT",)
-    assert book.positions_at == T + 2 * S
+    assert book.accounts[0].strangers == ("DOGEUSDT",)
+    assert book.accounts[0].positions_at == T + 2 * S
 
 
 # Positions against trades

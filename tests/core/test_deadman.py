@@ -20,7 +20,7 @@ def finish(blotter: Blotter) -> None:
 
 
 def test_it_is_set_with_a_resting_order_and_renewed_four_times_in_its_window() -> None:
-    switch, blotter = DeadMan(120.0), resting()
+    switch, blotter = DeadMan(range(9), 120.0), resting()
     assert switch.due(blotter, START) == [SET]
     blotter.apply(Accepted(order="o1", venue_order="v", filled_lots=0, at=START), START)
     sent = [second for second in range(1, 121) if switch.due(blotter, START + second * S)]
@@ -28,7 +28,7 @@ def test_it_is_set_with_a_resting_order_and_renewed_four_times_in_its_window() -
 
 
 def test_it_is_released_soon_after_the_last_resting_order() -> None:
-    switch, blotter = DeadMan(120.0), resting()
+    switch, blotter = DeadMan(range(9), 120.0), resting()
     switch.due(blotter, START)
     finish(blotter)
     assert switch.wake_at() == START + LINGER_NS
@@ -38,7 +38,7 @@ def test_it_is_released_soon_after_the_last_resting_order() -> None:
 
 
 def test_the_next_resting_order_keeps_it_set() -> None:
-    switch, blotter = DeadMan(120.0), resting()
+    switch, blotter = DeadMan(range(9), 120.0), resting()
     switch.due(blotter, START)
     finish(blotter)
     blotter.add(order("o2", style=Style.POST), START)
@@ -48,7 +48,7 @@ def test_the_next_resting_order_keeps_it_set() -> None:
 
 
 def test_what_may_not_have_been_set_is_set_again_soon() -> None:
-    switch, blotter = DeadMan(120.0), resting()
+    switch, blotter = DeadMan(range(9), 120.0), resting()
     switch.due(blotter, START)
     switch.apply(Unarmed(0, "timeout"), START + S)
     assert switch.due(blotter, START + S + AGAIN_NS - 1) == []
@@ -56,7 +56,7 @@ def test_what_may_not_have_been_set_is_set_again_soon() -> None:
 
 
 def test_what_may_not_have_been_released_is_released_again() -> None:
-    switch, blotter = DeadMan(120.0), resting()
+    switch, blotter = DeadMan(range(9), 120.0), resting()
     switch.due(blotter, START)
     finish(blotter)
     end = START + LINGER_NS
@@ -69,7 +69,7 @@ def test_what_may_not_have_been_released_is_released_again() -> None:
 def test_an_order_that_never_rests_needs_no_switch_and_a_window_of_nothing_has_none() -> None:
     taking = Blotter()
     taking.add(order(), START)
-    assert DeadMan(120.0).due(taking, START) == []
-    off = DeadMan(0.0)
+    assert DeadMan(range(9), 120.0).due(taking, START) == []
+    off = DeadMan(range(9), 0.0)
     assert off.due(resting(), START) == []
     assert off.wake_at() is None

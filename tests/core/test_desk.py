@@ -18,6 +18,7 @@ from agent.core.events import (
     Unset,
     Used,
 )
+from agent.core.guard import Seat
 from agent.core.limits import SHARE
 from agent.core.paper import Paper, PaperAccount
 from agent.core.targets import Targets
@@ -51,12 +52,11 @@ class Floor:
         engine = Engine(
             POLICY,
             epoch=1,
-            tag="t",
-            abilities=self.parrot.abilities,
+            seats=(Seat("t", self.parrot.abilities),),
             schedule=lambda now: None,
         )
         dialect: Dialect = self.parrot
-        self.desk = Desk(dialect, engine, salt="desk")
+        self.desk = Desk([dialect], engine, salt="desk")
         self.now = START
         self.acts: list[Any] = []
         self.wake_at = START
@@ -99,7 +99,7 @@ class Floor:
         self.settle()
         self.tell(*self.stage.marks())
         self.settle()
-        assert self.desk.engine.readiness.missing() is None
+        assert self.desk.engine.unready() is None
         return self
 
 
@@ -189,17 +189,17 @@ def test_a_reply_that_holds_a_secret_is_recorded_as_its_stand_in() -> None:
 def test_a_command_reaches_the_engine() -> None:
     floor = Floor().ready()
     floor.take(Told("pause"))
-    assert floor.desk.engine.halts.paused
+    assert floor.desk.engine.guards[0].halts.paused
 
 
 def test_what_the_venue_says_about_budgets_is_believed() -> None:
     floor = Floor().ready()
     floor.tell(Used("weight", 640))
-    assert floor.desk.lanes.gauges["weight"].used >= 640
+    assert floor.desk.channels[0].lanes.gauges["weight"].used >= 640
     floor.tell(Throttled(until=floor.now + 30 * S, banned=False, reason="429"))
     floor.take(after=20 * S)
     assert floor.acts == [] or kinds(floor.acts) == ["Shut"] * len(floor.acts)
-    assert floor.desk.lanes.silent_until == floor.now + 10 * S
+    assert floor.desk.channels[0].lanes.silent_until == floor.now + 10 * S
 
 
 def test_the_dialect_is_woken_when_it_wants_to_be() -> None:
@@ -270,14 +270,14 @@ def test_an_observer_asks_and_does_nothing_else_whatever_was_decided(request_: R
     floor = Floor().ready()
     engine = floor.desk.engine
     engine.policy = replace(engine.policy, mode="observe")
-    floor.desk.lanes.put(request_, floor.desk.dialect.weigh(request_))
+    floor.desk.channels[0].lanes.put(request_, floor.desk.channels[0].dialect.weigh(request_))
     floor.take(after=S)
     assert not [call for call in floor.parrot.calls if not isinstance(call.request, Ask)]
 
 
 def test_a_leverage_setting_leaves_once_before_the_increase_that_needs_it() -> None:
     floor = Floor().ready()
-    dialect, lanes = floor.desk.dialect, floor.desk.lanes
+    dialect, lanes = floor.desk.channels[0].dialect, floor.desk.channels[0].lanes
     increase = Place(order("more", expires_at=floor.now + 10 * S))
     for request in (SetLeverage(0, 5), increase, SetLeverage(0, 5)):
         lanes.put(request, dialect.weigh(request))
@@ -309,7 +309,7 @@ def test_a_leverage_setting_that_waits_does_not_leave_once_nothing_may_increase(
     floor.desk.engine.step = hear  # type: ignore[method-assign]
     floor.tell(Throttled(until=floor.now + S, banned=False, reason="429"))
     request = SetLeverage(0, 5)
-    floor.desk.lanes.put(request, floor.desk.dialect.weigh(request))
+    floor.desk.channels[0].lanes.put(request, floor.desk.channels[0].dialect.weigh(request))
     floor.take(Told(command))
     floor.take(after=2 * S)
     assert not [call for call in floor.parrot.calls if isinstance(call.request, SetLeverage)]
@@ -356,8 +356,8 @@ def test_on_paper_the_whole_way_is_gone_without_an_order_on_the_wire() -> None:
     public: Dialect = parrot
     paper: Dialect = Paper(public, PaperAccount(positions=dict(MISSION)), list(THIRDS))
     floor = Floor(parrot)
-    engine = Engine(POLICY, epoch=1, tag="t", abilities=paper.abilities, schedule=lambda now: None)
-    floor.desk = Desk(paper, engine, salt="desk")
+    engine = Engine(POLICY, epoch=1, seats=(Seat("t", paper.abilities),), schedule=lambda now: None)
+    floor.desk = Desk([paper], engine, salt="desk")
     floor.take()
     floor.settle()
     for _ in range(30):
@@ -430,7 +430,10 @@ def test_a_socket_that_can_be_silent_is_left_alone() -> None:
 def test_a_certificate_that_does_not_hold_halts() -> None:
     floor = Floor().ready()
     floor.take(Closed("market", "certificate has expired", fatal=True))
-    assert floor.desk.engine.halts.halted == "the venue rejects the key or account: market: certificate has expired"
+    assert (
+        floor.desk.engine.guards[0].halts.halted
+        == "the venue rejects the key or account: market: certificate has expired"
+    )
 
 
 # Waking

@@ -431,7 +431,7 @@ def test_the_liquidation_distance_holds_where_the_portfolio_is_led(way: float, g
     limits = Limits(leverage=50.0, maintenance=1.0, liquidation_distance=0.2 / EXIT)
     todo = planned(book_of({"BTCUSDT": 0.0}), targets, limits=limits, to_target=True)
     assert todo.goals == pytest.approx([goal])
-    after = exposures(book_of({"BTCUSDT": lots(todo)[0] / 1000}))
+    after = exposures(book_of({"BTCUSDT": lots(todo)[0] / 1000}).accounts[0])
     assert after is not None
     assert 0.2 <= (distances(1e4, after).joint or 0.0) < 0.201
 

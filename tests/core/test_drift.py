@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.book import Book
-from agent.core.drift import LEAST, Bands, Drift, apart, drawn_in, half_width, measure, moved, strayed
+from agent.core.book import LEAST, Book
+from agent.core.drift import Bands, Drift, apart, drawn_in, half_width, measure, moved, strayed
 from agent.core.events import Balance, Leverage, Mark
 from agent.core.margin import exposures
 from agent.core.targets import Targets, from_margin_shares
@@ -62,7 +62,7 @@ def test_shares_and_margin_are_views_of_the_same_weights_as_in_the_vectors(case:
     for i, setting in enumerate(given_["leverage"]):
         book.apply(Leverage(i, setting), START)
     drift = measured(book, Targets(weights=dict.fromkeys(prices, 1 / len(prices))))
-    margins = [one.initial for one in exposures(book) or []]
+    margins = [one.initial for one in exposures(book.accounts[0]) or []]
     assert [row.notional for row in book.rows] == pytest.approx(want["notional"])
     assert sum(drift.weights) == pytest.approx(want["net"])
     assert [w / drift.leverage for w in drift.weights] == pytest.approx(want["share_gross"])

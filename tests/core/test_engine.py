@@ -43,6 +43,7 @@ from agent.core.events import (
     Up,
     Warned,
 )
+from agent.core.guard import Seat
 from agent.core.health import Health
 from agent.core.orders import SETTLE_NS, Order, State, Style, order_id
 from agent.core.planner import Execution, Limits, Plan
@@ -118,7 +119,7 @@ def test_without_a_stream_or_a_price_it_waits_and_says_for_what() -> None:
 def test_the_agent_never_trades_on_a_wallet_it_was_not_told() -> None:
     on = Stage(policy(), MISSION)
     on.ready()
-    on.engine.book.wallets.clear()
+    on.engine.book.accounts[0].wallets.clear()
     on.mute = {What.ACCOUNT}
     assert on.wait(20) == []
     assert on.engine.state.startswith("waiting for equity")
@@ -715,9 +716,9 @@ def test_an_agent_whose_key_is_unfit_is_not_resumed() -> None:
     on = stage()
     on.owner = "another"
     on.tell(Command("resync"))
-    assert on.engine.halts.halted is not None
+    assert on.engine.guards[0].halts.halted is not None
     on.tell(Command("resume"))
-    assert on.engine.halts.halted is not None
+    assert on.engine.guards[0].halts.halted is not None
     assert on.said("warning")[-1].startswith("not resumed: the key belongs to account another")
 
 
@@ -863,7 +864,7 @@ def test_trouble_with_the_account_halts_until_a_person_says_resume() -> None:
     on.tell(refuse(first_order(on), Fault.ACCOUNT))
     assert on.engine.posture.startswith("halted: the venue refuses our orders")
     on.tell(Denied(reason="key expired"))
-    assert on.engine.halts.halted == "the venue rejects the key or account: key expired"
+    assert on.engine.guards[0].halts.halted == "the venue rejects the key or account: key expired"
 
 
 def test_a_trade_that_is_not_ours_is_told_and_its_position_waited_for() -> None:
@@ -1006,7 +1007,7 @@ def test_a_wake_up_always_comes_and_it_never_spins() -> None:
 
 def test_before_the_grids_are_known_a_fill_counts_with_what_its_order_was_worth() -> None:
     engine = Engine(
-        policy(), epoch=1, tag="t", abilities=Abilities(frozenset(What), ()), schedule=lambda now: None,
+        policy(), epoch=1, seats=(Seat("t", Abilities(frozenset(What), ())),), schedule=lambda now: None,
         resume=[order("o1", lots=-5)],
     )  # fmt: skip
     decision = engine.step([Filled("o1", 0, "1", -5, 6e4, 0.1, "USDT", False, 5, START)], START)
@@ -1202,7 +1203,7 @@ def test_a_small_position_that_the_first_answers_leave_out_is_not_bought_again()
     on.left_out.clear()
     on.wait(60)
     assert on.engine.book.rows[1].lots == 2
-    assert on.engine.book.left_out == ()
+    assert on.engine.book.accounts[0].left_out == ()
 
 
 def test_a_person_resolves_an_order_on_a_symbol_that_the_file_no_longer_names_once_and_for_all() -> None:
@@ -1351,7 +1352,7 @@ def test_instruments_of_several_settlement_assets_wait_for_an_account_that_count
     assert on.said("state") == [], "it is said once"
     on.mode = replace(on.mode, multi_asset=True)
     on.tell(on.mode)
-    assert on.engine.readiness.missing() is None
+    assert on.engine.unready() is None
 
 
 # Memory
@@ -1549,8 +1550,8 @@ def test_what_was_decided_before_a_command_must_not_leave_after_it(
 ) -> None:
     on = stage(BALANCED)
     on.tell(Command(command))
-    assert on.engine.forbids(order("o1")) == increase
-    assert on.engine.forbids(order("o2", reduce=True)) == reduction
+    assert on.engine.forbids(0, reduce=False) == increase
+    assert on.engine.forbids(0, reduce=True) == reduction
 
 
 def test_a_plan_is_weighed_by_what_its_orders_cost_once_anything_is_known() -> None:
@@ -1650,7 +1651,7 @@ def test_what_a_list_of_open_orders_says_of_fills_counts_as_traded() -> None:
 def test_what_happens_elsewhere_holds_nothing_up() -> None:
     on = stage(BALANCED)
     on.tell(*[Elsewhere("DOGEUSDT")] * 50)
-    assert on.engine.readiness.missing() is None
+    assert on.engine.unready() is None
     on.hush()
     on.wait(2)
     assert on.asked(What.POSITIONS)
@@ -1666,5 +1667,5 @@ def test_a_halt_for_an_order_that_no_question_settles_has_resting_increases_canc
     on.engine.blotter.add(lost, on.now)
     for _ in range(120):
         on.tell(*on.deny("x1"), *on.accept(bought), *on.marks(), after=1)
-    assert on.engine.halts.halted
+    assert on.engine.guards[0].halts.halted
     assert bought.id in on.cancelled()

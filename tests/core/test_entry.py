@@ -72,7 +72,7 @@ def test_it_is_opened_beside_the_streams_and_nothing_waits_for_it() -> None:
     floor.take()
     floor.take(*[floor.answer(call) for call in floor.calls()])
     assert [act.socket for act in floor.acts if isinstance(act, Open)] == ["market", "private", "entry"]
-    assert floor.desk.engine.readiness.streams == ("market", "private")
+    assert floor.desk.engine.guards[0].readiness.streams == ("market", "private")
 
 
 def test_an_answer_on_the_socket_is_an_answer_to_its_call() -> None:

@@ -15,7 +15,7 @@ from agent.core.carry import CarryRules
 from agent.core.costs import Costs, cost_of, walk
 from agent.core.decisions import Policy
 from agent.core.drift import Bands, Drift, measure, moved
-from agent.core.events import Depth, Filled, Flow, Funding, Interval, Mark, Position, Quote, Side
+from agent.core.events import Depth, Filled, Flow, Funding, Interval, Margin, Mark, Position, Quote, Side
 from agent.core.instruments import Tier
 from agent.core.margin import distances, exposures, most_lots
 from agent.core.orders import Blotter
@@ -113,14 +113,16 @@ def test_a_trade_moves_the_weight_by_its_face_over_equity(weight: float, then: f
     )
     book.apply(fill, START + S)
     book.apply(Position(0, Side.NET, after, entry if after else None, START + S), START + S)
-    assert drift_of(book).contracts == pytest.approx([100 * after / PRICE / (book.margin_balance or 0.0)], rel=1e-6)
+    assert drift_of(book).contracts == pytest.approx(
+        [100 * after / PRICE / (book.accounts[0].margin_balance or 0.0)], rel=1e-6
+    )
 
 
 def test_numbers_that_are_missing_stay_missing() -> None:
     book = Book([COIN.symbol])
-    assert (book.rate, book.equity) == (1.0, None)
-    book.coins = [1.0]
-    assert (book.rate, book.equity) == (None, None)
+    assert (book.accounts[0].rate, book.equity) == (1.0, None)
+    book.accounts[0].coin = 0
+    assert (book.accounts[0].rate, book.equity) == (None, None)
     assert book.rows[0].brackets == ()
 
 
@@ -132,7 +134,7 @@ def test_liquidation_is_where_the_vectors_say(case: Any) -> None:
     g = case["input"]
     flat = (Tier(floor=0, cap=1e9, rate=g["mmr"], deduction=g["cum"], leverage=100),)
     book = held(g["qty_usd"], g["coin"], g["entry"], flat)
-    found = distances(book.equity or 0.0, exposures(book) or [])
+    found = distances(book.equity or 0.0, exposures(book.accounts[0]) or [])
     away = found.down if g["qty_usd"] > 0 else found.up
     price = None if away is None else g["entry"] * (1 + (away if g["qty_usd"] < 0 else -away))
     assert price == (case["expected"]["price"] and pytest.approx(case["expected"]["price"]))
@@ -140,13 +142,14 @@ def test_liquidation_is_where_the_vectors_say(case: Any) -> None:
 
 def test_margin_by_the_table_in_coins_is_weighed_in_dollars() -> None:
     book = held(1_250_000, coins=3.0)  # 25 bitcoin: 25 x 1 % - 0.11
-    (one,) = exposures(book) or []
+    (one,) = exposures(book.accounts[0]) or []
     assert one.maintenance == pytest.approx(0.14 * PRICE)
     assert one.initial == pytest.approx(25 / 20 * PRICE)
     assert most_lots(book.rows[0]) == 50 * PRICE / 100 - 1
-    assert (book._needed() or {})[0, Side.NET] == pytest.approx(0.14)
+    book.apply(Margin(3.0, 3.0, 0.0, 0.14, 3.0, START), START)
+    assert book.accounts[0].hidden == pytest.approx(0.0, abs=1e-9), "the venue's own total is in coins"
     book.rows[0].holdings[Side.NET].isolated = 2.0
-    (own,) = exposures(book) or []
+    (own,) = exposures(book.accounts[0]) or []
     assert own.isolated_long == pytest.approx(2.0 * PRICE)
 
 
@@ -156,7 +159,7 @@ def test_the_distance_to_liquidation_is_that_of_the_weight_whatever_it_is_held_i
     weight = -size if short else size
     free = (Tier(floor=0, cap=1e9, rate=0.0, deduction=0.0, leverage=100),)
     book = held(round((weight - 1) * PRICE / 100) * 100, tiers=free)
-    away = distances(book.equity or 0.0, exposures(book) or []).joint
+    away = distances(book.equity or 0.0, exposures(book.accounts[0]) or []).joint
     assert away == pytest.approx(1 / abs(drift_of(book).weights[0]), rel=1e-6)
 
 
@@ -290,7 +293,7 @@ def test_what_does_not_go_together_is_said_and_nothing_is_traded() -> None:
         )
         stage.tell()
         assert stage.wait(30) == []
-        assert f"a file of its own for {COIN.symbol}" in (stage.engine.readiness.missing() or "")
+        assert f"an account of its own for {COIN.symbol}" in (stage.engine.unready() or "")
 
 
 def test_amounts_of_coins_are_told_to_the_last_of_them() -> None:

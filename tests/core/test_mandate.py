@@ -154,7 +154,7 @@ def test_other_capital_from_a_feed_counts_at_once() -> None:
 
 def test_without_equity_nothing_is_known() -> None:
     scene = Scene()
-    scene.book.wallets.clear()
+    scene.book.accounts[0].wallets.clear()
     assert scene.mandate.drift(scene.book, None, START) is None
     assert scene.mandate.wishes is None
     assert scene.mandate.missing(scene.book).startswith("equity: it is not known")
@@ -244,7 +244,7 @@ def test_money_is_a_reason_from_its_part_of_equity_on(flow: Flow, cause: str | N
 
 def test_while_equity_is_not_known_money_is_no_reason() -> None:
     scene = Scene()
-    scene.book.wallets.clear()
+    scene.book.accounts[0].wallets.clear()
     scene.mandate.flowed(Flow("USDT", 5_000.0, "deposit", START), scene.book)
     assert scene.wishes == []
 
@@ -425,9 +425,8 @@ class Exchange:
             bands=Bands(destination=self.chance.choice(["edge", "target"]), strategy=0.03),
             triggers=Triggers(confirm_s=1.0, cool_down_s=5.0),
             limits=Limits(turnover_per_day=1e6, orders_per_minute=10_000),
-            sharing=Sharing(foreign="adopt"),
         )
-        self.on = Stage(policy, {BTC: 0.1}, equity=100_000.0).ready()
+        self.on = Stage(policy, {BTC: 0.1}, equity=100_000.0, sharing=Sharing(foreign="adopt")).ready()
         self.flowed = 0.0
         self.open: list[Order] = []
         self.rounds = 0

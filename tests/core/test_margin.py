@@ -103,7 +103,7 @@ def test_what_is_not_known_bounds_nothing(tiers: tuple[Tier, ...], setting: int 
 
 def test_what_is_held_is_valued_at_mark_in_the_quote_currency() -> None:
     book = book_of({**MISSION, "ETHUSDT": -2.0})
-    long, short, _ = exposures(book) or []
+    long, short, _ = exposures(book.accounts[0]) or []
     assert (long.long, long.short, long.falls) == (19_500.0, 0.0, True)
     assert (short.long, short.short, short.falls) == (0.0, 6_000.0, False)
     assert long.initial == pytest.approx(19_500 / 20)
@@ -117,7 +117,7 @@ def test_what_is_held_is_valued_at_mark_in_the_quote_currency() -> None:
 def test_both_rows_of_a_hedged_instrument_need_margin() -> None:
     book = book_of({"BTCUSDT": 0.3}, hedge=True)
     book.apply(Position(0, Side.SHORT, -200, 60_000.0, START), START)
-    (one,) = exposures(book) or []
+    (one,) = exposures(book.accounts[0]) or []
     assert (one.long, one.short) == (18_000.0, 12_000.0)
     assert one.maintenance == pytest.approx(30_000 * 0.004)
     assert one.initial == pytest.approx(1_500.0)
@@ -128,7 +128,7 @@ def test_both_rows_of_a_hedged_instrument_need_margin() -> None:
 
 
 def test_changes_count_as_if_they_had_traded() -> None:
-    found = exposures(book_of(MISSION), {(0, Side.NET): -425, (1, Side.NET): 1_000}) or []
+    found = exposures(book_of(MISSION).accounts[0], {(0, Side.NET): -425, (1, Side.NET): 1_000}) or []
     assert [(one.long, one.short) for one in found] == [(0.0, 6_000.0), (9_000.0, 0.0), (4_500.0, 0.0)]
 
 
@@ -138,7 +138,7 @@ def test_while_a_number_is_missing_the_exposure_is_unknown_unless_nothing_is_hel
     for row in book.rows:
         setattr(row, missing, () if missing == "tiers" else None)
     assert exposure(book.rows[0]) is None
-    assert exposures(book) is None
+    assert exposures(book.accounts[0]) is None
     nothing = exposure(book.rows[1])
     assert nothing is not None
     assert (nothing.initial, nothing.maintenance, nothing.taken(0.5)) == (0.0, 0.0, 0.0)
@@ -393,7 +393,7 @@ def isolated(wallet: float = 900.0, size: float = 0.3, *, entry: float = 60_000.
 
 def test_an_isolated_position_is_a_pool_of_its_own_with_its_own_distance() -> None:
     book = isolated()
-    btc, eth = exposures(book) or []
+    btc, eth = exposures(book.accounts[0]) or []
     assert (btc.isolated_long, btc.isolated_short, btc.locked, eth.locked) == (900.0, None, 900.0, 0.0)
     found = distances(10_000.0, [btc, eth])
     own = (900 - 18_000 * 0.004) / (18_000 * 0.996)
@@ -413,9 +413,9 @@ def test_its_wallet_is_no_equity_of_the_others() -> None:
 
 
 def test_its_profit_belongs_to_its_pool() -> None:
-    (btc, _) = exposures(isolated(entry=59_000.0)) or []
+    (btc, _) = exposures(isolated(entry=59_000.0).accounts[0]) or []
     assert btc.isolated_long == pytest.approx(900 + 300)
-    (short, _) = exposures(isolated(size=-0.3, entry=59_000.0)) or []
+    (short, _) = exposures(isolated(size=-0.3, entry=59_000.0).accounts[0]) or []
     assert short.isolated_short == pytest.approx(900 - 300)
     assert short.own_distance() == pytest.approx((600 - 72) / (18_000 * 1.004))
     assert distances(10_000.0, [short]).up == short.own_distance()
@@ -432,7 +432,7 @@ def test_without_its_entry_the_equity_of_an_isolated_position_is_unknown() -> No
 def test_rows_of_a_hedged_instrument_are_liquidated_apart() -> None:
     book = isolated(wallet=3_000.0, hedge=True)
     book.apply(Position(0, Side.SHORT, -300, 60_000.0, START, isolated=600.0), START)
-    (btc, _) = exposures(book) or []
+    (btc, _) = exposures(book.accounts[0]) or []
     assert (btc.isolated_long, btc.isolated_short) == (3_000.0, 600.0)
     found = distances(10_000.0, [btc])
     assert found.up == pytest.approx((600 - 72) / (18_000 * 1.004))

@@ -69,7 +69,7 @@ def blotter(*facts: Fact, now: int = T, **changes: Any) -> Blotter:
 def compared(orders: Blotter, ahead_ns: int, now: int) -> None:
     """The venue's clock is found to be so far ahead of ours."""
     orders.venue_ahead_ns = ahead_ns
-    orders.rewind(now + ahead_ns)
+    orders.rewind(now + ahead_ns, range(9))
 
 
 def one(orders: Blotter) -> Order:
@@ -484,7 +484,7 @@ def test_every_resting_order_can_be_cancelled_at_once() -> None:
     orders.add(order("o2"), T)
     orders.apply(accepted(), T)
     orders.apply(accepted(name="o2"), T)
-    orders.cancel_resting(T)
+    orders.cancel_resting(T, [0])
     assert [o.id for o in orders.due(T)[1]] == ["o1"]
 
 
@@ -497,7 +497,7 @@ def snapshot(*rows: OpenOrder, at: int) -> Orders:
 
 def test_an_order_found_open_is_accepted_with_what_it_has_filled() -> None:
     orders = blotter(lost())
-    [seen] = orders.compare(snapshot(OpenOrder("o1", "v9", 0, 10, 3), at=T + S), T + S)
+    [seen] = orders.compare(snapshot(OpenOrder("o1", "v9", 0, 10, 3), at=T + S), T + S, [0])
     orders.apply(seen, T + S)
     assert (one(orders).state, one(orders).venue_order, one(orders).filled_lots) == (State.WORKING, "v9", 3)
     assert orders.effects == {0: T + S}
@@ -505,16 +505,16 @@ def test_an_order_found_open_is_accepted_with_what_it_has_filled() -> None:
 
 def test_a_working_order_that_is_missing_is_asked_about_and_not_buried() -> None:
     orders = blotter(accepted())
-    orders.compare(snapshot(at=T + REPLY_NS), T + REPLY_NS)
+    orders.compare(snapshot(at=T + REPLY_NS), T + REPLY_NS, [0])
     assert one(orders).state is State.WORKING
-    orders.compare(snapshot(at=T + REPLY_NS + 1), T + REPLY_NS + 1)
+    orders.compare(snapshot(at=T + REPLY_NS + 1), T + REPLY_NS + 1, [0])
     assert one(orders).state is State.UNKNOWN
     assert len(orders.due(T + REPLY_NS + 1)[0]) == 1
 
 
 def test_an_order_that_may_not_have_arrived_yet_is_not_missed() -> None:
     orders = blotter()
-    orders.compare(snapshot(at=T + REPLY_NS * 2), T + REPLY_NS * 2)
+    orders.compare(snapshot(at=T + REPLY_NS * 2), T + REPLY_NS * 2, [0])
     assert one(orders).state is State.SENT
 
 

@@ -258,7 +258,7 @@ def test_what_is_on_hold_takes_its_part_of_the_leverage_limit(limit: float, goal
 def test_margin_and_liquidation_limit_the_plan_as_leverage_does(limits: Limits) -> None:
     book = weighing([1.0, 1.0, 1.0])
     todo = planned(book, replace(SHARES, leverage=4.0), limits=limits, to_target=True)
-    after = exposures(book, {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
+    after = exposures(book.accounts[0], {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
     assert after is not None
     away, kept = distances(1e4, after).joint, sum(one.maintenance for one in after) / 1e4
     assert away is not None
@@ -597,8 +597,8 @@ def test_after_relief_the_exit_level_holds_and_no_more_than_a_lot_of_each_is_los
     book = book_of({s: w * 1e4 / prices[s] for s, w in zip(SYMBOLS, weights, strict=True)}, equity=1e4, hedge=hedge)
     shares: dict[str, Any] = {"BTCUSDT": 0.5, "ETHUSDT": 0.5, "SOLUSDT": "hold" if hold else 0.0}
     todo = relieved_of(book, Targets(weights=shares), liquidation_distance=floor)
-    after = exposures(book, {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
-    before = exposures(book)
+    after = exposures(book.accounts[0], {(leg.instrument, leg.side): leg.lots for leg in todo.legs})
+    before = exposures(book.accounts[0])
     assert after is not None
     assert before is not None
     if not todo.legs:
@@ -607,7 +607,9 @@ def test_after_relief_the_exit_level_holds_and_no_more_than_a_lot_of_each_is_los
     too_small = hedge and len(todo.legs) < sum(1 for one in before[: 2 if hold else 3] if one.long or one.short)
     away = distances(1e4, after).joint
     assert away is None or away >= EXIT * floor - 1e-9 or all_gone or too_small
-    less = exposures(book, {(leg.instrument, leg.side): leg.lots + (1 if leg.lots < 0 else -1) for leg in todo.legs})
+    less = exposures(
+        book.accounts[0], {(leg.instrument, leg.side): leg.lots + (1 if leg.lots < 0 else -1) for leg in todo.legs}
+    )
     assert less is not None
     if not too_small:
         assert (distances(1e4, less).joint or 9.0) <= EXIT * floor + 1e-9, "a lot less of each would not have done"
@@ -670,7 +672,7 @@ def test_each_leg_goes_toward_its_goal_on_a_row_that_may_be_traded_and_stops_at_
         assert leg.notional == pytest.approx(abs(leg.lots) * lot * drift.equity)
         assert row.instrument is not None
         assert row.mark is not None
-        hedge = book.mode is not None and book.mode.hedge
+        hedge = book.accounts[0].mode is not None and book.accounts[0].mode.hedge
         assert not too_small(row.instrument, leg.lots, row.mark.price, exempt=leg.reduce and not hedge)
         if limits.order_notional is not None:
             assert leg.notional <= limits.order_notional + 1e-6
@@ -713,7 +715,7 @@ def test_whatever_is_carried_out_of_a_plan_the_limits_hold(
         assert sum(abs(w) for w in weights) <= drift.leverage + 1e-9, "a reduction never adds"
     added = sum(leg.notional for leg in todo.legs if not leg.reduce) / drift.equity
     assert budget is None or added <= budget + 1e-9
-    if not book.mode or not book.mode.hedge:
+    if not book.accounts[0].mode or not book.accounts[0].mode.hedge:
         weights = list(drift.weights)
         for leg in todo.legs:
             weights[leg.instrument] += leg.lots * lot_weight(book, leg.instrument, drift.equity)

@@ -16,7 +16,7 @@ def listening() -> tuple[Pulse, Book, Audit]:
     book.apply(Listed(instruments=(instrument(),)), START)
     book.apply(Up(stream=MARKET), START)
     book.apply(Up(stream=PRIVATE), START)
-    return Pulse(5 * S), book, Audit(Abilities(frozenset(ANSWERS), ()), 1, salt="p")
+    return Pulse(book.accounts[0], 5 * S), book, Audit(Abilities(frozenset(ANSWERS), ()), [0], salt="p")
 
 
 def mark(price: float = 60_000.0, at: int = START) -> Mark:
@@ -26,22 +26,22 @@ def mark(price: float = 60_000.0, at: int = START) -> Mark:
 def test_silence_is_told_once_and_leads_to_a_reconnection_if_it_lasts() -> None:
     pulse, book, audit = listening()
     book.apply(mark(), START)
-    assert pulse.look(book, audit, START + 5 * S) == []
-    assert pulse.wake_at(book) == START + 5 * S + 1
-    (found,) = pulse.look(book, audit, START + 5 * S + 1)
+    assert pulse.look(audit, START + 5 * S) == []
+    assert pulse.wake_at() == START + 5 * S + 1
+    (found,) = pulse.look(audit, START + 5 * S + 1)
     assert (found.symbol, found.reopen) == ("BTCUSDT", None)
-    assert pulse.look(book, audit, START + 9 * S) == []
-    (again,) = pulse.look(book, audit, START + 10 * S + 1)
+    assert pulse.look(audit, START + 9 * S) == []
+    (again,) = pulse.look(audit, START + 10 * S + 1)
     assert again.reopen == MARKET
-    assert pulse.look(book, audit, START + 12 * S) == []
+    assert pulse.look(audit, START + 12 * S) == []
 
 
 def test_a_stream_is_connected_anew_ever_more_rarely() -> None:
-    pulse, book, audit = listening()
+    pulse, _, audit = listening()
     at = [
         START + second * S
         for second in range(7200)
-        if any(found.reopen for found in pulse.look(book, audit, START + second * S))
+        if any(found.reopen for found in pulse.look(audit, START + second * S))
     ]
     gaps = [later - sooner for sooner, later in pairwise(at)]
     assert gaps[:3] == [REST_NS, 2 * REST_NS, 4 * REST_NS]
@@ -58,7 +58,7 @@ def test_a_wallet_that_moved_untold_shows_after_six_seconds_unless_the_stream_te
             book.apply(Balance("USDT", wallet, now), now)
             if late and second == 11:
                 book.apply(Balance("USDT", wallet, now - MS), now + MS)
-        assert [found.reopen for found in pulse.look(book, audit, START + 21 * S)] == ([] if late else [PRIVATE])
+        assert [found.reopen for found in pulse.look(audit, START + 21 * S)] == ([] if late else [PRIVATE])
 
 
 def test_what_the_venue_said_long_ago_is_old_however_late_it_is_read() -> None:

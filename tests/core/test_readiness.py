@@ -8,34 +8,34 @@ from msgspec.structs import replace
 from agent.core.audit import ANSWERS, Audit
 from agent.core.book import Book
 from agent.core.decisions import Timing
-from agent.core.events import Fact, Filled, Listed, Mark, Side, Up
+from agent.core.events import Down, Fact, Filled, Listed, Mark, Side, Up
 from agent.core.orders import Blotter
-from agent.core.readiness import Readiness
+from agent.core.readiness import Readiness, behind, settled
 from agent.core.venue import Abilities, What
 from tests.core.kit import MISSION, START, S, book_of, instrument, order
 
 
-def ready(book: Book, blotter: Blotter | None = None) -> Readiness:
+def ready(book: Book) -> Readiness:
     """All is known of this book, but for what the test has left out."""
     for stream in ("market", "private"):
         book.apply(Up(stream), START)
-    audit = Audit(Abilities(frozenset(), ()), len(book.rows), salt="t", timing=Timing())
-    return Readiness(book, audit, blotter or Blotter(), ("market", "private"), 15 * S)
+    audit = Audit(Abilities(frozenset(), ()), book.every, salt="t", timing=Timing())
+    known = Readiness(book.accounts[0], audit, ("market", "private"), 15 * S)
+    known.look()
+    return known
 
 
 def test_when_all_is_known_nothing_is_missing() -> None:
     known = ready(book_of(MISSION))
     assert known.missing() is None
-    assert known.settled()
+    assert known.complete
     assert not known.blind(START)
 
 
 def test_what_is_missing_is_named() -> None:
     book = book_of(MISSION)
-    assert (
-        Readiness(book, Audit(Abilities(frozenset(), ()), 3, salt="t"), Blotter(), ("a", "b"), S).missing()
-        == "stream a, b"
-    )
+    audit = Audit(Abilities(frozenset(), ()), book.every, salt="t")
+    assert Readiness(book.accounts[0], audit, ("a", "b"), S).missing() == "stream a, b"
     book.rows[1].mark = book.rows[2].mark = None
     assert ready(book).missing() == "a price of ETHUSDT, SOLUSDT"
     book.rows[1].instrument = None
@@ -44,8 +44,8 @@ def test_what_is_missing_is_named() -> None:
 
 def test_answers_come_before_all_but_a_symbol_that_is_not_there() -> None:
     book = Book(["BTCUSDT"])
-    audit = Audit(Abilities(frozenset(ANSWERS), ()), 1, salt="t")
-    known = Readiness(book, audit, Blotter(), ("market",), S)
+    audit = Audit(Abilities(frozenset(ANSWERS), ()), [0], salt="t")
+    known = Readiness(book.accounts[0], audit, ("market",), S)
     assert (known.missing(), known.unlisted()) == ("answers of the venue", []), "it was not asked yet"
     audit.due(START)
     audit.apply(Listed(instruments=()), START)
@@ -53,16 +53,26 @@ def test_answers_come_before_all_but_a_symbol_that_is_not_there() -> None:
     assert known.missing() == "the venue to list BTCUSDT"
 
 
-def test_safety_is_blind_without_a_late_answer_about_positions_or_with_assets_that_are_not_counted() -> None:
+def test_safety_is_blind_where_something_is_missing_and_no_late_answer_tells_positions() -> None:
     book = book_of(MISSION)
     known = ready(book)
+    assert not known.blind(START + 60 * S), "all is known"
+    book.apply(Down("private", "reset"), START)
+    known.look()
     assert not known.blind(START + 15 * S)
     assert known.blind(START + 15 * S + 1)
+
+
+def test_safety_is_blind_with_assets_that_are_not_counted_or_before_all_was_known_once() -> None:
+    book = book_of(MISSION)
+    known = ready(book)
     other = replace(instrument(1, "ETHUSDT"), settle="USDC")
     book.apply(Listed((instrument(0), other, instrument(2, "SOLUSDT"))), START)
+    known.look()
     assert known.blind(START)
-    book.positions_at = None
-    assert ready(book).blind(START)
+    early = book_of(MISSION)
+    early.rows[0].mark = None
+    assert ready(early).blind(START)
 
 
 @pytest.mark.parametrize("doubt", ["an order", "a dispute", "an effect"])
@@ -76,8 +86,8 @@ def test_while_anything_is_under_way_or_in_doubt_it_is_not_settled(doubt: str) -
         assert (0, Side.NET) in book.disputed
     else:
         blotter.affected(0, START + S)
-        assert ready(book, blotter).behind()
-    assert not ready(book, blotter).settled()
+        assert behind(book.accounts[0], blotter)
+    assert not settled(book, blotter)
 
 
 def test_a_mark_is_enough_of_a_price() -> None:

@@ -154,7 +154,7 @@ def test_a_hedge_of_which_a_leg_is_not_wanted_is_not_watched() -> None:
 
 
 def margins(book: Book) -> list[float]:
-    held = exposures(book)
+    held = exposures(book.accounts[0])
     assert held is not None
     return [one.initial for one in held]
 

@@ -146,8 +146,7 @@ def test_another_contract_is_reduced_for_safety_alone_and_as_far_as_the_venues_m
     urgent: bool, stated: float, passes: bool
 ) -> None:
     book = book_of(MISSION)
-    carried = book._needed()
-    assert carried is not None
+    carried = {(i, Side.NET): one.maintenance for i, one in enumerate(exposures(book.accounts[0]) or [])}
     reserves = tuple(Reserve(index, side, stated * value) for (index, side), value in carried.items())
     book.apply(Margin(10_000.0, 10_000.0, 0.0, sum(carried.values()), 10_000.0, START, reserves), START)
     found = situation(book, blocked={REDUCTION.instrument: "another contract"}, urgent=urgent)
@@ -237,7 +236,7 @@ def test_a_position_in_dispute_refuses() -> None:
 
 def test_margin_that_no_position_explains_refuses_increases_and_no_reduction() -> None:
     book = book_of(MISSION)
-    carried = sum(book._needed().values())  # type: ignore[union-attr]
+    carried = sum(one.maintenance for one in exposures(book.accounts[0]) or [])
     book.apply(Margin(10_000.0, 10_000.0, 0.0, carried, 10_000.0, START), START)
     assert judge(INCREASE, situation(book)) is None
     book.apply(Margin(10_000.0, 10_000.0, 0.0, 2 * carried, 10_000.0, START), START)
@@ -249,7 +248,7 @@ def test_margin_that_no_position_explains_refuses_increases_and_no_reduction() -
 
 def test_a_position_that_only_the_account_lists_refuses_increases_and_no_reduction() -> None:
     book = book_of(MISSION)
-    book.left_out = (1,)
+    book.accounts[0].left_out = (1,)
     refusal = refused(INCREASE, situation(book))
     assert refusal.reason == "the account lists a position on ETHUSDT that no answer about positions shows"
     assert judge(REDUCTION, situation(book)) is None
@@ -333,7 +332,7 @@ def test_an_increase_needs_a_recent_answer_about_all_positions() -> None:
     s.now += S
     assert "is 16 s old" in refused(INCREASE, s).reason
     assert judge(REDUCTION, s) is None
-    s.book.positions_at = None
+    s.book.accounts[0].positions_at = None
     assert "never told" in refused(INCREASE, s).reason
 
 
@@ -350,7 +349,7 @@ def test_an_increase_needs_the_venues_clock_to_within_a_quarter_of_a_requests_li
 
 def test_a_position_that_the_file_does_not_name_blocks_increases_and_says_the_cure() -> None:
     s = situation()
-    s.book.strangers = ("DOGEUSDT", "XRPUSDT")
+    s.book.accounts[0].strangers = ("DOGEUSDT", "XRPUSDT")
     assert refused(INCREASE, s).reason == (
         'the account holds DOGEUSDT, XRPUSDT, which the file does not name: add it to [targets.weights], or as "hold"'
     )
@@ -376,7 +375,7 @@ def test_a_held_position_of_unknown_value_makes_leverage_unknown(missing: str) -
     setattr(s.book.rows[0], missing, None)
     s.book.rows[0].mark_seen = START
     assert refused(INCREASE, s).reason == "the value of a position is unknown"
-    s.book.rows[0].holdings.clear()
+    s.book.rows[0].holdings[Side.NET].lots = 0
     assert judge(INCREASE, s) is None
 
 
@@ -506,7 +505,7 @@ def test_whatever_the_gates_let_pass_margin_holds_for_any_part_that_fills(
         changes: dict[tuple[int, Side], int] = {}
         for row, size in part:
             changes[row] = changes.get(row, 0) + size
-        after = exposures(book, changes)
+        after = exposures(book.accounts[0], changes)
         assert after is not None
         away = joint(10_000.0, [[one] for one in after])
         assert away is None or away >= floor - 1e-9

@@ -42,7 +42,7 @@ def carried_out(
     limits = limits or Limits(leverage=100.0, liquidation_distance=0.0, maintenance=1.0, turnover_per_day=1e6)
 
     def margin() -> float:
-        return sum(one.initial for one in exposures(book) or [])
+        return sum(one.initial for one in exposures(book.accounts[0]) or [])
 
     path, now = Path([], [margin()], [sum(held)]), START
     while True:

@@ -149,7 +149,7 @@ def test_while_a_price_or_the_wallet_is_missing_nothing_is_known_and_nothing_don
     unlisted.rows[0].instrument = None
     assert worths_of(unlisted) is None
     poor = account()
-    poor.wallets.clear()
+    poor.accounts[0].wallets.clear()
     before = msgspec.json.encode(sleeves.state)
     for book in (blind, unlisted, poor):
         assert sleeves.adopt(book) is None
@@ -219,7 +219,7 @@ def test_a_fee_in_another_coin_is_none_of_the_ledgers_business() -> None:
 def test_before_equity_is_known_a_fill_is_divided_by_capital() -> None:
     book = account()
     sleeves = funded(book)
-    book.wallets.clear()
+    book.accounts[0].wallets.clear()
     sleeves.filled(order(lots=10), trade(10), book, wishes())
     assert owned(sleeves) == [6, 4, 0]
 

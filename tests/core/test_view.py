@@ -88,7 +88,7 @@ def test_while_a_part_is_unknown_so_is_the_maintenance_margin() -> None:
     assert look(on.engine, on.now).maintenance is None
     on = Stage(POLICY, {}).ready()
     assert look(on.engine, on.now).maintenance == 0.0
-    on.engine.book.wallets.clear()
+    on.engine.book.accounts[0].wallets.clear()
     assert look(on.engine, on.now).maintenance is None
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core import words
 from agent.core.carry import CarryRules
@@ -35,6 +37,15 @@ def test_a_size_is_said_in_the_exact_digits_of_the_venue() -> None:
     assert words.size(row, -380, buying=False) == "sell 0.380 BTC"
     assert words.size(row, 75, buying=True) == "buy 0.075 BTC"
     assert words.size(row, -75, buying=True) == "buy 0.075 BTC"
+
+
+def test_a_size_in_contracts_is_said_in_what_they_hold() -> None:
+    row = book_of(MISSION).rows[0]
+    assert row.instrument is not None
+    row.instrument = replace(row.instrument, step=Decimal(10), multiplier=Decimal("0.0001"))
+    assert words.size(row, -401, buying=False) == "sell 0.4010 BTC"
+    row.instrument = replace(row.instrument, inverse=True, step=Decimal(1), multiplier=Decimal(100))
+    assert words.size(row, -401, buying=False) == "sell 401 contracts of BTCUSDT"
 
 
 def test_without_a_grid_a_size_is_said_in_lots() -> None:

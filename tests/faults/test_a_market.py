@@ -50,7 +50,7 @@ def test_marks_that_stop_while_pings_are_answered_are_noticed_in_time(answered: 
     silent = FrameFault(do="mute", on="mark", ms=60_000, from_s=20, until_s=21.5)
     on = world(silent, SELLS, *(() if answered else (NO_PRICES,)))
     on.go(20)
-    took = on.until(lambda: len(on.engine.pulse.silent) == 3)
+    took = on.until(lambda: len(on.engine.guards[0].pulse.silent) == 3)
     struck("A1", on.count("frames: mute"))
     assert took <= 5
     assert len(on.said("no mark price for 5 s")) == 3, "each symbol is spoken of"
@@ -107,7 +107,7 @@ def test_a_connection_of_which_nothing_comes_any_more_is_given_up(struck: Struck
     """In virtual time nobody answers pings: silence alone has to be enough. See tests/wire for a real one."""
     on = world(FrameFault(do="half open", on="mark", from_s=20, times=1), SELLS)
     on.go(20)
-    took = on.until(lambda: bool(on.engine.pulse.silent))
+    took = on.until(lambda: bool(on.engine.guards[0].pulse.silent))
     struck("A3", on.count("frames: half open"))
     assert took <= 5
     on.until(lambda: any(socket == MARKET for _, socket, _ in on.closed), most_s=15)
@@ -156,8 +156,8 @@ def test_three_days_of_forced_disconnections_cost_seconds(struck: Struck) -> Non
     symbols = tuple(SHARES)
     on = world()
     dialect = Binance(symbols=symbols, credentials=None)
-    desk = Desk(dialect, on.engine, salt="days", lag_ns=None)
-    desk._listed = True  # the instruments are not what this is about
+    desk = Desk([dialect], on.engine, salt="days", lag_ns=None)
+    desk.channels[0].listed = True  # the instruments are not what this is about
     now, ends, opened, gaps = START, 0, {}, []
     while now < START + 3 * 24 * 3600 * S:
         acts = list(desk.take((Tick(),), now).acts)
@@ -207,7 +207,7 @@ def test_a_subscription_that_is_not_acknowledged_is_no_subscription(
     monkeypatch.setattr(binance, "PATH_MAX", 0)  # as with too many symbols for the address
     on = world(FrameFault(do=do, on="*", times=2)).go(9)
     struck("A7", on.count(f"frames: {do}"))
-    assert on.engine.readiness.missing() == "stream public, market"
+    assert on.engine.unready() == "stream public, market"
     on.until(lambda: on.engine.state == "holding", most_s=120)
     mended(on)
 

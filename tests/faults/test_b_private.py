@@ -274,7 +274,7 @@ def test_an_order_that_is_not_visible_yet_is_not_taken_for_never_placed(struck: 
 def test_without_answers_about_positions_nothing_increases_after_fifteen_seconds() -> None:
     on = bitcoin()
     on.mute = {What.POSITIONS}
-    on.engine.book.positions_at = on.now - 15 * S
+    on.engine.book.accounts[0].positions_at = on.now - 15 * S
     assert not on.wait(2)
     assert any("at most 15 s are allowed" in text for text in on.said("refusal"))
     on.mute = set()

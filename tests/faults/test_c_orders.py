@@ -157,7 +157,7 @@ def test_a_cancel_that_comes_too_late_is_asked_about_and_no_error(struck: Struck
     assert [ask.order for ask in on.asked(What.ORDER)] == [resting.id]
     on.tell(*on.trade(resting), *on.finish(resting))
     assert on.state(resting) is State.DONE
-    assert on.engine.halts.halted is None
+    assert on.engine.guards[0].halts.halted is None
 
 
 @pytest.mark.fault("C16")
@@ -229,8 +229,8 @@ def test_an_order_that_no_question_can_settle_stops_the_agent_until_a_person_say
     for _ in range(45):
         on.wait(2)
         on.tell(*on.deny(placed))
-    assert on.engine.halts.halted is not None
-    assert f"start again with --resolve {placed.id}" in on.engine.halts.halted
+    assert on.engine.guards[0].halts.halted is not None
+    assert f"start again with --resolve {placed.id}" in on.engine.guards[0].halts.halted
     on.tell(Command("resolve", "nothing"))
     assert "no order nothing is of unknown fate" in on.said("warning")
     on.tell(Command("resolve", placed.id))

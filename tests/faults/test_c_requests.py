@@ -85,7 +85,7 @@ def test_a_ban_is_sat_out_while_the_streams_stay_open(struck: Struck) -> None:
         while not world.gateway.counts["requests: ban"]:
             world.run(world.now + S, watchman.check)
         world.run(world.now + S, watchman.check)
-        until, sockets = world.desk.lanes.silent_until, dict(world.sessions)
+        until, sockets = world.desk.channels[0].lanes.silent_until, dict(world.sessions)
         assert until > world.now + 25 * S
         silent_from = world.now
         world.run(until, watchman.check)
@@ -113,7 +113,7 @@ def test_a_budget_that_shrinks_while_somebody_else_uses_it_is_never_overdrawn(st
         watchman = watched(world)
         watchman.weight_limit = 600
         world.run(START + 120 * S, watchman.check)
-        assert world.desk.lanes.gauges["weight_1m"].bucket.capacity == 600
+        assert world.desk.channels[0].lanes.gauges["weight_1m"].bucket.capacity == 600
         assert 0 < watchman.heaviest <= 1
         struck("C12", world.gateway.counts["events: limits"] + world.gateway.counts["events: use weight"])
 

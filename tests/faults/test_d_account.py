@@ -43,6 +43,7 @@ class Scene:
         requests: tuple[RequestFault, ...] = changes.pop("requests", ())
         frames: tuple[FrameFault, ...] = changes.pop("frames", ())
         rights: bool = changes.pop("asks_rights", False)
+        sharing: Sharing = changes.pop("sharing", Sharing())
         options: dict[str, Any] = {
             "mode": "live",
             "targets": Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=2.0),
@@ -53,7 +54,9 @@ class Scene:
         self.notes: list[Note] = []
         self.orders: list[Place] = []
         faults = Faults(events=events, requests=requests, frames=frames)
-        self.world = World(Policy(**(options | changes)), StillMarket(PRICES), held, faults, rights=rights)
+        self.world = World(
+            Policy(**(options | changes)), StillMarket(PRICES), held, faults, rights=rights, sharing=sharing
+        )
         self.world.decided = self._decided
         self.engine = self.world.engine
 
@@ -85,7 +88,7 @@ class Scene:
 def test_a_liquidation_halts_and_is_adopted(struck: Struck) -> None:
     scene = Scene(Incident("liquidate", at_s=20, symbol="ETHUSDT")).until(60)
     struck("D1", scene.struck("liquidate"))
-    assert scene.engine.halts.halted == "the venue liquidates ETHUSDT"
+    assert scene.engine.guards[0].halts.halted == "the venue liquidates ETHUSDT"
     assert scene.engine.book.rows[1].lots == 0
     assert scene.increases() == []
     assert any("liquidation: the venue closes ETHUSDT" in text for text in scene.said("external"))
@@ -95,12 +98,12 @@ def test_a_liquidation_halts_and_is_adopted(struck: Struck) -> None:
 def test_auto_deleveraging_is_adopted_and_planned_from_after_the_cool_down(struck: Struck) -> None:
     scene = Scene(Incident("adl", at_s=20, symbol="ETHUSDT", quantity=Decimal(10))).until(22)
     struck("D2", scene.struck("adl"))
-    assert scene.engine.halts.halted is None
+    assert scene.engine.guards[0].halts.halted is None
     assert any("auto-deleveraging" in text for text in scene.said("external"))
     scene.until(90)
     assert scene.increases()
     assert abs(scene.held("ETHUSDT") - 25) < 1
-    assert scene.engine.halts.others is None, "the venue is nobody who trades beside us"
+    assert scene.engine.guards[0].halts.others is None, "the venue is nobody who trades beside us"
 
 
 @pytest.mark.fault("E2")
@@ -124,7 +127,7 @@ def test_one_trade_by_hand_is_adopted_and_corrected(struck: Struck) -> None:
     struck("D3", scene.struck("trade"))
     (told,) = scene.said("external")
     assert told.startswith("a trade that is not ours: +12000 lots at ")
-    assert scene.engine.halts.others is None
+    assert scene.engine.guards[0].halts.others is None
     assert scene.orders[0].order.symbol == "ETHUSDT"
     assert abs(scene.held("ETHUSDT") - 25) < 1
 
@@ -154,7 +157,7 @@ def test_where_the_file_says_so_every_trade_by_hand_is_followed_up(sharing: Shar
     hand = Incident("trade", at_s=20, symbol="ETHUSDT", quantity=Decimal(6), every_s=30, times=3)
     scene = Scene(hand, sharing=sharing).until(180)
     struck("D3", scene.struck("trade"))
-    assert scene.engine.halts.others is None
+    assert scene.engine.guards[0].halts.others is None
     assert abs(scene.held("ETHUSDT") - 25) < 1
 
 
@@ -204,7 +207,7 @@ def test_leverage_that_is_changed_outside_is_seen(struck: Struck) -> None:
     scene = Scene(Incident("leverage", at_s=20, symbol="ETHUSDT", leverage=7)).until(25)
     struck("D6", scene.struck("leverage"))
     assert scene.engine.book.rows[1].leverage == 7
-    assert scene.engine.halts.halted is None
+    assert scene.engine.guards[0].halts.halted is None
 
 
 @pytest.mark.fault("D6")
@@ -222,9 +225,9 @@ def test_modes_that_are_changed_outside_halt_with_the_cure(event: Incident, why:
     targets = Targets(weights={"BTCUSDT": 0.5, "ETHUSDT": 0.5}, leverage=0.0005)  # too little for any order
     scene = Scene(event, account=Account(balance=1_000), targets=targets).until(400)
     struck("D6", scene.struck(event.do))
-    assert scene.engine.halts.halted is not None
-    assert scene.engine.halts.halted.startswith(why)
-    assert scene.engine.halts.halted.endswith("change it back; a restart takes it as it is")
+    assert scene.engine.guards[0].halts.halted is not None
+    assert scene.engine.guards[0].halts.halted.startswith(why)
+    assert scene.engine.guards[0].halts.halted.endswith("change it back; a restart takes it as it is")
     assert scene.orders == []
 
 
@@ -234,7 +237,7 @@ def test_a_frozen_account_halts(mode: str, struck: Struck) -> None:
     frozen = Incident("freeze account", at_s=10.1, mode=mode)
     scene = Scene(frozen, Incident("trade", at_s=10, symbol="ETHUSDT", quantity=Decimal(-12))).until(60)
     struck("D8", scene.struck("freeze account"))
-    assert scene.engine.halts.halted is not None
+    assert scene.engine.guards[0].halts.halted is not None
     assert len(scene.increases()) <= 3
     assert scene.said("halt")
 
@@ -246,7 +249,7 @@ def test_equity_is_what_the_venue_says_its_collateral_is_worth(struck: Struck) -
     assert scene.engine.book.equity == pytest.approx(150_000, rel=0.001)
     scene.until(60)
     struck("D7", scene.struck("haircut"))
-    margin = scene.engine.book.margin
+    margin = scene.engine.book.accounts[0].margin
     assert margin is not None
     assert scene.engine.book.equity == pytest.approx(margin.equity)
     assert margin.equity == pytest.approx(125_000, rel=0.001)

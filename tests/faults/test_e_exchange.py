@@ -48,7 +48,7 @@ def test_maintenance_pauses_and_all_is_asked_anew_before_it_goes_on(streams: boo
     assert abs(scene.held("ETHUSDT") - 25) < 1
     assert "Ask" in asked[: asked.index("Place")]
     for what in (What.MODE, What.ACCOUNT, What.POSITIONS, What.ORDERS, What.OWNER):
-        assert what not in scene.engine.audit.missing()
+        assert what not in scene.engine.guards[0].audit.missing()
 
 
 @pytest.mark.fault("E2")
@@ -76,7 +76,7 @@ def test_orders_obey_a_grid_that_has_changed(struck: Struck) -> None:
     assert row.instrument is not None
     assert row.instrument.step == Decimal("0.01")
     assert row.instrument.quantity(row.lots) == scene.held("ETHUSDT")
-    assert scene.engine.halts.blocked == {}
+    assert scene.engine.guards[0].halts.blocked == {}
 
 
 @pytest.mark.fault("E3")
@@ -106,14 +106,14 @@ def test_lower_brackets_cap_what_is_bought(struck: Struck) -> None:
         "and it was 3,000,000"
     ]
     assert scene.increases() == []
-    assert scene.engine.halts.halted is None
+    assert scene.engine.guards[0].halts.halted is None
 
 
 @pytest.mark.fault("E5")
 def test_a_redenominated_contract_is_not_traded_until_a_person_has_seen_to_it(struck: Struck) -> None:
     scene = Scene(Incident("redenominate", at_s=20, symbol="ETHUSDT", factor=Decimal(1000))).until(120)
     struck("E5", scene.struck("redenominate"))
-    assert list(scene.engine.halts.blocked) == [1]
+    assert list(scene.engine.guards[0].halts.blocked) == [1]
     assert [place for place in scene.orders if place.order.symbol == "ETHUSDT"] == []
     assert any("which no trade explains" in text for text in scene.said("external"))
 
@@ -125,7 +125,7 @@ def test_a_contract_that_has_become_another_is_not_traded(change: dict[str, Any]
     on.instruments[0] = replace(on.instruments[0], **change)
     on.tell(Listed(tuple(on.instruments)))
     struck("E5")
-    assert list(on.engine.halts.blocked) == [0]
+    assert list(on.engine.guards[0].halts.blocked) == [0]
     assert on.wait(30) == []
     (said,) = on.said("halt")
     assert said.startswith("nothing is traded here any more: the contract has changed")
@@ -143,7 +143,7 @@ def test_another_contract_is_reduced_for_safety_once_the_venue_reckons_with_the_
     on.tell(*on.answer(Ask(What.ACCOUNT)))
     placed = on.tell(Listed(tuple(on.instruments))) + on.wait(5)
     struck("E5")
-    assert list(on.engine.halts.blocked) == [0]
+    assert list(on.engine.guards[0].halts.blocked) == [0]
     assert "leverage 6.00x is over the limit" in on.said("trigger")[0]
     assert [order.reduce for order in placed] == [True] * reduced
 
@@ -152,7 +152,7 @@ def test_a_contract_of_which_nothing_is_held_may_become_another() -> None:
     on = Stage(replace(POLICY, targets=Targets({"BTCUSDT": 0.5, "ETHUSDT": 0.5}, 3.0)), {"BTCUSDT": 0.0}).ready()
     on.instruments[0] = replace(on.instruments[0], base="1000BTC")
     on.tell(Listed(tuple(on.instruments)))
-    assert on.engine.halts.blocked == {}
+    assert on.engine.guards[0].halts.blocked == {}
 
 
 @pytest.mark.fault("E6")
@@ -174,7 +174,7 @@ def test_what_nobody_knew_does_no_harm_to_what_is_known(kind: str, on: str, stru
     row = scene.engine.book.rows[1]
     assert row.instrument is not None
     assert row.instrument.quantity(row.lots) == scene.held("ETHUSDT")
-    assert scene.engine.halts.halted is None
+    assert scene.engine.guards[0].halts.halted is None
 
 
 @pytest.mark.fault("E7")

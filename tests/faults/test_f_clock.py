@@ -53,7 +53,7 @@ def test_after_the_loop_was_blocked_everything_is_asked_before_anything_is_done(
 @pytest.mark.parametrize("seconds", [10, 600])
 def test_what_was_decided_before_a_suspension_does_not_leave_after_it(seconds: int, struck: Struck) -> None:
     on = world(event(do="trade", symbol="BTCUSDT", quantity=-1, at_s=20)).go(20.2)
-    on.desk.lanes.throttle(on.now + 2 * S)  # the order waits for its turn
+    on.desk.channels[0].lanes.throttle(on.now + 2 * S)  # the order waits for its turn
     on.until(lambda: bool(on.sent))
     waiting = {sent.order.id for sent in on.sent}
     on.now += seconds * S
@@ -96,8 +96,8 @@ def test_a_step_of_our_own_clock_makes_prices_look_old_until_it_is_measured(hour
     struck("F7", on.count("events: clock"))
     on.desk.take((), on.now)
     on.go(40)
-    assert on.engine.book.clock is not None
-    assert abs(on.engine.book.clock.offset_ns + hours * 3600 * S) < S
+    assert on.engine.book.accounts[0].clock is not None
+    assert abs(on.engine.book.accounts[0].clock.offset_ns + hours * 3600 * S) < S
     assert on.sent
     assert on.engine.state == "holding"
     assert all(on.known(symbol) == on.held(symbol) for symbol in on.symbols)

@@ -43,15 +43,15 @@ async def test_after_too_many_crashes_a_run_begins_halted(times: int, tmp_path: 
     async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
         if times < CRASHES:
             await until(lambda: held(exchange, "ETHUSDT") > 5)
-            assert agent.engine.halts.halted is None
+            assert agent.engine.guards[0].halts.halted is None
         else:
             await until(lambda: held(exchange, "BTCUSDT") < Decimal("0.8"))
             await asyncio.sleep(0.5)
-            assert agent.engine.halts.halted == f"{times} runs within ten minutes did not end in order"
+            assert agent.engine.guards[0].halts.halted == f"{times} runs within ten minutes did not end in order"
             assert held(exchange, "ETHUSDT") == 5, "it reduces, and increases nothing until a person has looked"
             assert f"{times} runs within ten minutes" in told(tmp_path)
     assert sent(exchange)
     again = Exchange(StillMarket(PRICES), [account()])
     if times == CRASHES:  # a run that ended in order is no crash, but those before are not forgotten so soon
         async with await serve(again) as server, running(portfolio(server), server, tmp_path) as agent:
-            assert agent.engine.halts.halted is not None
+            assert agent.engine.guards[0].halts.halted is not None

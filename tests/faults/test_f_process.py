@@ -249,7 +249,7 @@ async def at_work(folder: Path) -> AsyncIterator[tuple[Exchange, Server, Agent, 
         dialect = Binance(
             symbols=tuple(chosen.targets.weights), credentials=KEYS, rest_url=server.rest_url, stream_url=server.ws_url
         )
-        agent = Agent(chosen, dialect, folder, tag="ts")
+        agent = Agent(chosen, [dialect], folder, tag="ts")
         running = asyncio.create_task(agent.run(asyncio.Event()), name="the agent")
         await until(lambda: at_rest(agent))
         yield exchange, server, agent, running
@@ -313,7 +313,7 @@ async def test_a_task_that_dies_of_an_error_ends_the_run(
             case "chores":
                 monkeypatch.setattr(agent, "_look_for_kill_file", broken)
             case "websocket market":
-                monkeypatch.setattr(agent.desk.dialect, "on_frame", broken)
+                monkeypatch.setattr(agent.desk.channels[0].dialect, "on_frame", broken)
             case "call":
                 monkeypatch.setattr(agent.transport, "_ask", broken_call)
                 agent.tell("resync")

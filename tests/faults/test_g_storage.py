@@ -284,12 +284,12 @@ async def test_an_order_that_the_disk_took_too_long_for_is_not_sent_unless_it_re
     journal.close()
 
 
-def blind(chosen: Portfolio) -> Binance:
+def blind(chosen: Portfolio) -> list[Binance]:
     symbols = tuple(chosen.targets.symbols)
     url, stream = chosen.account.rest_url, chosen.account.stream_url
     assert url is not None
     assert stream is not None
-    return Binance(symbols=symbols, credentials=KEYS, rest_url=url, stream_url=stream)
+    return [Binance(symbols=symbols, credentials=KEYS, rest_url=url, stream_url=stream)]
 
 
 @pytest.mark.fault("G7")

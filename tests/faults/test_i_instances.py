@@ -66,7 +66,7 @@ def test_an_order_of_another_instance_halts_and_is_left_alone(other: str, why: s
     on.strange = [OpenOrder(other, "v1", 0, 10, 0)]
     on.tell(Accepted(other, "v1", 0, on.venue_now))
     struck("I2")
-    assert on.engine.halts.halted == why
+    assert on.engine.guards[0].halts.halted == why
     assert on.wait(120) == [], "not even what would reduce: both would do it"
     assert on.cancelled() == []
     assert len(on.said("halt")) == 1
@@ -88,7 +88,7 @@ def test_a_trade_of_another_instance_is_enough(struck: Struck) -> None:
     on = later(stage())
     on.tell(Filled(order_id("t", 10, 1), 0, "x1", 10, 60_000.0, 0.0, "USDT", False, 10, on.venue_now))
     struck("I2")
-    assert on.engine.halts.halted == "a newer instance trades on this account: this one is superseded"
+    assert on.engine.guards[0].halts.halted == "a newer instance trades on this account: this one is superseded"
 
 
 def test_our_own_orders_that_ended_long_ago_are_ours() -> None:
@@ -97,7 +97,7 @@ def test_our_own_orders_that_ended_long_ago_are_ours() -> None:
     on.wait(700)  # past what is remembered of them
     assert placed[0].id not in on.engine.blotter.orders
     on.tell(Ended(placed[0].id, "filled", abs(placed[0].lots), on.venue_now))
-    assert on.engine.halts.halted is None
+    assert on.engine.guards[0].halts.halted is None
 
 
 def test_a_person_resumes() -> None:
@@ -105,18 +105,18 @@ def test_a_person_resumes() -> None:
     on.tell(Accepted(order_id("t", 10, 1), "v9", 0, on.venue_now))
     assert on.engine.posture.startswith("halted")
     on.tell(Command("resume"))
-    assert on.engine.halts.halted is None
-    assert on.engine.halts.others is None
+    assert on.engine.guards[0].halts.halted is None
+    assert on.engine.guards[0].halts.others is None
 
 
 @pytest.mark.fault("D10")
 def test_on_a_shared_account_another_portfolio_of_our_kind_is_a_stranger_like_any_other(struck: Struck) -> None:
-    on = Stage(replace(POLICY, sharing=Sharing(shared=True)), {"BTCUSDT": 0.5}, epoch=9, nonce=NONCE).ready()
+    on = Stage(POLICY, {"BTCUSDT": 0.5}, epoch=9, nonce=NONCE, sharing=Sharing(shared=True)).ready()
     on.tell(Accepted(order_id("x", 10, 1), "v9", 0, on.venue_now))
     struck("D10")
-    assert on.engine.halts.halted is None
+    assert on.engine.guards[0].halts.halted is None
     on.tell(Accepted(order_id("t", 10, 1), "v9", 0, on.venue_now))
-    assert on.engine.halts.halted is not None, "one with our tag is for the same portfolio"
+    assert on.engine.guards[0].halts.halted is not None, "one with our tag is for the same portfolio"
 
 
 @pytest.mark.fault("I4")
@@ -130,10 +130,10 @@ def test_what_an_earlier_run_left_behind_is_cleared_away_and_no_sign_of_life(str
     assert set(on.cancelled()) == {left}
     on.strange = []
     on.tell(Ended(left, "cancelled", 0, on.venue_now))
-    assert on.engine.halts.halted is None
+    assert on.engine.guards[0].halts.halted is None
     later(on)
     on.tell(Filled(left, 0, "x1", 10, 60_000.0, 0.0, "USDT", False, 10, on.venue_now))
-    assert on.engine.halts.halted is None, "late news of a left-over"
+    assert on.engine.guards[0].halts.halted is None, "late news of a left-over"
 
 
 @pytest.mark.fault("I4")
@@ -143,7 +143,7 @@ def test_an_older_epoch_in_the_venues_books_than_ours_is_never_ours_again(struck
     on.strange = [OpenOrder(order_id("t", 11, 3, 5), "v1", 0, 10, 0)]
     on.ready()
     struck("I4")
-    assert on.engine.halts.halted == "a newer instance trades on this account: this one is superseded"
+    assert on.engine.guards[0].halts.halted == "a newer instance trades on this account: this one is superseded"
     assert on.cancelled() == []
 
 
@@ -178,7 +178,7 @@ def test_a_dead_mans_switch_that_fires_while_another_takes_over_is_planned_from(
     assert scene.world.account.open_orders
     scene.until(120)
     struck("I6", scene.struck("dead-man"))
-    assert scene.engine.halts.halted is None
+    assert scene.engine.guards[0].halts.halted is None
     assert abs(scene.held("ETHUSDT") - 25) < 1
     assert len(scene.increases()) >= 2
 
@@ -247,14 +247,16 @@ async def test_two_agents_that_no_lock_keeps_apart_notice_each_other(tmp_path: P
             running(chosen, server, tmp_path / "second") as second,
         ):
             both = (first, second)
-            await until(lambda: all({"market", "private"} <= set(agent.engine.book.streams) for agent in both))
+            await until(
+                lambda: all({"market", "private"} <= set(agent.engine.book.accounts[0].streams) for agent in both)
+            )
             for symbol, price in (("BTCUSDT", 100_001), ("ETHUSDT", 4_001)):
                 exchange.set_mark(symbol, price)  # a quote proves that a stream is up, and a still market has none
             server.settle()
             await until(lambda: all(at_rest(agent) for agent in both))
             exchange.set_mark("BTCUSDT", 140_000)
             server.settle()
-            await until(lambda: any(agent.engine.halts.halted for agent in both))
+            await until(lambda: any(agent.engine.guards[0].halts.halted for agent in both))
             struck("I2")
             await asyncio.sleep(2)
             before = len(exchange.ledger.orders)
@@ -264,7 +266,7 @@ async def test_two_agents_that_no_lock_keeps_apart_notice_each_other(tmp_path: P
             origins = [origin_of(order.client_id) for order in list(exchange.ledger.orders.values())[before:]]
             assert len({origin.nonce for origin in origins if origin is not None}) <= 1
             for agent in both:
-                halted = agent.engine.halts.halted
+                halted = agent.engine.guards[0].halts.halted
                 assert halted in (None, "a twin trades on this account, which began at the same time")
 
 
@@ -357,7 +359,7 @@ async def test_after_five_crashes_within_ten_minutes_it_begins_halted(tmp_path: 
                 assert Journal.read(tmp_path / "journal.db").crashes(time.time_ns() - 600 * S) == number + 1
         async with running(chosen, server, tmp_path) as agent:
             await until(lambda: agent.engine.drift is not None)
-            assert agent.engine.halts.halted == "5 runs within ten minutes did not end in order"
+            assert agent.engine.guards[0].halts.halted == "5 runs within ten minutes did not end in order"
             await until(lambda: held(exchange, "BTCUSDT") < Decimal("0.6"))
             await asyncio.sleep(0.5)
             assert held(exchange, "ETHUSDT") == 5, "reductions go on, nothing increases"

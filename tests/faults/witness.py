@@ -59,8 +59,9 @@ class Witnessed(World):
         match arrived:
             case Frame(socket="market", data=data):
                 self._hear(data)
-            case Answer(call=tag, reply=reply) if (call := self.desk.calls.get(tag)) is not None:
-                if isinstance(call.request, Ask) and call.request.what is What.PRICES and reply.status == 200:
+            case Answer(call=tag, reply=reply) if (sent := self.desk.calls.get(tag)) is not None:
+                request = sent[1].request
+                if isinstance(request, Ask) and request.what is What.PRICES and reply.status == 200:
                     for row in msgspec.json.decode(reply.body):
                         self._tell(row.get("symbol"), row.get("time"))
             case Closed(socket=socket, reason=reason):
@@ -166,5 +167,5 @@ def world(
     account = Account(balance=balance, positions=held)
     made = Witnessed(policy(**changes), market or StillMarket(PRICES), account, faults, speed=speed)
     if desk is not Desk:
-        made.desk = desk(made.desk.dialect, made.engine, salt=f"faults{seed}")
+        made.desk = desk([made.desk.channels[0].dialect], made.engine, salt=f"faults{seed}")
     return made

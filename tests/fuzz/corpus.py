@@ -126,7 +126,7 @@ class Recording(World):
                 order = event.get("o", {})
                 self._keep(self.frames, socket, (event.get("e"), order.get("x"), order.get("X")), data)
             case Answer(call=tag, reply=reply) if tag in self.desk.calls and reply.status == 200:
-                self._keep(self.answers, about(self.desk.calls[tag].request), "", reply.body)
+                self._keep(self.answers, about(self.desk.calls[tag][1].request), "", reply.body)
             case _:
                 pass
         super()._take(arrived)

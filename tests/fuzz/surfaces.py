@@ -292,7 +292,7 @@ class Engine:
         calls = self.desk.calls
         if calls and dice.random() < 0.4:
             tag = dice.choice(list(calls))
-            breaking = self.answers[about(calls[tag].request)] if dice.random() < 0.7 else self.failures
+            breaking = self.answers[about(calls[tag][1].request)] if dice.random() < 0.7 else self.failures
             self.last = breaking(dice)
             status = dice.choice(STATUSES) if breaking is self.failures else 200
             return Answer(tag, Reply(status, dice.choice(HEADERS), self.last))

@@ -166,7 +166,11 @@ def test_what_could_not_be_read_is_counted_and_told_once_for_each_kind() -> None
     notes: list[Note] = []
     for data in (b'{"e":"X"}', b'{"e":"X","a":1}', b'{"e":"Y"}', b"\xff"):
         for socket in ("private", "public"):
-            facts = [fact for fact in desk.dialect.on_frame(socket, data, surface.now) if isinstance(fact, Unknown)]
+            facts = [
+                fact
+                for fact in desk.channels[0].dialect.on_frame(socket, data, surface.now)
+                if isinstance(fact, Unknown)
+            ]
             notes += desk.engine.step(facts, surface.now).notes
     assert surface.count() - surface.told == 8
     assert len([note for note in notes if note.text.startswith("unreadable")]) == 6

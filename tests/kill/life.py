@@ -21,7 +21,7 @@ from aiohttp.http_writer import StreamWriter
 from msgspec import Struct
 
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
-from agent.cli.build import dialect_of
+from agent.cli.build import dialects_of
 from agent.config import Account, Portfolio
 from agent.core.desk import Step
 from agent.core.drift import Bands
@@ -193,7 +193,7 @@ def portfolio(birth: Birth) -> Portfolio:
 def at_rest(agent: Agent) -> bool:
     """Everything is known, nothing is under way, and nothing is outside its band."""
     engine = agent.engine
-    busy = engine.correction is not None or bool(engine.blotter.live()) or engine.readiness.missing() is not None
+    busy = engine.correction is not None or bool(engine.blotter.live()) or engine.unready() is not None
     return not busy and engine.drift is not None and engine.drift.reach < 1
 
 
@@ -245,9 +245,9 @@ def be_born(birth: Birth, out: int) -> None:
 
     async def whole() -> None:
         chosen = portfolio(birth)
-        dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+        dialects = dialects_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
         agent = Agent(
-            chosen, dialect, Path(birth.folder), tag="ki", watch=steps.seen, clock=clock(birth.speed, birth.zero)
+            chosen, dialects, Path(birth.folder), tag="ki", watch=steps.seen, clock=clock(birth.speed, birth.zero)
         )
         await live(agent, birth, steps, say)
 

@@ -138,7 +138,7 @@ def kills(budget: Budget) -> dict[str, Measured]:
 # S10: the long run
 
 DAY_H: Final = 24.0
-REAL_MINUTES: Final = 75.0
+REAL_MINUTES: Final = 60.0
 
 
 def soak(budget: Budget) -> dict[str, Measured]:

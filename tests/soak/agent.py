@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from adapters.binance import NAMES_MAX, Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET
-from agent.cli.build import dialect_of
+from agent.cli.build import dialects_of
 from agent.config import Account, Portfolio
 from agent.core.desk import Step
 from agent.core.drift import Bands
@@ -96,7 +96,7 @@ def counts(agent: Agent) -> dict[str, int]:
     links = [session.connection for session in sessions if session.connection is not None]
     return {
         **tables(agent.desk, agent.transport),
-        "Lanes.all": sum(len(lane) for lane in agent.desk.lanes.waiting.values()),
+        "Lanes.all": sum(len(lane) for lane in agent.desk.channels[0].lanes.waiting.values()),
         "session.says": sum(session.says.qsize() for session in sessions),
         "connection.frames": sum(len(link.recv_messages.frames) for link in links),
     }
@@ -141,7 +141,7 @@ class Sampler:
             inputs=self.inputs,
             orders=self.orders,
             fills=engine.tally.fills,
-            reconnects=max(0, self.opens - len(engine.readiness.streams)),
+            reconnects=max(0, self.opens - len(engine.guards[0].readiness.streams)),
             tasks=len(asyncio.all_tasks()),
             timers=kinds["TimerHandle"] + kinds["Handle"] + kinds["UVTimer"],
             objects=kinds.total(),
@@ -156,10 +156,10 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     chosen = portfolio(options)
-    dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+    dialects = dialects_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
     sampler = Sampler()
-    agent = sampler.agent = Agent(chosen, dialect, Path(options.folder), tag="so", watch=sampler.watch)
-    fill(agent.engine, dialect)
+    agent = sampler.agent = Agent(chosen, dialects, Path(options.folder), tag="so", watch=sampler.watch)
+    fill(agent.engine, dialects[0])
     running = asyncio.create_task(agent.run(stop))
     while not running.done():
         await asyncio.wait({running}, timeout=options.every_s)

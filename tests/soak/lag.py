@@ -19,7 +19,7 @@ import uvloop
 from msgspec import Struct
 
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Faults
-from agent.cli.build import dialect_of
+from agent.cli.build import dialects_of
 from agent.core.venue import Credentials, Secret
 from agent.run import Agent
 from tests.soak import exchange
@@ -76,8 +76,8 @@ async def run(asked: Asked) -> None:
     """Run the agent, ask, and say what came of it."""
     stop, sampler = asyncio.Event(), Sampler()
     chosen = portfolio(asked.agent)
-    dialect = dialect_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
-    agent = Agent(chosen, dialect, Path(asked.agent.folder), tag="lg", watch=sampler.watch)
+    dialects = dialects_of(chosen, Credentials(key=Secret(DEMO_KEY), secret=Secret(DEMO_SECRET)))
+    agent = Agent(chosen, dialects, Path(asked.agent.folder), tag="lg", watch=sampler.watch)
     running = asyncio.create_task(agent.run(stop))
     await asyncio.wait({running}, timeout=asked.warm_up_s)
     asker, before = Asker(asyncio.get_running_loop()), sampler.inputs

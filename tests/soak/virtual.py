@@ -127,6 +127,7 @@ def day(hours: float, warm_up: float, seen: Callable[[float, int], None]) -> Rep
     try:
         for sample in range(1, round(hours * 3600 / SAMPLE_S) + 1):
             one.run(START + sample * SAMPLE_S * S)
+            one.journal.clear()  # every order there ever was, which the stage keeps and the agent does not
             size, lines = held()
             seen(sample * SAMPLE_S / 3600, size)
             if sample * SAMPLE_S >= warm_up * 3600:

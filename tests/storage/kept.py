@@ -11,6 +11,7 @@ from adapters.simulator import DEMO_KEY, DEMO_SECRET
 from agent.core.decisions import Decision
 from agent.core.desk import Desk
 from agent.core.engine import Engine
+from agent.core.guard import Seat
 from agent.core.orders import S
 from agent.core.venue import Change, Credentials, Secret
 from agent.journal import Journal
@@ -42,14 +43,12 @@ class Kept:
         world.engine = Engine(
             world.policy,
             epoch=self.epochs[-1],
-            tag="st",
-            abilities=dialect.abilities,
+            seats=(Seat("st", dialect.abilities, unrecorded=unrecorded),),
             schedule=lambda now: None,
             resume=resume,
             nonce=len(self.epochs),
-            unrecorded=unrecorded,
         )
-        world.desk = Desk(dialect, world.engine, salt=f"kept{self.epochs[-1]}")
+        world.desk = Desk([dialect], world.engine, salt=f"kept{self.epochs[-1]}")
         world._wake_at = world.now
 
     def kill(self) -> None:

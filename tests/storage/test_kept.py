@@ -76,7 +76,7 @@ def test_without_its_journal_a_run_adopts_what_is_there_and_doubles_nothing(
     struck("G6")
     kept.world.run(START + STORM_NS, watchman.check)
     come_to_rest(kept, watchman)
-    halted = kept.world.engine.halts.halted
+    halted = kept.world.engine.guards[0].halts.halted
     if halted is None:
         watchman.audit(watchman.intended)
     else:  # positions moved in the part of the past that is gone, so a denial proves nothing: a person must look

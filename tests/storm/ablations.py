@@ -114,11 +114,11 @@ class Resending(Desk):
 
     def _translate(self, arrived: Input, now: int) -> Sequence[Fact]:
         if isinstance(arrived, Silence):
-            call = self.calls.get(arrived.call)
-            if call is not None and isinstance(call.request, Place):
+            channel, call = self.calls.get(arrived.call, (None, None))
+            if channel is not None and call is not None and isinstance(call.request, Place):
                 del self.calls[arrived.call]
                 again = Place(order=replace(call.request.order, expires_at=now + 3 * S))
-                self.lanes.put(again, self.dialect.weigh(again))
+                channel.lanes.put(again, channel.dialect.weigh(again))
                 return ()
         return super()._translate(arrived, now)
 

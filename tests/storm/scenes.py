@@ -222,7 +222,7 @@ def orders_under_way_count(seed: int, _: type[Desk]) -> None:
 def legs_beyond_a_limit(seed: int, _: type[Desk]) -> None:
     """Legs of which each breaks one limit and no other."""
     strange = situation()
-    strange.book.strangers = ("DOGEUSDT",)
+    strange.book.accounts[0].strangers = ("DOGEUSDT",)
     cases = {
         "leverage": situation(limits=Limits(leverage=3.1)),
         "share": situation(limits=Limits(asset_share=0.2)),
@@ -242,10 +242,10 @@ def legs_beyond_a_limit(seed: int, _: type[Desk]) -> None:
 
 def waiting(floor: Floor, seconds: float) -> Order:
     """The first order that a desk decides on, while all requests have to be silent for so long."""
-    floor.desk.lanes.throttle(floor.now + round(seconds * S))
+    floor.desk.channels[0].lanes.throttle(floor.now + round(seconds * S))
     for _ in range(100):
         floor.tell(*_marks(floor), after=100 * MS)
-        for request in floor.desk.lanes.waiting.values():
+        for request in floor.desk.channels[0].lanes.waiting.values():
             for one in request:
                 if isinstance(one, Place):
                     return one.order
@@ -276,7 +276,7 @@ def a_kill_while_an_order_waits(seed: int, _: type[Desk]) -> None:
     floor = Floor().ready()
     placed = waiting(floor, 12)
     floor.take(Told("pause"))
-    floor.desk.lanes.silent_until = 0
+    floor.desk.channels[0].lanes.silent_until = 0
     floor.take(after=MS)
     if placed.id in [one.id for one in _sent(floor)]:
         raise Violation(f"{placed.id} left after the word to pause")

@@ -138,7 +138,9 @@ def _noticed(on: Witnessed, stream: Stream, symbol: str, traded_at: int) -> bool
     engine = on.engine
     if stream in STREAMS[:2]:
         of = range(3) if stream == "marks" else [on.symbols.index(SYMBOL)]
-        return MARKET not in engine.book.streams or any(index in engine.pulse.silent for index in of)
+        return MARKET not in engine.book.accounts[0].streams or any(
+            index in engine.guards[0].pulse.silent for index in of
+        )
     index = on.symbols.index(symbol)
     doubted = any(row == index for row, _ in engine.book.disputed)
     return on.now >= traded_at and (doubted or on.known(symbol) == on.held(symbol))

@@ -129,7 +129,7 @@ def storm(
     each request that leaves."""
     world = prepare(seed, weather(seed), venue, entry=weather is entering)
     if desk is not Desk:
-        world.desk = desk(world.desk.dialect, world.engine, salt=f"storm{seed}")
+        world.desk = desk([world.desk.channels[0].dialect], world.engine, salt=f"storm{seed}")
     watchman = Watchman(
         world.exchange, world.account, world.policy.targets, lambda: world.engine, world.local, world.venue.topic
     )

@@ -35,7 +35,10 @@ def test_whichever_clock_is_ahead_one_of_them_sees_the_higher_epoch(struck: Stru
             continue
         later_is_lower += 1
         assert pair.run().increases == 0
-        assert first.engine.halts.halted in (None, "an older instance still trades on this account")
-        assert second.engine.halts.halted in (None, "a newer instance trades on this account: this one is superseded")
+        assert first.engine.guards[0].halts.halted in (None, "an older instance still trades on this account")
+        assert second.engine.guards[0].halts.halted in (
+            None,
+            "a newer instance trades on this account: this one is superseded",
+        )
     struck("I5", later_is_lower)
     assert EPOCH_NS == 300 * S

@@ -155,7 +155,7 @@ class Twins:
 
     def _decided(self, number: int, decision: Decision) -> None:
         world = self.worlds[number]
-        if world.engine.halts.halted is not None:
+        if world.engine.guards[0].halts.halted is not None:
             self.halted.setdefault(number, world.now)
 
     def run(self) -> Outcome:
@@ -173,7 +173,7 @@ class Twins:
         return self._judged()
 
     def _judged(self) -> Outcome:
-        nonces = [world.engine.strangers.nonce for world in self.worlds]
+        nonces = [world.engine.guards[0].strangers.nonce for world in self.worlds]
         asleep = self.paused[1] if self.paused[0] <= self.begins else 0
         since = max(self.begins, asleep)
         orders = [

@@ -122,8 +122,8 @@ class Watchman:
             self.intended.update((order.id, None) for order in placed)
             self._widen()
         engine = self._engine()
-        if engine.halts.halted and not all(order.reduce for order in placed):
-            raise Violation(f"halted ({engine.halts.halted}), and it increases: {placed}")
+        if engine.guards[0].halts.halted and not all(order.reduce for order in placed):
+            raise Violation(f"halted ({engine.guards[0].halts.halted}), and it increases: {placed}")
 
     def forget(self) -> None:
         """The journal is lost: what was sent before is now a stranger's."""

@@ -20,7 +20,9 @@ from agent.cli.build import VENUES
 from agent.core.decisions import Decision, Policy
 from agent.core.desk import Answer, Closed, Desk, Frame, Input, Opened, Silence, Tick
 from agent.core.engine import Engine
+from agent.core.guard import Seat
 from agent.core.orders import MS, Order, S
+from agent.core.strangers import Sharing
 from agent.core.venue import Call, Credentials, Open, Reply, Say, Secret, Shut
 
 START = 1_790_000_000 * S
@@ -28,6 +30,8 @@ START = 1_790_000_000 * S
 RECHECKING = ("binance", "binance-coinm", "weex")
 """Venues whose side can be one that looks at a timestamp again when a request has waited."""
 REST, STREAM = "http://127.0.0.1:1", "ws://127.0.0.1:1"
+
+UNSHARED = Sharing()
 
 
 class World:
@@ -53,8 +57,10 @@ class World:
         epoch: int = 1,
         nonce: int = 0,
         skew_ns: int = 0,
+        sharing: Sharing = UNSHARED,
     ) -> None:
         self.now = START
+        self._sharing = sharing
         self.account = account
         self.skew_ns = skew_ns
         if gateway is None:
@@ -109,12 +115,11 @@ class World:
             self.policy,
             epoch=epoch,
             nonce=nonce,
-            tag="st",
-            abilities=dialect.abilities,
+            seats=(Seat("st", dialect.abilities, sharing=self._sharing),),
             schedule=lambda now: None,
             resume=resume,
         )
-        self.desk = (desk or Desk)(dialect, self.engine, salt=self._salt)
+        self.desk = (desk or Desk)([dialect], self.engine, salt=self._salt)
         self._wake_at = self.now
 
     def run(self, until: int, check: Callable[[], None] | None = None) -> None:

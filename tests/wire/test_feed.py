@@ -82,10 +82,9 @@ async def test_posted_targets_are_traded_toward_remembered_and_replayed(tmp_path
         assert "targets of http: BTCUSDT +20.0%, ETHUSDT +80.0%" in notes
         assert "targets of http are not taken, those in force stay" in notes
 
-        def blind(of: Portfolio) -> Dialect:
-            return Binance(
-                symbols=tuple(of.targets.symbols), credentials=KEYS, rest_url=server.rest_url, stream_url=server.ws_url
-            )
+        def blind(of: Portfolio) -> list[Dialect]:
+            symbols = tuple(of.targets.symbols)
+            return [Binance(symbols=symbols, credentials=KEYS, rest_url=server.rest_url, stream_url=server.ws_url)]
 
         for tape in sorted((tmp_path / "tapes").iterdir()):
             found = replay(tape, blind)
@@ -215,7 +214,7 @@ async def test_paper_keeps_what_it_learned_and_forgets_positions(tmp_path: Path)
         assert any(sleeve.lots != [0, 0] for sleeve in before.sleeves.ledger.strategies.values())
         assert before.carry is not None
         assert before.carry.heard, "funding was heard of"
-        agent = Agent(chosen, blind_paper(chosen, server), tmp_path, tag="ts")
+        agent = Agent(chosen, [blind_paper(chosen, server)], tmp_path, tag="ts")
         after = agent.engine.memory()
         agent.journal.close()
     assert after.sleeves is not None

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
 from adapters.simulator.wire import Session
-from agent.cli.build import dialect_of
+from agent.cli.build import dialects_of
 from agent.clock import Clock
 from agent.config import Account as Access
 from agent.config import Portfolio
@@ -84,7 +84,7 @@ async def running(
         entry_url=chosen.account.entry_url,
     )
     venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
-    agent = Agent(chosen, venue, folder, tag="ts", record=record)
+    agent = Agent(chosen, [venue], folder, tag="ts", record=record)
     stop = asyncio.Event()
     task = asyncio.create_task(agent.run(stop, resolved))
     try:
@@ -105,7 +105,7 @@ def idle(folder: Path, chosen: Portfolio = IDLE, now: int | None = None, succeed
     )
     clock = Clock() if now is None else Clock(lambda: now, lambda: now)
     venue = Paper(base, chosen.paper, base.symbols) if chosen.mode == "paper" else base
-    agent = Agent(chosen, venue, folder, tag="ts", clock=clock, succeeds=succeeds)
+    agent = Agent(chosen, [venue], folder, tag="ts", clock=clock, succeeds=succeeds)
     try:
         yield agent
     finally:
@@ -168,7 +168,7 @@ async def test_orders_go_by_websocket(tmp_path: Path) -> None:
         server.venue.receive = listened  # type: ignore[method-assign]
         chosen = entering(server, server.ws_url, tmp_path)
         async with running(chosen, server, tmp_path, record=True) as agent:
-            await until(lambda: at_rest(agent) and "entry" in agent.engine.book.streams)
+            await until(lambda: at_rest(agent) and "entry" in agent.engine.book.accounts[0].streams)
             said.clear()
             before, fills = held(exchange, "BTCUSDT"), len(exchange.ledger.fills)
             exchange.set_mark("BTCUSDT", "120000")
@@ -178,7 +178,7 @@ async def test_orders_go_by_websocket(tmp_path: Path) -> None:
             assert len([text for text in said if b"order.place" in text]) >= len(orders) > 0
     (tape,) = (tmp_path / "tapes").iterdir()
     assert not any(secret.encode() in tape.read_bytes() for secret in (DEMO_KEY, DEMO_SECRET))
-    assert replay(tape, lambda of: dialect_of(of, KEYS)).difference is None, (
+    assert replay(tape, lambda of: dialects_of(of, KEYS)).difference is None, (
         "answers by websocket are on the tape as frames"
     )
 
@@ -190,7 +190,7 @@ async def test_where_the_websocket_for_orders_does_not_open_they_go_over_http(tm
         running(entering(server, f"ws://{NOWHERE}", tmp_path), server, tmp_path) as agent,
     ):
         await until(lambda: at_rest(agent))
-        assert "entry" not in agent.engine.book.streams
+        assert "entry" not in agent.engine.book.accounts[0].streams
         assert held(exchange, "BTCUSDT") < Decimal("0.8")
 
 
@@ -208,7 +208,7 @@ async def test_an_order_of_long_ago_that_nobody_can_settle_is_settled_by_a_perso
         async with running(portfolio(server), server, tmp_path, resolved=[old.id]) as agent:
             await until(lambda: at_rest(agent))
             assert agent.engine.blotter.orders[old.id].ended == "resolved by a person"
-            assert agent.engine.halts.halted is None
+            assert agent.engine.guards[0].halts.halted is None
 
 
 async def test_maker_style_rests_first_and_still_gets_there(tmp_path: Path) -> None:
@@ -244,14 +244,14 @@ async def test_after_a_disconnection_it_asks_for_everything_before_it_trades_on(
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server), server, tmp_path) as agent:
         await until(lambda: at_rest(agent))
-        seen = agent.engine.book.positions_at or 0
+        seen = agent.engine.book.accounts[0].positions_at or 0
         server.venue.disconnect_all()
         server.settle()
-        await until(lambda: len(agent.engine.book.streams) < 3)
+        await until(lambda: len(agent.engine.book.accounts[0].streams) < 3)
         exchange.set_mark("BTCUSDT", "140000")
         server.settle()
-        await until(lambda: len(agent.engine.book.streams) == 3)
-        await until(lambda: (agent.engine.book.positions_at or 0) > seen)
+        await until(lambda: len(agent.engine.book.accounts[0].streams) == 3)
+        await until(lambda: (agent.engine.book.accounts[0].positions_at or 0) > seen)
         await until(lambda: agent.engine.tally.fills > 2 and at_rest(agent))
         assert believed(agent, 0) == held(exchange, "BTCUSDT")
 
@@ -300,7 +300,7 @@ async def test_a_person_resumes_a_running_agent_and_a_word_from_before_it_began_
         agent.tell("halt", "to see")
         ended = await asyncio.to_thread(trimtab, "resume", "--state", str(state), state=tmp_path)
         assert ended.returncode == 0, ended.stderr
-        assert agent.engine.halts.halted is None
+        assert agent.engine.guards[0].halts.halted is None
         await until(lambda: at_rest(agent))
     told = b" ".join(row.record for row in Journal.read(state / "journal.db").decisions())
     assert told.count(b"command resume") == 1
@@ -415,10 +415,10 @@ async def test_a_leverage_setting_is_on_disk_before_it_leaves(tmp_path: Path) ->
 async def test_an_observer_changes_no_setting(tmp_path: Path) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server, running(portfolio(server, "observe"), server, tmp_path) as agent:
-        await until(lambda: agent.engine.readiness.missing() is None)
+        await until(lambda: agent.engine.unready() is None)
         done = decide(agent, SetLeverage(instrument=0, leverage=7))
         agent.tell("resync")
-        await until(lambda: agent.engine.readiness.missing() is None)
+        await until(lambda: agent.engine.unready() is None)
         assert done == ["synced"]
     assert exchange.accounts[DEMO_KEY].leverage("BTCUSDT") == 20
 
@@ -489,7 +489,7 @@ def test_a_start_lets_requests_on_no_record_expire(
             if decided_s is not None:
                 agent.journal.append(zero + decided_s * S, 1, b"{}", [], urgent=True)
     with idle(tmp_path, now=zero + 101 * S, succeeds=True) as agent:
-        assert agent.engine.strangers.unrecorded is waits
+        assert agent.engine.guards[0].strangers.unrecorded is waits
 
 
 def test_the_first_fill_already_replaces_the_covariance_of_other_symbols(tmp_path: Path) -> None:

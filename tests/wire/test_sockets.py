@@ -19,7 +19,7 @@ async def test_a_connection_half_open_is_given_up_and_opened_anew(tmp_path: Path
         running(portfolio(server), server, tmp_path) as agent,
     ):
         await until(lambda: at_rest(agent))
-        gateway, streams = server.gateway, agent.engine.book.streams
+        gateway, streams = server.gateway, agent.engine.book.accounts[0].streams
         up = streams["market"]
         await until(lambda: gateway.counts["frames: half open"] > 0)
         struck("A3", gateway.counts["frames: half open"])
@@ -40,7 +40,7 @@ async def test_whatever_ends_a_stream_it_is_opened_anew(
         await serve(Exchange(StillMarket(PRICES), [account()]), faults=faults) as server,
         running(portfolio(server), server, tmp_path) as agent,
     ):
-        gateway, streams = server.gateway, agent.engine.book.streams
+        gateway, streams = server.gateway, agent.engine.book.accounts[0].streams
         await until(lambda: "market" in streams)
         up = streams["market"]
         await until(lambda: gateway.counts[f"frames: {do}"] > 0, 30)
@@ -58,9 +58,9 @@ async def test_a_flood_of_frames_is_kept_up_with_and_costs_no_connection(tmp_pat
     ):
         gateway = server.gateway
         await until(lambda: at_rest(agent))
-        up = agent.engine.book.streams["market"]
+        up = agent.engine.book.accounts[0].streams["market"]
         await until(lambda: gateway.counts["frames: burst"] >= 12, 30)
         struck("A11", gateway.counts["frames: burst"])
-        assert agent.engine.book.streams["market"] == up, "no ping was starved"
-        assert not agent.engine.pulse.silent
+        assert agent.engine.book.accounts[0].streams["market"] == up, "no ping was starved"
+        assert not agent.engine.guards[0].pulse.silent
         assert at_rest(agent)

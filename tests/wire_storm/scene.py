@@ -308,7 +308,7 @@ class Scene:
         )
         clock = Clock(lambda: self.loop.now_ns() + self.wall_step_ns, self.loop.monotonic_ns)
         agent = Agent(
-            portfolio, dialect, folder, tag="ws", watch=lambda _, step: self._watch(number, step), clock=clock
+            portfolio, [dialect], folder, tag="ws", watch=lambda _, step: self._watch(number, step), clock=clock
         )
         if self.warm and not self.lives:
             warm(agent.engine, [float(price) for price in self.prices], START_NS)

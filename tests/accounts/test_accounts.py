@@ -1,0 +1,136 @@
+"""A portfolio over two venues: weights and leverage of the whole, margin, outages and halts of each."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from adapters.simulator import Account
+from agent.core.decisions import Policy
+from agent.core.drift import Bands
+from agent.core.planner import Limits
+from agent.core.targets import Targets
+from agent.core.triggers import Triggers
+from tests.accounts.places import Places
+
+PRICES: dict[str, Decimal | str | int] = {"BTCUSDT": 60_000, "ETHUSDT": 2_000}
+POLICY = Policy(
+    mode="live",
+    targets=Targets(weights={"binance:BTCUSDT": 0.5, "bybit:ETHUSDT": 0.5}, leverage=2.0),
+    bands=Bands(destination="target"),
+    triggers=Triggers(confirm_s=0.5, cool_down_s=5.0),
+    limits=Limits(leverage=4.0),
+)
+
+
+def both(btc: str, eth: str, *, balances: tuple[int, int] = (50_000, 50_000)) -> Places:
+    accounts = {
+        "binance": Account(balance=balances[0], positions={"BTCUSDT": btc}),
+        "bybit": Account(balance=balances[1], positions={"ETHUSDT": eth}),
+    }
+    return Places(POLICY, accounts, PRICES)
+
+
+def held(on: Places) -> tuple[float, float]:
+    pairs = (("binance", "BTCUSDT"), ("bybit", "ETHUSDT"))
+    sizes = [
+        on.sites[name].exchange.snapshot(on.sites[name].account).positions.get(symbol, 0) for name, symbol in pairs
+    ]
+    return float(sizes[0]), float(sizes[1])
+
+
+def test_weights_are_of_the_equity_of_both_and_legs_of_one_plan_go_to_both() -> None:
+    on = both("2.2", "35").run(30)
+    assert on.engine.drift is not None
+    assert on.engine.drift.equity == pytest.approx(100_000, rel=0.01)
+    btc, eth = held(on)
+    assert btc * 60_000 == pytest.approx(100_000, rel=0.01)
+    assert eth * 2_000 == pytest.approx(100_000, rel=0.01)
+    plans = on.said("plan")
+    assert len(plans) == 1, plans
+    assert [order.symbol for order in on.orders] == ["binance:BTCUSDT", "bybit:ETHUSDT"], "reductions first"
+    assert len({order.id[:4] for order in on.orders}) == 2, "each account marks its own orders"
+
+
+def test_an_outage_of_one_venue_freezes_what_is_there_and_nothing_else() -> None:
+    on = both("1.667", "50").run(20)
+    assert not on.orders
+    on.leave("bybit")
+    on.run(60)
+    assert on.engine.guards[1].readiness.away
+    assert on.engine.posture == "holding"
+    on.move("binance", "BTCUSDT", 0.7)
+    on.run(60)
+    equity = 100_000 - 0.3 * 1.667 * 60_000
+    btc, eth = held(on)
+    assert btc * 0.7 * 60_000 == pytest.approx(equity, rel=0.02), "in proportion to what both are worth"
+    assert eth == 50, "the other one's target is left alone"
+    assert not on.sent("bybit")
+    on.come_back("bybit")
+    on.run(90)
+    assert on.engine.guards[1].readiness.away is None
+    assert held(on)[1] * 2_000 == pytest.approx(equity, rel=0.02)
+
+
+def test_a_venue_that_never_answered_is_waited_for_because_what_both_are_worth_is_not_known() -> None:
+    on = both("2.2", "35")
+    on.leave("bybit")
+    on.run(60)
+    assert on.engine.state == "waiting for bybit:answers of the venue"
+    assert not on.orders
+    on.come_back("bybit")
+    on.run(60)
+    assert len(on.orders) == 2
+
+
+def test_an_order_of_unknown_fate_on_one_venue_holds_up_no_increase_on_the_other() -> None:
+    on = both("1.2", "65")
+    on.away_on_orders("bybit")
+    while not on.engine.blotter.live():
+        on.run(0.1)
+    on.run(5)
+    assert [order.symbol for order in on.engine.blotter.live()] == ["bybit:ETHUSDT"]
+    btc, eth = held(on)
+    assert btc * 60_000 == pytest.approx(100_000, rel=0.02)
+    assert eth == 65
+
+
+def test_danger_on_one_account_is_relieved_there_though_both_together_are_far_from_it() -> None:
+    on = both("1.667", "50", balances=(17_000, 83_000)).run(10)
+    assert on.engine.state == "holding"
+    assert not on.orders
+    on.move("binance", "BTCUSDT", 0.93)
+    on.run(2)
+    (relief,) = on.said("trigger")
+    assert relief.startswith("correcting: binance:liquidation is "), relief
+    assert {order.symbol for order in on.orders} == {"binance:BTCUSDT"}
+    assert all(order.reduce for order in on.orders)
+
+
+def test_what_halts_one_account_lets_the_other_go_on_and_a_pause_stops_both() -> None:
+    on = both("2.2", "35")
+    on.engine.guards[0].halts.halt("a test")
+    on.run(30)
+    assert on.engine.posture == "holding, binance:halted: a test"
+    btc, eth = held(on)
+    assert btc * 60_000 == pytest.approx(100_000, rel=0.02), "a reduction may pass"
+    assert eth * 2_000 == pytest.approx(100_000, rel=0.02)
+    on.move("binance", "BTCUSDT", 0.6)
+    before = len(on.sent("binance"))
+    on.run(60)
+    assert [order.reduce for order in on.sent("binance")[before:]] == [True] * len(on.sent("binance")[before:])
+    on.tell("pause")
+    on.move("bybit", "ETHUSDT", 0.7)
+    sent = len(on.orders)
+    on.run(60)
+    assert len(on.orders) == sent
+    assert on.engine.idle == "paused"
+
+
+def test_margin_of_one_account_bars_its_own_increases_alone() -> None:
+    on = both("0.2", "20", balances=(2_000, 98_000)).run(60)
+    btc, eth = held(on)
+    assert eth * 2_000 == pytest.approx(100_000, rel=0.02)
+    assert btc * 60_000 < 2_000 * 9, "the floor of the liquidation distance is the account's own"
+    assert on.engine.guards[0].account.equity == pytest.approx(2_000, rel=0.05)
