@@ -22,9 +22,10 @@ from msgspec.structs import replace
 from adapters import bybit_frames as wire
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
+from adapters.bybit_entry import OPS, SOCKET, BybitEntry
 from adapters.bybit_market import Market
 from adapters.bybit_pages import Pages, Whole
-from adapters.bybit_routes import ALLOWED, HISTORY, LIMITS, PARAMETER, QUESTIONS, SECOND, verdict_of
+from adapters.bybit_routes import ALLOWED, HISTORY, LEAVING, LIMITS, PARAMETER, QUESTIONS, SECOND, verdict_of
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain, symbols_of
 from adapters.signing import signer
@@ -56,6 +57,7 @@ MINUTE: Final = 60 * SECOND
 
 REST_URL: Final = "https://api.bybit.com"
 STREAM_URL: Final = "wss://stream.bybit.com"
+ENTRY_URL: Final = "wss://stream.bybit.com/v5/trade"
 SITES: Final = (
     ("-testnet.bybit.com",),
     ("-testnet.manepa.jp",),
@@ -73,7 +75,7 @@ NAMES: Final = {"linear": "bybit", "inverse": "bybit-inverse"}
 """What a venue is called in a portfolio file, by its kind of contract."""
 
 PING_NS: Final = 20 * SECOND
-QUIET_NS: Final = {"public": 20 * SECOND, "market": 10 * SECOND, "private": 50 * SECOND}
+QUIET_NS: Final = {"public": 20 * SECOND, "market": 10 * SECOND, "private": 50 * SECOND, SOCKET: 50 * SECOND}
 """The best prices are repeated after three seconds, tickers come ten times a second, and pings are answered."""
 PROOF_NS: Final = 10 * SECOND
 """How long logging in and subscribing may take on the private stream."""
@@ -93,7 +95,8 @@ class Bybit:
     """Perpetuals of Bybit, of one ``category``: linear (in USDT and USDC), or inverse ones that settle in ``settle``.
 
     Without ``credentials`` it answers public questions only. ``depth`` subscribes to fifty levels of the book besides
-    the best. ``recv_window_ms`` bounds how old a request may be when the venue takes it.
+    the best. ``recv_window_ms`` bounds how old a request may be when the venue takes it. ``entry_url`` is the websocket
+    that orders are sent on while it is open; without one they go over HTTP alone.
     """
 
     buckets = LIMITS
@@ -109,6 +112,7 @@ class Bybit:
         depth: bool = False,
         category: str = "linear",
         settle: str | None = None,
+        entry_url: str | None = None,
     ) -> None:
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best about 5000")
@@ -128,6 +132,12 @@ class Bybit:
             sockets=("public", "market", "private") if credentials else ("public", "market"),
             singles=frozenset({What.TIERS, What.LEVERAGE}),
         )
+        self._entry: BybitEntry | None = None
+        if entry_url is not None and credentials is not None:
+            url = pinned("entry_url", entry_url, ("wss", "ws"), DOMAINS, "Bybit")
+            together(self._rest, url, SITES)
+            self._entry = BybitEntry(url)
+            self.abilities = replace(self.abilities, entry=self._entry)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._market = Market(self._index)
         self._window_ms = recv_window_ms
@@ -138,6 +148,7 @@ class Bybit:
             "public": self._read_public,
             "market": self._market.ticker,
             "private": self._read_private,
+            SOCKET: self._read_entry,
         }
         self._acts: list[Open | Shut | Say | Ask] = []
         self._tag = 0
@@ -147,8 +158,8 @@ class Bybit:
         """Sockets that have proved that they tell what they should."""
         self._pings: dict[str, int] = {}
         """Connected sockets, and when each is pinged next."""
-        self._proof_due: int | None = None
-        """When the private socket is given up unless it has proved itself."""
+        self._proofs: dict[str, int] = {}
+        """Sockets that have to log in, and when each is given up unless it has proved itself."""
         self._subscribing: dict[str, tuple[str, tuple[str, ...]]] = {}
         """Subscriptions not acknowledged yet: socket and topics, by the id of the request."""
         self._requests = 0
@@ -166,16 +177,19 @@ class Bybit:
 
     def connect(self, socket: str, now: int) -> Open | Ask:
         """The address of a socket."""
+        if self._entry is not None and socket == SOCKET:
+            return Open(socket, self._entry.url, QUIET_NS[socket])
         path = "private" if socket == "private" else f"public/{self._category}"
         return Open(socket, f"{self._stream}/v5/{path}", QUIET_NS[socket])
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Log in, or subscribe; what the socket tells begins anew."""
         self._pings[socket] = now + PING_NS
-        if socket == "private":
-            self._proof_due = now + PROOF_NS
-            self._seqs.clear()
-            assert self._sign is not None, "there is a private socket with a key alone"
+        if socket in ("private", SOCKET):
+            self._proofs[socket] = now + PROOF_NS
+            if socket == "private":
+                self._seqs.clear()
+            assert self._sign is not None, "one logs in with a key alone"
             until = str(self._offset.venue_ms(now) + PROOF_NS // MS)
             sign = self._sign(f"GET/realtime{until}".encode())
             self._say(socket, {"op": "auth", "args": [self._key, int(until), sign]})
@@ -193,25 +207,26 @@ class Bybit:
         self._pings.pop(socket, None)
         self._up.discard(socket)
         self._subscribing = {name: one for name, one in self._subscribing.items() if one[0] != socket}
-        if socket == "private":
-            self._proof_due = None
+        self._proofs.pop(socket, None)
+        if self._entry is not None and socket == SOCKET:
+            self._entry.up = False
         return [fact.Down(socket, reason)]
 
     def on_wake(self, now: int) -> None:
-        """Ping, and give up a private socket that does not answer."""
+        """Ping, and give up a socket that does not let us in."""
         for socket, at in self._pings.items():
             if now >= at:
                 self._pings[socket] = now + PING_NS
                 self._say(socket, {"op": "ping"})
-        if self._proof_due is not None and now >= self._proof_due:
-            self._proof_due = None
-            self._want(Shut("private", "it has not taken the subscription in time"))
+        for socket, at in list(self._proofs.items()):
+            if now >= at:
+                del self._proofs[socket]
+                self._want(Shut(socket, "it has not let us in in time"))
 
     @property
     def wake_at(self) -> int | None:
-        """When a ping is due, or the private socket's patience over."""
-        due = [*self._pings.values(), *(() if self._proof_due is None else (self._proof_due,))]
-        return min(due, default=None)
+        """When a ping is due, or patience with a socket that does not let us in is over."""
+        return min([*self._pings.values(), *self._proofs.values()], default=None)
 
     def acts(self) -> list[Open | Shut | Say | Ask]:
         """What is wanted on the wire, drained."""
@@ -244,7 +259,7 @@ class Bybit:
             facts = self._readers[socket](frame)
         except MISREAD as error:
             return [fact.Unknown(socket, f"frame: {error}"[:200], excerpt(data), socket == "private")]
-        if socket not in self._up and socket != "private" and facts:
+        if socket in ("public", "market") and socket not in self._up and facts:
             self._up.add(socket)
             return [fact.Up(socket), *facts]
         return facts
@@ -252,6 +267,10 @@ class Bybit:
     def _command_facts(self, socket: str, frame: wire.Frame) -> Sequence[Fact]:
         """The answer to something that we said."""
         well = frame.retCode == 0 if frame.success is None else frame.success
+        if frame.op == "auth" and well and self._entry is not None and socket == SOCKET:
+            self._proofs.pop(socket, None)
+            self._entry.up = True
+            return [fact.Up(socket)]
         if frame.op == "auth" and well:
             self._subscribe(socket, PRIVATE_TOPICS)
         elif frame.op == "auth":
@@ -274,7 +293,7 @@ class Bybit:
         if well:
             if socket == "private" and topics:
                 self._up.add(socket)
-                self._proof_due = None
+                self._proofs.pop(socket, None)
                 return [fact.Up(socket)]
             return []
         if len(topics) > 1 and socket != "private":
@@ -312,6 +331,10 @@ class Bybit:
                     fact.Unknown("private", f"{frame.topic}: {error}"[:200], excerpt(bytes(row)), private=True)
                 )
         return facts
+
+    def _read_entry(self, frame: wire.Frame) -> Sequence[Fact]:
+        """What is neither an answer to a request nor to a ping."""
+        raise ValueError(f"topic {frame.topic:.40}")
 
     def _order_row(self, raw: Raw, at: int) -> Sequence[Fact]:
         row = wire.ORDER.decode(raw)
@@ -486,6 +509,10 @@ class Bybit:
         window_ms: int | None = None,
         timeout_ms: int = CALL_MS,
     ) -> Call:
+        if self._entry is not None and self._entry.up and isinstance(request, Place | Cancel) and path in OPS:
+            self._tag += 1
+            said = self._entry.frame(self._tag, path, body, self._offset.venue_ms(now), window_ms or self._window_ms)
+            return Call(self._tag, request, "", "", (), said, timeout_ms, None, now, SOCKET)
         data = encode(body)
         headers = (
             ("Content-Type", "application/json"),
@@ -539,8 +566,19 @@ class Bybit:
             return [*told, *outcome(call.request, Reaction.UNKNOWN, "", why)]
 
     def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
-        """What is known when no answer comes: nothing, unless the request never left."""
+        """What is known when no answer comes: nothing, unless the request never left.
+
+        A websocket that leaves an order without an answer is not trusted with another one, and opened anew.
+        """
+        if sent and call.socket is not None:
+            self._distrust("an order had no answer on it")
         return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+
+    def _distrust(self, why: str) -> None:
+        """Orders go over HTTP until the websocket for them has been opened anew."""
+        if self._entry is not None and self._entry.up:
+            self._entry.up = False
+            self._want(Shut(SOCKET, why))
 
     def _allowance(self, request: Request, reply: Reply) -> list[Fact]:
         """The size of a budget where an answer tells that it is another than before."""
@@ -555,6 +593,10 @@ class Bybit:
         told: list[Fact] = []
         if verdict is Reaction.SAME and isinstance(call.request, SetLeverage):
             return [fact.Leverage(call.request.instrument, call.request.leverage)]
+        if call.socket is not None and code in LEAVING:
+            self._distrust("it is about to end, or we are not logged in there any more")
+            if verdict is Reaction.DENIED:
+                verdict = Fault.BUSY  # there it may mean too many sessions; of the key itself HTTP will tell
         if verdict is Fault.CLOCK:
             self._offset.forget()
             self._want(Ask(What.TIME))

@@ -58,11 +58,11 @@ QUESTIONS: Final = {
 HISTORY: Final = "/v5/order/history"
 
 REPLIES: Final = replies(
-    (Reaction.UNKNOWN, (10000, 10016, 10019, 110079)),
+    (Reaction.UNKNOWN, (10000, 10016, 10019, 20006, 110079)),
     (Reaction.TWIN, (110072, 10014)),
     (Reaction.GONE, (110001, 110008, 110010)),
     (Reaction.SAME, (110025, 110026, 110027, 110043)),
-    (Reaction.SLOW, (10006, 10018, 10429, 429)),
+    (Reaction.SLOW, (10006, 10018, 10403, 10429, 20003, 429)),
     (Reaction.BANNED, (403,)),
     (Reaction.DENIED, (10003, 10004, 10005, 10007, 10009, 10010, 10024, 10028, 100028, 33004, 110132, 401)),
     (Fault.CLOCK, (10002,)),
@@ -76,7 +76,7 @@ REPLIES: Final = replies(
     (Fault.CLOSED, (*range(110095, 110101), 110103)),
     (Fault.ACCOUNT, (10027, 110123, 110124, 110125)),
     (Fault.RULE, (10001, 30208, 30209, 110003, 110049, 110064, 110092, 110093, 110094, 110119, 110120, 110121)),
-    (Fault.OTHER, (110024, 110028, 110029, 3400045)),
+    (Fault.OTHER, (10404, 20001, 110024, 110028, 110029, 3400045)),
 )
 """What a code of the venue, or an HTTP status without one, means.
 
@@ -84,6 +84,8 @@ Others between `FIRST_REFUSAL` and `LAST_REFUSAL` are `Fault.OTHER`; any other p
 """
 FIRST_REFUSAL: Final = 110_001
 LAST_REFUSAL: Final = 110_999
+LEAVING: Final = (10_003, 10_004, 10_019, 20_003)
+"""A websocket for orders that says so is left: it restarts, wants less of us, or does not know us."""
 PARAMETER: Final = 10_001
 """A parameter does not fit, among others because the position mode is not what we believe."""
 

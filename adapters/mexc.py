@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Raw
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from adapters import mexc_frames as wire
 from adapters.addresses import pinned, together
@@ -32,6 +33,8 @@ from adapters.mexc_rules import (
     MODE_CODE,
     QUESTIONS,
     SECOND,
+    kind_of,
+    subscriptions_of,
     takes,
     verdict_of,
 )
@@ -73,8 +76,6 @@ QUIET_NS: Final = {"market": 20 * SECOND, "public": 45 * SECOND, "private": 45 *
 """By kind of socket: tickers come about once a second; on any other the answers to our pings at least."""
 LOGIN_NS: Final = 10 * SECOND
 """A socket that has not been let in by then is opened anew."""
-SUBSCRIPTIONS_MAX: Final = 30
-"""So many fit on one socket."""
 SYMBOLS_MAX: Final = 200
 CALL_MS: Final = 10_000
 ORDER_MS: Final = 5_000
@@ -115,7 +116,7 @@ class Mexc:
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "MEXC")
         together(self._rest, self._stream, DOMAINS)
         self._depth = depth
-        self._subscriptions = _subscriptions(self.symbols, depth=depth)
+        self._subscriptions = subscriptions_of(self.symbols, depth=depth)
         self.abilities = Abilities(
             answers=frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private),
             sockets=(*self._subscriptions, "private") if credentials else tuple(self._subscriptions),
@@ -147,7 +148,7 @@ class Mexc:
 
     def connect(self, socket: str, now: int) -> Open | Ask:
         """The address of a socket, the same for all of them."""
-        return Open(socket, f"{self._stream}/edge", QUIET_NS[_kind(socket)])
+        return Open(socket, f"{self._stream}/edge", QUIET_NS[kind_of(socket)])
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Subscribe, or log in; a socket counts as up once it has brought an event, or has been let in."""
@@ -160,7 +161,7 @@ class Mexc:
             self._login_due = now + LOGIN_NS
             return []
         self._unproven.add(socket)
-        if _kind(socket) == "public":
+        if kind_of(socket) == "public":
             self._versions.clear()
         for method, param in self._subscriptions[socket]:
             self._say(socket, {"method": method, "param": param})
@@ -242,6 +243,7 @@ class Mexc:
     def _ticker_facts(self, row: wire.Ticker) -> Sequence[Fact]:
         index = self._account.index_of(row.symbol)
         facts: list[Fact] = [*wire.mark_facts(index, row)]
+        self._account.marks[row.symbol] = row.fair_price
         at = row.timestamp * MS
         if row.funding_rate is not None and (settlement := self._settlements.get(index)) is not None:
             next_at, apart = settlement
@@ -276,11 +278,7 @@ class Mexc:
                 self._want(Ask(What.ACCOUNT))
                 return []
             case "push.personal.risk.limit":
-                told = self._account.setting_event(wire.RISK_LIMIT.decode(frame.data))
-                if isinstance(told, int):
-                    self._want(Ask(What.LEVERAGE, told))
-                    return []
-                return told
+                return self._setting_event(wire.RISK_LIMIT.decode(frame.data))
             case "push.personal.position.mode":
                 return self._account.set_mode(wire.POSITION_MODE.decode(frame.data).position_mode)
             case "push.personal.liquidate.risk":
@@ -299,6 +297,15 @@ class Mexc:
             case channel if channel in QUIET_CHANNELS or channel == "pong" or channel.startswith("rs."):
                 return []
         raise ValueError("a channel of an unknown kind")
+
+    def _setting_event(self, row: wire.RiskLimit) -> Sequence[Fact]:
+        index = self._account.index.get(row.symbol)
+        if index is None:
+            return []
+        told = self._account.changed(index, row)
+        if not told:  # the other direction may follow, or not
+            self._want(Ask(What.LEVERAGE, index))
+        return told
 
     # Requests
 
@@ -497,7 +504,8 @@ class Mexc:
                 self._want(Ask(What.ORDER, index, order))  # it says that it is cancelled, not how much of it was done
                 return [fact.Accepted(order, str(row.order_id), 0, self._offset.earliest(call.at))]
             case SetLeverage(index, leverage):
-                told = self._account.changed(index, self._changing[call.tag], leverage)
+                setting = self._account.setting(index, self._changing[call.tag])
+                told = self._account.changed(index, replace(setting, leverage=leverage))
                 return told or outcome(call.request, Reaction.UNKNOWN, "", "one of two directions is set")
             case Ask() as ask:
                 return self._ask_answer(ask, call, data, now)
@@ -599,31 +607,3 @@ class Mexc:
             return [margin, *wallets]
         self._moved_at = None
         return [*wallets, margin]
-
-
-def _about(symbol: str) -> dict[str, str | int]:
-    return {"symbol": symbol}
-
-
-def _kind(socket: str) -> str:
-    """What a socket is for: it may be one of several for that."""
-    return socket.partition("-")[0]
-
-
-Subscription = tuple[str, dict[str, str | int]]
-"""A method and what it is about."""
-
-
-def _subscriptions(symbols: Sequence[str], *, depth: bool) -> dict[str, list[Subscription]]:
-    """By socket what is subscribed to on it: changes of contracts and tickers, and books."""
-    limit = 20 if depth else 5
-    channels: dict[str, list[Subscription]] = {
-        "market": [("sub.contract", {}), *[("sub.ticker", _about(symbol)) for symbol in symbols]],
-        "public": [("sub.depth.full", _about(symbol) | {"limit": limit}) for symbol in symbols],
-    }
-    sockets = {}
-    for name, wanted in channels.items():
-        for start in range(0, len(wanted), SUBSCRIPTIONS_MAX):
-            number = start // SUBSCRIPTIONS_MAX
-            sockets[f"{name}-{number + 1}" if number else name] = wanted[start : start + SUBSCRIPTIONS_MAX]
-    return sockets

@@ -6,14 +6,14 @@ and which of our orders the venue's own ids stand for: none of it comes with eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from adapters import mexc_frames as wire
-from adapters.reading import MISREAD, MS, number
+from adapters.reading import MISREAD, MS, lots_of, number, positive
 from agent.core import events as fact
 from agent.core.events import Fact
 from agent.core.instruments import Instrument
@@ -51,8 +51,10 @@ class Account:
         """By position: when it was last told of, and the funding that it had received by then."""
         self.pledged: float | None = None
         """The margin of all positions by the last answer about the wallet."""
-        self._told = False
-        """Whether an answer about all positions has been believed."""
+        self.marks: dict[str, float] = {}
+        """The last mark price of each symbol."""
+        self._believed = False
+        """Whether an answer about all positions has been."""
         self._totals: dict[str, dict[str, int]] = {}
         """By the venue's order: its trades that were told, and the lots of each."""
 
@@ -86,22 +88,9 @@ class Account:
         self._settings[self.symbols[index]] = {row.position_type: row for row in rows}
         return self._leverage_facts(index)
 
-    def set_one(self, index: int, row: wire.Setting) -> bool:
-        """Take note of the setting of one direction; whether both are alike now."""
-        symbol = self.symbols[index]
-        rows = self._settings.setdefault(symbol, {})
-        rows[row.position_type] = row
-        held = self.held(symbol, row.position_type)
-        if held is not None:
-            held.leverage = row.leverage
-        return len({one.leverage for one in rows.values()}) == 1
-
-    def setting_event(self, row: wire.RiskLimit) -> list[Fact] | int:
-        """The setting of an instrument; or its index, where its directions differ: the other may follow, or not."""
-        if (index := self.index.get(row.symbol)) is None:
-            return []
-        alike = self.set_one(index, wire.Setting(row.position_type, row.open_type, row.leverage))
-        return self._leverage_facts(index) if alike else index
+    def setting(self, index: int, direction: wire.Direction) -> wire.Setting:
+        """The setting of a direction that is known."""
+        return self._settings[self.symbols[index]][direction]
 
     def wish(self, index: int, leverage: int) -> wire.Setting | None:
         """The setting that is to be changed for a leverage: the first that is another; None where none is known."""
@@ -112,10 +101,15 @@ class Account:
         self._wishes[symbol] = leverage
         return next((row for row in rows if row.leverage != leverage), rows[0])
 
-    def changed(self, index: int, direction: wire.Direction, leverage: int) -> list[Fact]:
-        """One direction is set so; nothing is told of the instrument while the other is not."""
-        row = self._settings[self.symbols[index]][direction]
-        return self._leverage_facts(index) if self.set_one(index, replace(row, leverage=leverage)) else []
+    def changed(self, index: int, row: wire.Setting) -> list[Fact]:
+        """Take note of the setting of one direction; nothing is told of the instrument while the other is another."""
+        symbol = self.symbols[index]
+        rows = self._settings.setdefault(symbol, {})
+        rows[row.position_type] = row
+        held = self.held(symbol, row.position_type)
+        if held is not None:
+            held.leverage = row.leverage
+        return self._leverage_facts(index) if len({one.leverage for one in rows.values()}) == 1 else []
 
     def _leverage_facts(self, index: int) -> list[Fact]:
         """The setting of an instrument: of its two directions the one that is not as it was asked for, or the lower."""
@@ -129,9 +123,6 @@ class Account:
     def held(self, symbol: str, direction: wire.Direction) -> Held | None:
         """The position of a direction, if one is open."""
         return self._held.get(symbol, {}).get(direction)
-
-    def _all(self, symbol: str) -> Iterable[Held]:
-        return self._held.get(symbol, {}).values()
 
     def terms(self, symbol: str, direction: wire.Direction) -> Held | wire.Setting | None:
         """Leverage and kind of margin of a direction: those of its position if it has one; None while unknown."""
@@ -175,7 +166,8 @@ class Account:
         if row.symbol not in self.index:
             return [fact.Elsewhere(row.symbol[:40])]
         position = self._position(row, at)
-        if any(one.id == row.position_id for symbol in self._held.keys() - {row.symbol} for one in self._all(symbol)):
+        others = (one for symbol, of in self._held.items() if symbol != row.symbol for one in of.values())
+        if any(one.id == row.position_id for one in others):
             raise ValueError(f"position {row.position_id} is of another contract")
         held = self._held.setdefault(row.symbol, {})
         funding = self._funding(row, at)
@@ -213,45 +205,41 @@ class Account:
         """All positions; one row that can't be read makes it none."""
         if not self.listed:
             raise ValueError("the instruments are not listed yet")
-        rows: list[fact.Position] = []
-        flows: list[Fact] = []
-        strangers: list[str] = []
+        told = [wire.POSITION.decode(raw) for raw in raws]
+        strangers = dict.fromkeys(row.symbol for row in told if row.symbol not in self.listed and row.hold_vol)
+        ours = [(row, _told_at(row, asked_at)) for row in told if row.symbol in self.listed]
+        positions = tuple(self._position(row, at) for row, at in ours)
         held: dict[str, dict[wire.Direction, Held]] = {}
-        for raw in raws:
-            row = wire.POSITION.decode(raw)
-            if row.symbol in self.listed:
-                at = asked_at if row.update_time is None else row.update_time * MS
-                rows.append(self._position(row, at))
-                flows += self._funding(row, at)
-                if row.hold_vol:
-                    held.setdefault(row.symbol, {})[row.position_type] = _held(row)
-            elif row.hold_vol and row.symbol not in strangers:
-                strangers.append(row.symbol)
-        if len({(row.instrument, row.side) for row in rows if row.lots}) < sum(bool(row.lots) for row in rows):
+        for row, _ in ours:
+            if row.hold_vol:
+                held.setdefault(row.symbol, {})[row.position_type] = _held(row)
+        if len({(one.instrument, one.side) for one in positions if one.lots}) < sum(map(len, held.values())):
             raise ValueError("two positions where there can be one")
         if not strangers:
-            self._doubt(held, rows)
-        self._held, self._told = held, True
-        return [*flows, fact.Positions(tuple(rows), tuple(strangers), asked_at)]
+            self._doubt(held, [row for row, _ in ours])
+        self._held, self._believed = held, True
+        flows = [flow for row, at in ours for flow in self._funding(row, at)]
+        return [*flows, fact.Positions(positions, tuple(strangers), asked_at)]
 
-    def _doubt(self, held: dict[str, dict[wire.Direction, Held]], rows: Sequence[fact.Position]) -> None:
+    def _doubt(self, held: dict[str, dict[wire.Direction, Held]], rows: Sequence[wire.PositionRow]) -> None:
         """Raise ValueError where positions are left out: the first answer of all, or one without what was held before,
         must explain half of the margin that the wallet has for positions, the nearest to a total that the venue states.
         """
         there = {one.id for of in held.values() for one in of.values()}
-        lacking = any(one.id not in there for of in self._held.values() for one in of.values())
-        if self._told and not lacking:
+        if self._believed and all(one.id in there for of in self._held.values() for one in of.values()):
             return
         if self.pledged is None:
             raise ValueError("the margin of all positions is not known yet")
-        explained = 0.0
-        for row in rows:
-            one = self.listed[self.symbols[row.instrument]]
-            direction: wire.Direction = 1 if row.lots > 0 else 2
-            if row.lots and row.entry is not None:
-                explained += abs(one.value(row.lots, row.entry)) / held[one.symbol][direction].leverage
+        explained = sum(self._margin_of(row) for row in rows if row.hold_vol)
         if self.pledged > 2 * explained + PENNY:
             raise ValueError(f"positions that explain {explained:.2f} of a margin of {self.pledged:.2f}")
+
+    def _margin_of(self, row: wire.PositionRow) -> float:
+        """The margin of a position: what is assigned to it, or what its leverage takes of its worth if that is more."""
+        one = self.listed[row.symbol]
+        price = max(positive(row.hold_avg_price), self.marks.get(row.symbol, 0.0))
+        needed = one.value(lots_of(one, str(row.hold_vol)), price) / row.leverage
+        return max(needed, number(row.im or 0.0))
 
     def orders(self, raws: Sequence[Raw], asked_at: int) -> list[Fact]:
         """All open orders, if they fit into one answer."""
@@ -285,3 +273,7 @@ class Account:
 
 def _held(row: wire.PositionRow) -> Held:
     return Held(row.position_id, row.open_type, row.leverage)
+
+
+def _told_at(row: wire.PositionRow, asked_at: int) -> int:
+    return asked_at if row.update_time is None else row.update_time * MS

@@ -186,15 +186,6 @@ class DealRow(Struct, frozen=True, rename="camel"):
         return None if taker is None else not taker
 
 
-class RiskLimit(Struct, frozen=True, rename="camel"):
-    """The limit of one direction, and the leverage it is set to."""
-
-    symbol: str
-    position_type: Direction
-    open_type: OpenType
-    leverage: Leverage
-
-
 class PositionMode(Struct, frozen=True, rename="camel"):
     """Whether longs and shorts are held apart."""
 
@@ -292,6 +283,12 @@ class Setting(Struct, frozen=True, rename="camel"):
     position_type: Direction
     open_type: OpenType
     leverage: Leverage
+
+
+class RiskLimit(Setting, frozen=True, rename="camel"):
+    """The limit of one direction of a contract, told with its setting."""
+
+    symbol: str
 
 
 class Placed(Struct, frozen=True, rename="camel"):

@@ -1,7 +1,8 @@
-"""What MEXC allows and what its codes mean: questions and their paths, request budgets, and the table of errors."""
+"""What MEXC allows and what its codes mean: questions and their paths, request budgets, subscriptions, errors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -13,6 +14,8 @@ from agent.core.venue import Arm, Ask, Batch, Bucket, Cancel, Place, Request, Se
 
 SECOND: Final = 1_000 * MS
 MINUTE: Final = 60 * SECOND
+SUBSCRIPTIONS_MAX: Final = 30
+"""So many fit on one socket."""
 BACK_OFF_NS: Final = 2 * SECOND
 BAN_NS: Final = 10 * SECOND
 """How long an address keeps silent that was turned away by the venue's gate. It does not say for how long it is: only
@@ -116,6 +119,38 @@ def takes(request: Request) -> tuple[tuple[str, int], ...]:
 
 
 def verdict_of(status: int, code: int | None) -> Fault | Reaction:
-    """What a failure means. Only a code of the table, or a status that is in it, proves that nothing was done."""
+    """What a failure means. Only a code of the table, or a status that is in it, proves that nothing was done, and no
+    server's own trouble does.
+    """
+    if not (200 <= status < 300 or 400 <= status < 500):
+        return Reaction.UNKNOWN
     by_status = REPLIES.get(status, Reaction.UNKNOWN)
     return by_status if code is None else REPLIES.get(code, by_status)
+
+
+def _about(symbol: str) -> dict[str, str | int]:
+    return {"symbol": symbol}
+
+
+def kind_of(socket: str) -> str:
+    """What a socket is for: it may be one of several for that."""
+    return socket.partition("-")[0]
+
+
+Subscription = tuple[str, dict[str, str | int]]
+"""A method and what it is about."""
+
+
+def subscriptions_of(symbols: Sequence[str], *, depth: bool) -> dict[str, list[Subscription]]:
+    """By socket what is subscribed to on it: changes of contracts and tickers, and books."""
+    limit = 20 if depth else 5
+    channels: dict[str, list[Subscription]] = {
+        "market": [("sub.contract", {}), *[("sub.ticker", _about(symbol)) for symbol in symbols]],
+        "public": [("sub.depth.full", _about(symbol) | {"limit": limit}) for symbol in symbols],
+    }
+    sockets = {}
+    for name, wanted in channels.items():
+        for start in range(0, len(wanted), SUBSCRIPTIONS_MAX):
+            number = start // SUBSCRIPTIONS_MAX
+            sockets[f"{name}-{number + 1}" if number else name] = wanted[start : start + SUBSCRIPTIONS_MAX]
+    return sockets

@@ -97,7 +97,7 @@ class Weex:
         together(self._rest, self._stream, terms.DOMAINS)
         answers = frozenset(what for what, route in terms.QUESTIONS.items() if credentials or not route.private)
         sockets = ("public", "market", "private") if credentials else ("public", "market")
-        self.abilities = Abilities(answers=answers, sockets=sockets, cadence={What.PRICES: terms.FUNDING_NS})
+        self.abilities = Abilities(answers=answers, sockets=sockets, cadence={What.PRICES: terms.FUNDING_NS}, ipv4=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._signer = terms.Signer(credentials) if credentials else None
         self._acts: list[Open | Shut | Say | Ask] = []
@@ -486,7 +486,7 @@ class Weex:
         if verdict is Fault.REDUCE:
             self._want(Ask(What.POSITIONS))
         if verdict is Reaction.DENIED:
-            cure = "; WEEX knows IPv4 addresses alone, so requests must not leave by IPv6" if code == "-1056" else ""
+            cure = "; the key is bound to other addresses than this machine's IPv4 one" if code == "-1056" else ""
             return [fact.Denied(f"{code}: {said}{cure}")]
         return []
 

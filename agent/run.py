@@ -275,7 +275,7 @@ class Agent:
 
         ``resolved``: orders of earlier runs of which a person has found out that they will not trade any more.
         """
-        self.transport = Transport(self._take)
+        self.transport = Transport(self._take, ipv4=self.desk.dialect.abilities.ipv4)
         try:
             async with self.feed.open():
                 await self._run(stop, resolved)

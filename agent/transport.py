@@ -76,10 +76,10 @@ class Transport:
     fails that is not the network's fault, ``failed`` holds the exception, nothing more is taken, and the owner, who
     awaits ``failed``, must stop. ``exhausted`` holds an exception once the system has no more descriptors to give: the
     owner, who awaits that as well, should end in order and begin anew. ``tls`` replaces the system's trust store; it
-    can't switch verification off.
+    can't switch verification off. ``ipv4``: names are looked up for their IPv4 addresses alone.
     """
 
-    def __init__(self, take: Callable[[Input], None], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, take: Callable[[Input], None], tls: ssl.SSLContext | None = None, *, ipv4: bool = False) -> None:
         self._take = take
         self._tls = tls or ssl.create_default_context()
         assert self._tls.verify_mode is ssl.CERT_REQUIRED, "TLS certificates must be verified"
@@ -95,7 +95,7 @@ class Transport:
         self._closing = False
         self._hurried = False
         """A call was begun since the last frame."""
-        self._addresses = _Addresses()
+        self._addresses = _Addresses(ipv4=ipv4)
         self._http = _http_session(self._tls, self._addresses)
 
     def do(self, act: Open | Shut | Say | Call) -> None:
@@ -366,7 +366,8 @@ class _Addresses(AbstractResolver):
     answers there must still show the venue's certificate.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ipv4: bool = False) -> None:
+        self._ipv4 = ipv4
         self._lookup = ThreadedResolver()
         self._last: dict[tuple[str, int, socket.AddressFamily], list[ResolveResult]] = {}
 
@@ -374,6 +375,7 @@ class _Addresses(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of ``host``; raises OSError where there are none."""
+        family = socket.AF_INET if self._ipv4 else family
         name = host, port, family
         try:
             async with asyncio.timeout(LOOKUP_S):

@@ -75,6 +75,15 @@ class Key(Struct):
         return f"{_date(seconds // 86_400)}T{seconds // 3_600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}Z"
 
 
+class Served(Struct, frozen=True):
+    """What a request came to; code 0 is well."""
+
+    code: int
+    message: str
+    result: object
+    extra: object
+
+
 class Rolling:
     """What was used of a budget in the last stretch of time, whenever it began."""
 
@@ -246,19 +255,27 @@ class Bybit:
         try:
             if endpoint.budget:
                 key = self._identify(low, query if method == "GET" else text, f"{method} {path}", arrived_ms)
-                if endpoint.orders and not key.may_trade:
-                    raise WireError(10005, text_of(10005))
-            params = Params(decode_pairs(query) if method == "GET" else _decoded(text))
+            params = Params(decode_pairs(query) if method == "GET" else decoded(text))
+        except WireError as failed:
+            return Reply(200, answer, envelope(failed.code, failed.message, {}, now_ms))
+        served = self.serve(method, path, params, key, answer)
+        return Reply(200, answer, envelope(served.code, served.message, served.result, now_ms, served.extra))
+
+    def serve(self, method: str, path: str, params: Params, key: Key | None, headers: dict[str, str]) -> Served:
+        """Answer a request of somebody who is known, whichever way it came; says in `headers` what is left to him."""
+        now_ms, endpoint = self.exchange.now_ms, ROUTES[method, path]
+        call = Call(self, key, params, now_ms)
+        try:
+            if key is not None and endpoint.orders and not key.may_trade:
+                raise WireError(10005, text_of(10005))
             if key is not None:
-                self._spend(endpoint, key, params, answer, now_ms)
-            call = Call(self, key, params, now_ms)
-            result = endpoint.handle(call)
+                self._spend(endpoint, key, params, headers, now_ms)
+            return Served(0, "OK", endpoint.handle(call), call.extra)
         except (Rejected, WireError) as failed:
             error = of_rejection(failed) if isinstance(failed, Rejected) else failed
             if key is not None and path.startswith("/v5/order/create"):
                 self.exchange.ledger.reject(key.account.api_key, error.code)
-            return Reply(200, answer, envelope(error.code, error.message, {}, now_ms))
-        return Reply(200, answer, envelope(0, "OK", result, now_ms, call.extra))
+            return Served(error.code, error.message, {}, None)
 
     def _shut_out(self, client: str, now_ms: int) -> Reply | None:
         """The answer to an address that is banned, or has asked so often that it is from now on."""
@@ -458,7 +475,7 @@ def envelope(code: int, message: str, result: object, now_ms: int, extra: object
     )
 
 
-def _decoded(text: str) -> dict[str, object]:
+def decoded(text: str) -> dict[str, object]:
     """The parameters in a body."""
     try:
         return msgspec.json.decode(text or "{}", type=dict[str, object])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from adapters.simulator import wire
+from adapters.simulator import bybit_entry, wire
 from adapters.simulator.book import BUY, SELL, Book
 from adapters.simulator.bybit_call import CATEGORIES, View, category_of
 from adapters.simulator.bybit_public import level_text
@@ -27,6 +27,8 @@ IDLE_MS = 600_000
 """Without a word from the client for so long a session is closed."""
 MOST_TOPICS_CHARACTERS = 21_000
 PRIVATE = ("order", "execution", "position", "wallet")
+TRADE = "trade"
+"""The path, and the kind of sessions, that take orders."""
 REPEAT_MS = 3_000
 _DEPTHS = (1, 50, 200, 1000)
 _FASTEST_MS = 10
@@ -39,7 +41,9 @@ class Session:
     def __init__(self, number: int, kind: str, now_ms: int) -> None:
         self.number = number
         self.kind = kind
-        """A category, `private`, or nothing where the path leads nowhere."""
+        """A category, `private`, `trade`, or nothing where the path leads nowhere."""
+        self.requests: set[str] = set()
+        """Ids of requests that were made on it."""
         self.account: str | None = None
         self.topics: dict[str, None] = {}
         self.heard_ms = now_ms
@@ -94,9 +98,11 @@ class Streams:
     def connect(self, target: str, now_ms: int) -> Session:
         """Open a session on a path such as `/v5/public/linear`."""
         path = target.partition("?")[0].strip("/").split("/")
-        kind = "private" if path == ["v5", "private"] else path[-1] if path[:2] == ["v5", "public"] else ""
+        kind = path[-1] if path[:2] == ["v5", "public"] else ""
+        if path in (["v5", "private"], ["v5", TRADE]):
+            kind = path[-1]
         self._count += 1
-        session = Session(self._count, kind if kind in (*CATEGORIES, "private") else "", now_ms)
+        session = Session(self._count, kind if kind in (*CATEGORIES, "private", TRADE) else "", now_ms)
         self.sessions[session.number] = session
         self._watch(session, now_ms)
         return session
@@ -130,6 +136,8 @@ class Streams:
         if session.closed:
             return []
         session.heard_ms = now_ms
+        if session.kind == TRADE:
+            return [bybit_entry.answer(self.bybit, session, text, now_ms)]
         try:
             message = msgspec.json.decode(text)
         except msgspec.DecodeError:
@@ -150,7 +158,7 @@ class Streams:
             case "ping":
                 return {**self._answer(session, op, number), "ret_msg": "pong"}
             case "auth" if session.private and len(args) == 3:
-                wrong = self._log_in(session, args, now_ms)
+                wrong = self.log_in(session, args, now_ms)
                 return {"success": not wrong, "ret_msg": wrong, "op": op, "conn_id": session.name, "req_id": number}
             case "subscribe":
                 return self._answer(session, op, number, self._subscribe(session, [str(one) for one in args]))
@@ -160,7 +168,7 @@ class Streams:
             case _:
                 return self._answer(session, op, number, f"error:handler not found,op:{op[:40]}")
 
-    def _log_in(self, session: Session, args: list[Any], now_ms: int) -> str:
+    def log_in(self, session: Session, args: list[Any], now_ms: int) -> str:
         """Why somebody is not let in; nothing when he is."""
         name, expires, signature = args
         key = self.bybit.keys.get(str(name))

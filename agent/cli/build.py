@@ -42,8 +42,14 @@ VENUES = {
         binance_coin.BinanceCoin, binance_coin.REST_URL, binance_coin.STREAM_URL, rights=True, coins=True
     ),
     "bingx": Venue(bingx.BingX, bingx_tables.REST_URL, bingx_tables.STREAM_URL),
-    "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL),
-    "bybit-inverse": Venue(partial(bybit.Bybit, category="inverse"), bybit.REST_URL, bybit.STREAM_URL, coins=True),
+    "bybit": Venue(bybit.Bybit, bybit.REST_URL, bybit.STREAM_URL, entry_url=bybit.ENTRY_URL),
+    "bybit-inverse": Venue(
+        partial(bybit.Bybit, category="inverse"),
+        bybit.REST_URL,
+        bybit.STREAM_URL,
+        coins=True,
+        entry_url=bybit.ENTRY_URL,
+    ),
     "mexc": Venue(mexc.Mexc, mexc.REST_URL, mexc.STREAM_URL),
     "weex": Venue(weex.Weex, weex_terms.REST_URL, weex_terms.STREAM_URL),
 }

@@ -285,6 +285,8 @@ class Abilities(Struct, frozen=True):
     """
     arms: bool = False
     """Whether there is a dead-man's switch (`Arm`)."""
+    ipv4: bool = False
+    """Whether everything must leave by IPv4, because the addresses that a key is bound to can be no others."""
     entry: Entry | None = None
     """The websocket on which orders are sent while it is open."""
 

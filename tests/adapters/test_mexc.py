@@ -23,6 +23,7 @@ from agent.core.events import (
     Forced,
     Funding,
     Leverage,
+    Lost,
     Margin,
     Mode,
     Position,
@@ -162,6 +163,13 @@ def test_what_can_not_be_sent_is_said_to_be_unsent() -> None:
     assert [type(one) for one in unsent(build(), Arm(0, 1_000))] == [Unarmed]
 
 
+@pytest.mark.parametrize("status", [302, 500, 510, 602])
+def test_a_server_in_trouble_proves_nothing_whatever_it_says(status: int) -> None:
+    dialect = build()
+    reply = Reply(status, {}, enveloped(code=2005, message="no balance"))
+    assert [type(one) for one in dialect.on_reply(call_for(dialect, Place(order())), reply, NOW)] == [Lost]
+
+
 def test_a_cancel_is_by_our_id_and_its_end_is_asked_for() -> None:
     dialect = build()
     call = call_for(dialect, Cancel("mine", 1))
@@ -279,8 +287,8 @@ def test_positions_that_are_left_out_are_missed() -> None:
     def told(dialect: Any, *rows: Any) -> type:
         return type(tell(dialect, Ask(What.POSITIONS), list(rows))[-1])
 
-    small = {**POSITION, "holdVol": 40}  # 12 of a margin of 30
-    other = {**POSITION, "positionId": 8, "symbol": "ETH_USDT", "holdVol": 40}
+    small = {**POSITION, "holdVol": 40, "im": 12}  # of a margin of 30
+    other = {**small, "positionId": 8, "symbol": "ETH_USDT"}
     assert [told(build(), *rows) for rows in ([], [small], [small, other])] == [Unanswered, Unanswered, Positions]
     dialect = build()
     assert [told(dialect, small, other), told(dialect, small), told(dialect)] == [Positions, Unanswered, Unanswered]
@@ -289,6 +297,10 @@ def test_positions_that_are_left_out_are_missed() -> None:
     tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "positionMargin": 0}])
     assert told(dialect) is Positions
     assert told(build(), {**POSITION, "symbol": "DOGE_USDT"}) is Positions, "strangers take margin as well"
+    assert told(build(), {**small, "im": None, "leverage": 10}) is Positions, "what is not told is worked out"
+    risen = build()
+    push(risen, "ticker", {"symbol": "BTC_USDT", "fairPrice": 80_000, "timestamp": NOW // MS}, socket="market")
+    assert told(risen, {**small, "im": 0}) is Positions, "at the price of now"
 
 
 def test_a_mode_that_is_switched_is_told() -> None:

@@ -291,6 +291,7 @@ def test_an_illegal_address_is_told_with_its_cure() -> None:
     denied = asked(build(), Ask(What.POSITIONS), {"code": -1056, "msg": "illegal IP"}, 400)[0]
     assert isinstance(denied, Denied)
     assert "IPv4" in denied.reason
+    assert build().abilities.ipv4, "the venue's address lists know nothing else"
 
 
 def test_too_many_requests_are_followed_by_silence_until_the_budget_begins_anew() -> None:

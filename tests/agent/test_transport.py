@@ -923,6 +923,7 @@ class Names:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hosts: dict[str, list[str]] = {}
         self.asked = 0
+        self.families: set[int] = set()
         self._hang = threading.Event()
         self._plain = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", self._look)
@@ -940,6 +941,7 @@ class Names:
         if not name.endswith(".test"):
             return self._plain(host, port, *args, **options)
         self.asked += 1
+        self.families.add(options.get("family", args[0] if args else socket.AF_UNSPEC))
         if name not in self.hosts:
             self._hang.wait(HANG_S)
             raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -989,6 +991,25 @@ async def test_while_names_are_not_found_the_last_addresses_stand_in(
         assert isinstance(await inbox.next(), Answer)
         struck("C18", names.asked - before)
         names.release()
+
+
+@pytest.mark.parametrize(("ipv4", "family"), [(True, socket.AF_INET), (False, socket.AF_UNSPEC)])
+async def test_where_a_key_is_bound_to_ipv4_nothing_leaves_otherwise(names: Names, ipv4: bool, family: int) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response()
+
+    names.hosts["exchange.test"] = ["127.0.0.1"]
+    inbox = Inbox()
+    async with http(handler) as base:
+        transport = Transport(inbox.take, ipv4=ipv4)
+        url = base.replace("127.0.0.1", "exchange.test")
+        transport.do(call(url))
+        assert isinstance(await inbox.next(), Answer)
+        transport.do(open_(url.replace("http", "ws")))
+        assert isinstance(await inbox.next(), Closed), "it speaks no websocket, but was found"
+        await transport.close(grace_s=0)
+    assert names.asked == 2
+    assert names.families == {family}
 
 
 @pytest.mark.fault("C18")

@@ -130,9 +130,6 @@ BESIDE: Final = {
         "rest_order_amend", "rest_order_amend_batch", "rest_order_cancel_all", "rest_order_cancel_batch_mixed",
         "rest_set_dcp", "rest_set_margin_mode_failed",
     ),
-    "contracts settled in coin": (
-        "rest_position_list_inverse", "rest_risk_limit_BTCUSD_docs_percent", "rest_tickers_inverse",
-    ),
     "order entry over websocket": (
         "ws_pong_trade", "wstrade_auth_ack", "wstrade_auth_request", "wstrade_create_batch_ack_all_failed",
         "wstrade_create_batch_request", "wstrade_order_create_ack", "wstrade_order_create_request",
@@ -141,13 +138,13 @@ BESIDE: Final = {
 
 CLASSES: Final[dict[Fault | None, tuple[int, ...]]] = {
     None: (
-        10000, 10014, 10016, 10019, 110001, 110008, 110010, 110025, 110026, 110027, 110043, 110072, 110079,
+        10000, 10014, 10016, 10019, 20006, 110001, 110008, 110010, 110025, 110026, 110027, 110043, 110072, 110079,
     ),
     Fault.ACCOUNT: (
         10003, 10004, 10005, 10007, 10009, 10010, 10024, 10027, 10028, 33004, 100028, 110123, 110124, 110125, 110132,
         401,
     ),
-    Fault.BUSY: (10006, 10018, 10429, 110009, 110020, 403, 429),
+    Fault.BUSY: (10006, 10018, 10403, 10429, 20003, 110009, 110020, 403, 429),
     Fault.CLOCK: (10002,),
     Fault.MARGIN: (
         110004, 110006, 110007, 110011, 110012, 110013, 110040, 110044, 110045, 110046, 110047, 110048, 110051, 110052,
@@ -162,18 +159,18 @@ CLASSES: Final[dict[Fault | None, tuple[int, ...]]] = {
     Fault.RULE: (
         10001, 30208, 30209, 110003, 110049, 110064, 110092, 110093, 110094, 110119, 110120, 110121,
     ),
-    Fault.OTHER: (110024, 110028, 110029, 3400045),
+    Fault.OTHER: (10404, 20001, 110024, 110028, 110029, 3400045),
 }  # fmt: skip
 
 
-def _failure(code: int | str) -> Reply:
+def failure(code: int | str) -> Reply:
     """HTTP statuses stand without a code of the venue's, whose own come with a success."""
     if isinstance(code, int) and code < 1_000:
         return Reply(code, {}, b"")
     return Reply(200, {}, encode({"retCode": code, "retMsg": "words", "result": {}, "retExtInfo": {}, "time": 1}))
 
 
-def _sign(secret: str, text: str) -> str:
+def sign(secret: str, text: str) -> str:
     return signer(credentials(secret), "Bybit", ed25519=False)(text.encode())
 
 
@@ -194,7 +191,7 @@ VECTORS: Final = (
 )
 
 
-def _received(body: bytes, order: str) -> bool:
+def received(body: bytes, order: str) -> bool:
     """A success that repeats our id and says nothing more."""
     try:
         answer = json.loads(body.decode(errors="replace"))
@@ -211,8 +208,8 @@ VENUE: Final = Described(
     beside=BESIDE,
     replies=REPLIES,
     classes=CLASSES,
-    failure=_failure,
-    sign=_sign,
+    failure=failure,
+    sign=sign,
     vectors=VECTORS,
-    received=_received,
+    received=received,
 )

@@ -322,3 +322,33 @@ def test_a_fault_plan_strikes_here_as_well() -> None:
     assert topics == {"position", "wallet"}
     assert {"frames: drop", "frames: new value", "events: trade", "events: adl"} <= set(gateway.counts)
     assert client.bybit.kind("POST", "/v5/order/create") == "order"
+
+
+def test_orders_by_websocket_share_the_budgets_of_rest() -> None:
+    client = Client(orders_1s=2)
+    session = client.open("/v5/trade")
+
+    def said(number: str, op: str = "order.create", **more: Any) -> dict[str, Any]:
+        header = {"X-BAPI-TIMESTAMP": str(client.now // MS), "X-BAPI-RECV-WINDOW": "1000"}
+        message = {"reqId": number, "header": header, "op": op, "args": [BUY | {"orderLinkId": number}], **more}
+        (frame,) = client.bybit.receive(session, json.dumps(message), client.now)
+        answer: dict[str, Any] = json.loads(frame)
+        return answer
+
+    assert said("0")["retCode"] == 10003, "nobody has logged in"
+    until = client.now // MS + 1_000
+    sign = hmac.new(DEMO_SECRET.encode(), f"GET/realtime{until}".encode(), hashlib.sha256).hexdigest()
+    assert client.say(session, "auth", DEMO_KEY, until, "wrong")["retCode"] == 10004
+    assert client.say(session, "auth", DEMO_KEY, until, sign)["retCode"] == 0
+    assert client.say(session, "auth", DEMO_KEY, until, sign)["retCode"] == 20001
+    assert client.say(session, "ping")["op"] == "pong"
+    told = said("1")
+    assert (told["retCode"], told["data"]["orderLinkId"], told["header"]["X-Bapi-Limit-Status"]) == (0, "1", "1")
+    assert said("1")["retCode"] == 20006, "an id is used once"
+    assert said("2", op="order.magic")["retCode"] == 10404
+    assert said("3", header={"X-BAPI-TIMESTAMP": "1"})["retCode"] == 10002
+    assert client.code("/v5/order/create", BUY) == 0
+    assert said("4")["retCode"] == 10006
+    client.wait(20)
+    assert client.row("1") is not None
+    assert said("5", op="order.cancel", args=[{**BTC, "orderLinkId": "1"}])["retCode"] == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pybit
 import pytest
-from pybit import unified_trading
+from pybit import _websocket_trading, unified_trading
 from pybit.exceptions import InvalidRequestError
 
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, FrameFault, SeededMarket, Server, serve
@@ -118,3 +118,23 @@ async def test_streams(client: Any, server: Server, monkeypatch: pytest.MonkeyPa
     finally:
         for one in sockets:
             await asyncio.to_thread(one.exit)
+
+
+async def test_orders_by_websocket(client: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_websocket_trading, "TRADE_WSS", f"{server.ws_url}/v5/trade")
+    answers = queue.SimpleQueue()  # type: ignore[var-annotated]
+    session = await asyncio.to_thread(
+        unified_trading.WebSocketTrading, testnet=False, api_key=DEMO_KEY, api_secret=DEMO_SECRET
+    )
+    try:
+        mark = float((await ask(client.get_tickers, **LINEAR))["list"][0]["markPrice"])
+        price, link = f"{mark * 0.99:.1f}", {"orderLinkId": "mine"}
+        order = {**LINEAR, "side": "Buy", "orderType": "Limit", "qty": "0.01", "price": price, **link}
+        await asyncio.to_thread(session.place_order, answers.put, **order)
+        assert (await heard(answers))["data"]["orderLinkId"] == "mine"
+        while not (await ask(client.get_open_orders, **LINEAR, **link))["list"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(session.cancel_order, answers.put, **LINEAR, **link)
+        assert (await heard(answers))["retCode"] == 0
+    finally:
+        await asyncio.to_thread(session.exit)

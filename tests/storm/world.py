@@ -96,7 +96,7 @@ class World:
         self._own: dict[str, str | None] = {"rights_url": REST if rights else None} if VENUES[venue].rights else {}
         self._own |= simulator.VENUES[venue].own
         if entry:
-            self._own["entry_url"] = f"{STREAM}/ws-fapi/v1"
+            self._own["entry_url"] = f"{STREAM}{urlsplit(VENUES[venue].entry_url or '').path}"
         self.boot(epoch, nonce=nonce)
         self.gateway.advance(START)
 
