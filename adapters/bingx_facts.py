@@ -173,6 +173,7 @@ def account_facts(assets: Sequence[wire.Asset], settle: str, asked_at: int) -> l
                 maintenance=None,
                 available=number(str(row.available_margin)),
                 asked_at=asked_at,
+                held=number(str(row.used_margin)),
             )
             return [margin, *facts]
     raise ValueError(f"no row for {settle}")

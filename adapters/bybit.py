@@ -24,8 +24,10 @@ from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
 from adapters.bybit_entry import OPS, SOCKET, BybitEntry
 from adapters.bybit_market import Market
+from adapters.bybit_modes import Modes
 from adapters.bybit_pages import Pages, Whole
 from adapters.bybit_routes import ALLOWED, HISTORY, LEAVING, LIMITS, PARAMETER, QUESTIONS, SECOND, verdict_of
+from adapters.bybit_sockets import PROOF_NS, TOPICS, Sockets
 from adapters.offset import Offset
 from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain, symbols_of
 from adapters.signing import signer
@@ -74,11 +76,8 @@ DOMAINS: Final = tuple(domain for site in SITES for domain in site if not domain
 NAMES: Final = {"linear": "bybit", "inverse": "bybit-inverse"}
 """What a venue is called in a portfolio file, by its kind of contract."""
 
-PING_NS: Final = 20 * SECOND
 QUIET_NS: Final = {"public": 20 * SECOND, "market": 10 * SECOND, "private": 50 * SECOND, SOCKET: 50 * SECOND}
 """The best prices are repeated after three seconds, tickers come ten times a second, and pings are answered."""
-PROOF_NS: Final = 10 * SECOND
-"""How long logging in and subscribing may take on the private stream."""
 BAN_NS: Final = 10 * MINUTE
 THROTTLE_MAX_NS: Final = MINUTE
 CALL_MS: Final = 10_000
@@ -86,9 +85,6 @@ ORDER_MS: Final = 5_000
 BATCH_MAX: Final = 5
 NAMES_MAX: Final = 1_000
 SYMBOLS_MAX: Final = 500
-SUBSCRIBE_MAX: Final = 10
-
-PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet")
 
 
 class Bybit:
@@ -154,23 +150,13 @@ class Bybit:
         self._tag = 0
         self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
-        self._up: set[str] = set()
-        """Sockets that have proved that they tell what they should."""
-        self._pings: dict[str, int] = {}
-        """Connected sockets, and when each is pinged next."""
-        self._proofs: dict[str, int] = {}
-        """Sockets that have to log in, and when each is given up unless it has proved itself."""
-        self._subscribing: dict[str, tuple[str, tuple[str, ...]]] = {}
-        """Subscriptions not acknowledged yet: socket and topics, by the id of the request."""
-        self._requests = 0
+        self._sockets = Sockets(self._want)
         self._seqs: dict[tuple[str, int], tuple[int, int]] = {}
-        self._settings: dict[int, dict[int, int]] = {}
-        """The leverage of each row of an instrument's position: which rows there are tells the mode."""
-        self._mode_wanted = False
-        """The account's setup is known, and which rows there are is not yet."""
+        self._modes = Modes(pooled=settle is None)
         self._fills: dict[str, dict[str, int]] = {}
         """What was told of each order trade by trade: lots by the trade's id."""
         self._pages = Pages(category)
+        self._endings: dict[int, str] = {}
         self._allowed: dict[str, int] = {}
 
     # The connection
@@ -184,69 +170,46 @@ class Bybit:
 
     def on_open(self, socket: str, now: int) -> Sequence[Fact]:
         """Log in, or subscribe; what the socket tells begins anew."""
-        self._pings[socket] = now + PING_NS
+        self._sockets.opened(socket, now)
         if socket in ("private", SOCKET):
-            self._proofs[socket] = now + PROOF_NS
             if socket == "private":
                 self._seqs.clear()
             assert self._sign is not None, "one logs in with a key alone"
-            until = str(self._offset.venue_ms(now) + PROOF_NS // MS)
-            sign = self._sign(f"GET/realtime{until}".encode())
-            self._say(socket, {"op": "auth", "args": [self._key, int(until), sign]})
+            until_ms = self._offset.venue_ms(now) + PROOF_NS // MS
+            self._sockets.log_in(socket, self._key, until_ms, self._sign(f"GET/realtime{until_ms}".encode()), now)
         elif socket == "market":
             self._market.begin(socket)
-            self._subscribe(socket, [f"tickers.{symbol}" for symbol in self.symbols])
+            self._sockets.subscribe(socket, [f"tickers.{symbol}" for symbol in self.symbols])
         else:
             self._market.begin(socket)
             depths = [f"orderbook.50.{symbol}" for symbol in self.symbols] if self._depth else []
-            self._subscribe(socket, [*(f"orderbook.1.{symbol}" for symbol in self.symbols), *depths])
+            self._sockets.subscribe(socket, [*(f"orderbook.1.{symbol}" for symbol in self.symbols), *depths])
         return []
 
     def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
         """The socket is gone."""
-        self._pings.pop(socket, None)
-        self._up.discard(socket)
-        self._subscribing = {name: one for name, one in self._subscribing.items() if one[0] != socket}
-        self._proofs.pop(socket, None)
+        self._sockets.closed(socket)
         if self._entry is not None and socket == SOCKET:
             self._entry.up = False
         return [fact.Down(socket, reason)]
 
     def on_wake(self, now: int) -> None:
         """Ping, and give up a socket that does not let us in."""
-        for socket, at in self._pings.items():
-            if now >= at:
-                self._pings[socket] = now + PING_NS
-                self._say(socket, {"op": "ping"})
-        for socket, at in list(self._proofs.items()):
-            if now >= at:
-                del self._proofs[socket]
-                self._want(Shut(socket, "it has not let us in in time"))
+        self._sockets.wake(now)
 
     @property
     def wake_at(self) -> int | None:
         """When a ping is due, or patience with a socket that does not let us in is over."""
-        return min([*self._pings.values(), *self._proofs.values()], default=None)
+        return self._sockets.wake_at
 
     def acts(self) -> list[Open | Shut | Say | Ask]:
         """What is wanted on the wire, drained."""
         acts, self._acts = self._acts, []
         return acts
 
-    def _want(self, act: Open | Shut | Ask) -> None:
+    def _want(self, act: Open | Shut | Say | Ask) -> None:
         if act not in self._acts:
             self._acts.append(act)
-
-    def _say(self, socket: str, command: dict[str, object]) -> None:
-        self._acts.append(Say(socket, encode(command).decode()))
-
-    def _subscribe(self, socket: str, topics: Sequence[str], size: int = SUBSCRIBE_MAX) -> None:
-        """In small parts: one topic that the venue does not know has it refuse the whole of a request."""
-        for start in range(0, len(topics), size):
-            self._requests += 1
-            name, some = f"s{self._requests}", tuple(topics[start : start + size])
-            self._subscribing[name] = (socket, some)
-            self._say(socket, {"req_id": name, "op": "subscribe", "args": some})
 
     # Frames
 
@@ -259,20 +222,17 @@ class Bybit:
             facts = self._readers[socket](frame)
         except MISREAD as error:
             return [fact.Unknown(socket, f"frame: {error}"[:200], excerpt(data), socket == "private")]
-        if socket in ("public", "market") and socket not in self._up and facts:
-            self._up.add(socket)
-            return [fact.Up(socket), *facts]
-        return facts
+        proved = self._sockets.prove(socket) if socket in ("public", "market") and facts else []
+        return [*proved, *facts] if proved else facts
 
     def _command_facts(self, socket: str, frame: wire.Frame) -> Sequence[Fact]:
         """The answer to something that we said."""
         well = frame.retCode == 0 if frame.success is None else frame.success
         if frame.op == "auth" and well and self._entry is not None and socket == SOCKET:
-            self._proofs.pop(socket, None)
             self._entry.up = True
-            return [fact.Up(socket)]
+            return self._sockets.prove(socket)
         if frame.op == "auth" and well:
-            self._subscribe(socket, PRIVATE_TOPICS)
+            self._sockets.subscribe(socket, TOPICS)
         elif frame.op == "auth":
             # The clock may be off; whether the key is at fault is told to requests, with a code.
             self._want(Ask(What.TIME))
@@ -280,27 +240,10 @@ class Bybit:
             why = why.replace(self._key, "(concealed)") if self._key else why
             return [fact.Unknown(socket, why[:200], "", private=True)]
         elif frame.op == "subscribe":
-            return self._subscribed(socket, frame, well=well)
+            return self._sockets.subscribed(socket, frame, well=well)
         elif frame.op not in ("ping", "pong", "unsubscribe"):
             raise ValueError(f"an answer to {frame.op:.30}")
         return []
-
-    def _subscribed(self, socket: str, frame: wire.Frame, *, well: bool) -> Sequence[Fact]:
-        waiting = [name for name, (where, _) in self._subscribing.items() if where == socket]
-        named = [name for name in waiting if any(topic in frame.ret_msg for topic in self._subscribing[name][1])]
-        name = frame.req_id if frame.req_id in waiting else next(iter([*named, *waiting]), None)
-        _, topics = self._subscribing.pop(name, (socket, ())) if name else (socket, ())
-        if well:
-            if socket == "private" and topics:
-                self._up.add(socket)
-                self._proofs.pop(socket, None)
-                return [fact.Up(socket)]
-            return []
-        if len(topics) > 1 and socket != "private":
-            self._subscribe(socket, topics, 1)
-            return []
-        what = f"subscription to {', '.join(topics)} was refused: {frame.ret_msg}"
-        return [fact.Unknown(socket, what[:200], "", private=socket == "private")]
 
     def _read_public(self, frame: wire.Frame) -> Sequence[Fact]:
         """What a book says; one with a gap is subscribed to anew."""
@@ -308,8 +251,7 @@ class Bybit:
             return self._market.book(frame)
         finally:
             for topic in self._market.torn():
-                self._say("public", {"op": "unsubscribe", "args": [topic]})
-                self._subscribe("public", [topic])
+                self._sockets.resubscribe("public", topic)
 
     def _read_private(self, frame: wire.Frame) -> Sequence[Fact]:
         """The facts in each row; one that can't be read does not take the others with it."""
@@ -378,21 +320,10 @@ class Bybit:
         if order < self._seqs.get(key, order):
             return []
         self._seqs[key] = order
-        before = dict(self._settings.get(position.instrument, {}))
-        leverages = self._learn(position.instrument, [row]) if row.leverage else before
-        if before and bool(before.keys() - {0}) is not bool(leverages.keys() - {0}):
+        settings, switched = self._modes.moved(position.instrument, row)
+        if switched:
             self._want(Ask(What.MODE))
-        if before == leverages or len(set(leverages.values())) != 1:
-            return [position]
-        return [position, fact.Leverage(position.instrument, leverages[row.position_idx])]
-
-    def _learn(self, index: int, rows: Sequence[wire.PositionRow]) -> dict[int, int]:
-        """The leverage of each row of a position; those of the other mode are no more."""
-        told: dict[int, int] = {row.position_idx: wire.leverage_of(row.leverage) for row in rows}
-        before = self._settings.get(index, {})
-        kept = {} if 0 in told or 0 in before else before
-        self._settings[index] = {**kept, **told}
-        return self._settings[index]
+        return [position, *settings]
 
     def _elsewhere(self, category: str, symbol: str) -> bool:
         return (category or self._category) != self._category or symbol not in self._index
@@ -619,12 +550,11 @@ class Bybit:
     def _answer(self, call: Call, envelope: wire.Envelope, now: int) -> Sequence[Fact]:
         match call.request:
             case Place(order):
-                return self._acknowledged(order, wire.ACKNOWLEDGED.decode(envelope.result))
+                return self._acknowledged(order.id, order.instrument, wire.ACKNOWLEDGED.decode(envelope.result))
             case Batch(orders):
                 return self._batch_answer(orders, envelope)
-            case Cancel(order):
-                _about(order, wire.ACKNOWLEDGED.decode(envelope.result))
-                return []  # what becomes of it is told by the private stream
+            case Cancel(order, index):
+                return self._acknowledged(order, index, wire.ACKNOWLEDGED.decode(envelope.result))
             case SetLeverage(index, leverage):
                 return [fact.Leverage(index, leverage)]
             case Arm():
@@ -634,14 +564,14 @@ class Bybit:
             case _:
                 assert_never(call.request)
 
-    def _acknowledged(self, order: Order, answer: wire.Acknowledged) -> Sequence[Fact]:
-        """An order was received, which is no word on what becomes of it: that is told by the private stream alone.
-
-        While that is away it is asked for at once.
+    def _acknowledged(self, order: str, index: int, answer: wire.Acknowledged) -> Sequence[Fact]:
+        """A request about an order was received, which is no word on what becomes of it: that is told by the private
+        stream alone. While that is away it is asked for at once.
         """
-        _about(order.id, answer)
-        if "private" not in self._up:
-            self._want(Ask(What.ORDER, order.instrument, order.id))
+        if answer.order_link_id != order:
+            raise ValueError("the answer is about another order")
+        if "private" not in self._sockets.up:
+            self._want(Ask(What.ORDER, index, order))
         return []
 
     def _batch_answer(self, orders: Sequence[Order], envelope: wire.Envelope) -> Sequence[Fact]:
@@ -656,7 +586,7 @@ class Bybit:
                 if end.code:
                     facts.append(fate(order.id, verdict_of(200, end.code), str(end.code), end.msg[:200]))
                 else:
-                    facts += self._acknowledged(order, wire.ACKNOWLEDGED.decode(row))
+                    facts += self._acknowledged(order.id, order.instrument, wire.ACKNOWLEDGED.decode(row))
             except MISREAD as error:
                 facts.append(fact.Lost(order.id, f"unreadable: {error}"))
         return facts
@@ -718,15 +648,9 @@ class Bybit:
         return [fact.Absent(ask.order, int(ask.since))]
 
     def _leverage_answer(self, index: int, rows: Sequence[wire.PositionRow]) -> Sequence[Fact]:
-        if not rows:
-            raise ValueError("no row of a position")
-        self._settings.pop(index, None)
-        leverages = set(self._learn(index, rows).values())
-        if len(leverages) > 1:
-            raise ValueError("long and short have two leverage settings: set them alike at the venue")
-        setting: list[Fact] = [fact.Leverage(index, leverages.pop(), isolated=False)]
-        known = all(one.index in self._settings for one in self._listed.values())
-        return [*setting, *self._mode_facts()] if self._mode_wanted and known else setting
+        setting = self._modes.told(index, rows)
+        known = not self._modes.unknown(one.index for one in self._listed.values())
+        return [setting, *self._mode_facts()] if self._modes.wanted and known else [setting]
 
     def _mode_answer(self, info: wire.AccountInfo) -> Sequence[Fact]:
         """How the account is set up; of what the agent's sums do not hold for, nothing is said but that."""
@@ -734,25 +658,19 @@ class Bybit:
             raise ValueError("the account is no unified trading account of version 2: upgrade it at the venue")
         if info.margin_mode != "REGULAR_MARGIN":
             raise ValueError(f"margin mode {info.margin_mode:.30}: set the account to cross margin at the venue")
-        self._mode_wanted = True
+        self._modes.wanted = True
         return self._mode_facts()
 
     def _mode_facts(self) -> Sequence[Fact]:
-        """The mode, once each instrument's rows are known.
+        """The mode, once each instrument's rows are known: those that are not are asked for.
 
         All coins of a unified account are one collateral; one that is held in a coin is looked at by that alone.
         """
-        rows = {instrument.index: self._settings.get(instrument.index) for instrument in self._listed.values()}
-        unknown = [index for index, row in rows.items() if row is None]
+        indices = [instrument.index for instrument in self._listed.values()]
+        unknown = self._modes.unknown(indices)
         for index in unknown:
             self._want(Ask(What.LEVERAGE, index))
-        if not rows or unknown:
-            return []
-        hedges = {bool(row.keys() - {0}) for row in rows.values() if row is not None}
-        if len(hedges) > 1:
-            raise ValueError("some instruments are in hedge mode and some are not: set them alike at the venue")
-        self._mode_wanted = False
-        return [fact.Mode(hedge=hedges.pop(), multi_asset=self._coin is None, can_trade=None)]
+        return [] if unknown or not indices else [self._modes.mode(indices)]
 
     def _account_answer(self, rows: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
         wallet = wire.WALLET.decode(rows[0]) if rows else None
@@ -771,29 +689,33 @@ class Bybit:
         if not isinstance(came, Whole):
             return []
         if ask.what is What.INSTRUMENTS:
-            return self._instruments_answer([row for _, row in came.rows])
+            return self._instruments_answer([row for _, row in came.rows], came.asked_at)
         if not self._listed:
             raise ValueError("the instruments are not listed yet")
         return self._positions_answer(came) if ask.what is What.POSITIONS else self._orders_answer(came)
 
-    def _instruments_answer(self, rows: Sequence[Raw]) -> Sequence[Fact]:
-        """The contracts that trade: one that was there before and is not now has stopped."""
+    def _instruments_answer(self, rows: Sequence[Raw], asked_at: int) -> Sequence[Fact]:
+        """The contracts that trade: one that was there before and is not now has stopped. An ending is told once."""
         listed: dict[int, Instrument] = {
             instrument.index: replace(instrument, trading=False) for instrument in self._listed.values()
         }
-        intervals: list[Fact] = []
+        told: list[Fact] = []
 
         def read(index: int, row: Raw) -> Sequence[Fact]:
             contract = wire.CONTRACT.decode(row)
             if contract.contract_type == f"{self._category.capitalize()}Perpetual":
                 listed[index] = wire.instrument_of(self.name, index, self.symbols[index], contract)
                 if contract.funding_interval is not None:
-                    intervals.append(fact.Interval(index, contract.funding_interval / 60))
+                    told.append(fact.Interval(index, contract.funding_interval / 60))
+                ending = wire.ending_of(self.symbols[index], contract)
+                if ending is not None and self._endings.get(index) != ending:
+                    self._endings[index] = ending
+                    told.append(fact.Warned(ending, asked_at))
             return []
 
         misread = each(What.INSTRUMENTS, rows, self._index, read)
         self._listed = {self.symbols[index]: listed[index] for index in sorted(listed)}
-        return [fact.Listed(tuple(self._listed.values())), *intervals, *misread]
+        return [fact.Listed(tuple(self._listed.values())), *told, *misread]
 
     def _positions_answer(self, whole: Whole) -> Sequence[Fact]:
         held, strangers = [], []
@@ -812,11 +734,6 @@ class Bybit:
             grid = self._listed.get(row.symbol) if category == self._category else None
             found.append(wire.open_order(grid, row))
         return [fact.Orders(tuple(found), whole.asked_at)]
-
-
-def _about(order: str, answer: wire.Acknowledged) -> None:
-    if answer.order_link_id != order:
-        raise ValueError("the answer is about another order")
 
 
 def _fee_facts(index: int, row: Raw) -> Sequence[Fact]:

@@ -274,6 +274,8 @@ class Contract(Struct, frozen=True, rename="camel"):
     """In minutes."""
     risk_parameters: RiskParameters = RiskParameters()
     is_pre_listing: bool = False
+    delivery_time: str = "0"
+    """When a perpetual ends, if that is known; nought while it is not."""
 
 
 class Risk(Struct, frozen=True, rename="camel"):
@@ -406,6 +408,16 @@ def instrument_of(venue: str, index: int, symbol: str, contract: Contract) -> In
         price_down=positive(str(1 - band)) if band else None,
         inverse=contract.contract_type.startswith("Inverse"),
         trading=contract.status == "Trading" and not contract.is_pre_listing,
+    )
+
+
+def ending_of(symbol: str, contract: Contract) -> str | None:
+    """That a contract will end, in words; None while nothing is said of that."""
+    at = moment(contract.delivery_time)
+    return (
+        f"{symbol} is delisted at {np.datetime64(at // MS, 'ms')} UTC, and what is held of it is settled"
+        if at
+        else None
     )
 
 

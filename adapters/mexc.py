@@ -31,6 +31,7 @@ from adapters.mexc_rules import (
     LEVERAGE_CODES,
     LIMITS,
     MODE_CODE,
+    PARAMETER_CODE,
     QUESTIONS,
     SECOND,
     kind_of,
@@ -134,6 +135,8 @@ class Mexc:
         """By instrument: the next settlement, and the time between two."""
         self._changing: dict[int, wire.Direction] = {}
         """By call: which direction it sets."""
+        self._twice = True
+        """Whether a closing order of one-way mode says so by `reduceOnly` besides its side: not if that was refused."""
         self._moved_at: int | None = None
         """When the stream said that the wallet is another one, while no answer has told what is in it."""
         self._unproven: set[str] = set()
@@ -385,7 +388,7 @@ class Mexc:
             body["price"] = Raw(plain(instrument.price(order.ticks)).encode())
         if closes and held is not None:
             body["positionId"] = held.id
-        if closes and order.side is Side.NET:  # in hedge mode it is refused: there the side says it alone
+        if closes and order.side is Side.NET and self._twice:  # in hedge mode it is refused
             body["reduceOnly"] = True
         stamp_ms = min(venue_ms, deadline_ms - WINDOW_MS)
         return self._post(request, CREATE, body, now, stamp_ms, timeout_ms=ORDER_MS)
@@ -470,6 +473,8 @@ class Mexc:
         match call.request:
             case Ask(What.ORDER, order=str(order)) if verdict is Reaction.ABSENT:
                 return [fact.Absent(order, self._offset.earliest(call.at))]
+            case Place(Order(reduce=True, side=Side.NET)) if code == PARAMETER_CODE:
+                self._twice = not self._twice
             case Place(Order(instrument=index)) if code in LEVERAGE_CODES:
                 self._want(Ask(What.LEVERAGE, index))
         told = list(outcome(call.request, verdict, shown, text))

@@ -99,6 +99,8 @@ REPLIES: Final = replies(
 2008 says that there is not so much to close.
 """
 
+PARAMETER_CODE: Final = 600
+"""A request that the venue can't make sense of."""
 MODE_CODE: Final = 7002
 """The account is not in the position mode that we believe."""
 LEVERAGE_CODES: Final = (2006, 2021, 2023, 2024, 2026, 2027)

@@ -275,7 +275,8 @@ class Agent:
 
         ``resolved``: orders of earlier runs of which a person has found out that they will not trade any more.
         """
-        self.transport = Transport(self._take, ipv4=self.desk.dialect.abilities.ipv4)
+        ipv4 = any(channel.dialect.abilities.ipv4 for channel in self.desk.channels)
+        self.transport = Transport(self._take, ipv4=ipv4)
         try:
             async with self.feed.open():
                 await self._run(stop, resolved)

@@ -7,7 +7,7 @@ from adapters.simulator.exchange import Exchange, Snapshot
 from adapters.simulator.faults import Faults, FrameFault, Incident, RequestFault, load_faults
 from adapters.simulator.gateway import Gateway
 from adapters.simulator.instruments import INSTRUMENTS, Instrument, instrument
-from adapters.simulator.market import SeededMarket, StillMarket
+from adapters.simulator.market import Market, SeededMarket, StillMarket
 from adapters.simulator.matching import Fees
 from adapters.simulator.server import Server, serve
 from adapters.simulator.tape import TapeError, TapeMarket
@@ -34,6 +34,7 @@ __all__ = [
     "Gateway",
     "Incident",
     "Instrument",
+    "Market",
     "Reply",
     "RequestFault",
     "SeededMarket",

@@ -176,7 +176,8 @@ def leverage_view(account: Account, one: Instrument) -> View:
 def balance_views(exchange: Exchange, account: Account) -> list[View]:
     """The wallets; that of the asset that was never used has empty texts."""
     marks = exchange.matcher.mark
-    used, ordered = account.total_initial_margin(marks)
+    used = sum((_assigned(exchange, account, held) for held in account.held()), ZERO)
+    _, ordered = account.total_initial_margin(marks)
     unrealised = account.unrealised(marks)
     row = {
         "userId": account.alias,
@@ -199,7 +200,7 @@ def position_view(exchange: Exchange, account: Account, held: Position) -> View:
     one, mark = exchange.instruments[held.symbol], exchange.books[held.symbol].mark
     isolated = account.is_isolated(held.symbol)
     leverage = account.leverage(held.symbol)
-    initial = held.wallet if isolated else one.notional(abs(held.quantity), held.entry) / leverage
+    initial = _assigned(exchange, account, held)
     unrealised = held.unrealised(mark)
     notional = one.notional(abs(held.quantity), mark)
     kept = maintenance_margin(one, notional)
@@ -228,6 +229,14 @@ def position_view(exchange: Exchange, account: Account, held: Position) -> View:
         "onlyOnePosition": held.side == "BOTH",
         "updateTime": held.updated_ms,
     }
+
+
+def _assigned(exchange: Exchange, account: Account, held: Position) -> Decimal:
+    """The margin of a position: the wallet of its own, or the initial margin by its entry that the account lends it."""
+    if account.is_isolated(held.symbol):
+        return held.wallet
+    one = exchange.instruments[held.symbol]
+    return one.notional(abs(held.quantity), held.entry) / account.leverage(held.symbol)
 
 
 def _collateral(exchange: Exchange, account: Account, held: Position) -> Decimal:

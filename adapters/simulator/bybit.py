@@ -29,7 +29,7 @@ from adapters.simulator.bybit_public import PUBLIC
 from adapters.simulator.bybit_streams import Session, Streams
 from adapters.simulator.bybit_views import name_of, number_of
 from adapters.simulator.exchange import Exchange
-from adapters.simulator.instruments import Instrument
+from adapters.simulator.instruments import DOLLARS, Instrument
 from adapters.simulator.orders import Order, OrderRequest, Rejected
 from adapters.simulator.signing import Verifier, decode_pairs
 from adapters.simulator.wire import Frame, Reply, Topic
@@ -452,7 +452,9 @@ class Bybit:
 
     def topic(self, frame: bytes) -> Topic:
         """What a frame is about."""
-        return bybit_faults.topic_of(frame)
+        found = bybit_faults.topic_of(frame)
+        listed = found.symbol + DOLLARS
+        return found._replace(symbol=listed) if listed in self.exchange.books else found
 
     def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
         """A frame with something wrong in it, or None."""

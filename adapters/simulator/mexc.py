@@ -91,7 +91,7 @@ class Mexc:
         self.requests_2s = requests_2s
         self.orders_2s = orders_2s
         self.details_5s = details_5s
-        self._counters: dict[tuple[str, int], Counter] = {}
+        self._counters: dict[tuple[str, Endpoint], Counter] = {}
         self._banned: dict[str, int] = {}
 
     @exactly
@@ -179,9 +179,9 @@ class Mexc:
         return key.account
 
     def _count(self, endpoint: Endpoint, who: str, now_ms: int) -> None:
-        counter = self._counters.get((who, id(endpoint)))
+        counter = self._counters.get((who, endpoint))
         if counter is None:
-            counter = self._counters[who, id(endpoint)] = Counter(self._limit(endpoint))
+            counter = self._counters[who, endpoint] = Counter(self._limit(endpoint))
         counter.limit = self._limit(endpoint)
         if not counter.add(1, now_ms):
             self.exchange.ledger.turned_away[200] += 1
@@ -252,7 +252,7 @@ class Mexc:
         """Have somebody else at an address, and on the accounts, call every path so often."""
         for who in (client, *self.exchange.accounts):
             for endpoint in ROUTES.values():
-                counter = self._counters.setdefault((who, id(endpoint)), Counter(self._limit(endpoint)))
+                counter = self._counters.setdefault((who, endpoint), Counter(self._limit(endpoint)))
                 counter.add(weight, now // 1_000_000)
 
     def step_clock(self, ms: int) -> None:

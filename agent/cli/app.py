@@ -153,7 +153,7 @@ def _local(venue: str) -> None:
 def demo(
     for_: Annotated[float | None, typer.Option("--for", help="Seconds to run; until Ctrl-C if not given.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")] = False,
-    venue: Annotated[str, typer.Option(help="The exchange to imitate.")] = "binance",
+    venue: Annotated[str, typer.Option(help="The exchange to imitate; several with commas between.")] = "binance",
     tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
     speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 60.0,
     seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
@@ -164,7 +164,8 @@ def demo(
 
     65/20/15 in BTC/ETH/SOL against a target of 50/30/20 at 3x. No key, no network, no risk.
     """
-    _local(venue)
+    for name in venue.split(","):
+        _local(name)
     if not speed > 0:
         raise typer.BadParameter("must be above 0", param_hint="--speed")
     configure(logging.CRITICAL)
@@ -172,13 +173,13 @@ def demo(
     try:
         one = demos.Demo(options)
     except demos.Unplayable as error:
-        raise typer.BadParameter(str(error), param_hint="--tape") from None
+        raise typer.BadParameter(str(error), param_hint="--tape" if tape else "--venue") from None
     result = _run(lambda stop: one.run(stop, None if as_json else out))
     if as_json:
         _json(result)
     else:
         out.print(demos.summary(result))
-        quote = "USD" if LOCAL[venue].coin else "USDT"
+        quote = "USD" if any(LOCAL[name].coin for name in options.venues) else "USDT"
         out.print(
             f"{result.orders} orders, {result.fills} fills, turnover {result.turnover:,.0f} {quote}, "
             f"fees {result.fees:,.2f} {quote}. Records: {result.records}"

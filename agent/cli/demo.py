@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +23,7 @@ from adapters.simulator import (
     VENUES,
     Account,
     Exchange,
+    Market,
     SeededMarket,
     Server,
     TapeMarket,
@@ -53,13 +55,16 @@ SETTLE_S = 20.0
 KEEP = 5
 """Demos whose records are kept."""
 
+Shares = tuple[dict[str, float], dict[str, float]]
+"""Wanted and held shares of gross by symbol."""
+
 
 class Unplayable(ValueError):
     """A tape of other instruments than the venue trades."""
 
 
 class Options(Struct, frozen=True):
-    """How to run a demo. ``seconds`` None: until Ctrl-C."""
+    """How to run a demo. ``venue`` may be several, with commas between; ``seconds`` None: until Ctrl-C."""
 
     venue: str = "binance"
     seconds: float | None = None
@@ -69,9 +74,14 @@ class Options(Struct, frozen=True):
     port: int = 0
     keep: Path | None = None
 
+    @property
+    def venues(self) -> list[str]:
+        """The exchanges, each once."""
+        return list(dict.fromkeys(self.venue.split(",")))
+
 
 class Standing(Struct, frozen=True):
-    """Where the account stands by the exchange's own books, in the quote currency. Weights are signed notional over
+    """Where the portfolio stands by the exchanges' own books, in the quote currency. Weights are signed notional over
     equity, that of a coin which the account is held in included."""
 
     weights: dict[str, float]
@@ -114,7 +124,7 @@ class Result(Struct, frozen=True):
         return not self.unresolved and not self.liquidated and self.end.drift_max <= self.band
 
 
-def shares(symbols: tuple[str, ...]) -> tuple[dict[str, float], dict[str, float]]:
+def shares(symbols: tuple[str, ...]) -> Shares:
     """Wanted and held shares of gross: the example of the README, and a little of whatever else a tape holds."""
     known = [symbol for symbol in WANTED if symbol in symbols]
     others = [symbol for symbol in symbols if symbol not in WANTED]
@@ -133,95 +143,161 @@ def shares(symbols: tuple[str, ...]) -> tuple[dict[str, float], dict[str, float]
     return {s: wanted[s] for s in symbols}, {s: held[s] for s in symbols}
 
 
-class Demo:
-    """One demo: exchange, account and agent, from the drift at the start to the result at the end."""
+class Site:
+    """One exchange of a demo and the account there, with so much ``equity`` and these shares of the gross of all."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.local = VENUES[options.venue]
-        listed = (self.local.contract,) if self.local.contract else tuple(WANTED)
-        market = TapeMarket(options.tape) if options.tape else SeededMarket(options.seed, listed)
-        self.symbols = tuple(market.symbols)
-        if self.local.contract and self.symbols != listed:
-            raise Unplayable(f"an account held in {self.local.coin} trades {listed[0]} alone: play a tape of that")
-        self.wanted, held = ({listed[0]: 1.0}, {listed[0]: ASTRAY}) if self.local.contract else shares(self.symbols)
-        positions = {
-            symbol: self._lots(symbol, EQUITY * (LEVERAGE * held[symbol] - self._coin(symbol)), price)
-            for symbol, price in zip(market.symbols, market.prices(), strict=True)
-        }
-        balance = round(EQUITY / self.local.rate(market), 8)
-        self.account = Account(balance=balance, positions=positions, asset=self.local.asset)
+    def __init__(self, options: Options, name: str, equity: float, shares_: Shares, market: Market) -> None:
+        self.name = name
+        self.local = VENUES[name]
+        self.wanted, self.held = shares_
         self.market = market
+        self.symbols = tuple(self.wanted)
+        gross = EQUITY * LEVERAGE
+        prices = dict(zip(market.symbols, market.prices(), strict=True))
+        positions = {
+            symbol: self._lots(symbol, gross * share - equity * self.coin(symbol), prices[symbol])
+            for symbol, share in self.held.items()
+        }
+        balance = round(Decimal(equity) / self.local.rate(market), 8)
+        self.account = Account(balance=balance, positions=positions, asset=self.local.asset)
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
         self.venue = self.local.side(self.exchange, mark_pace=options.speed)
-        phrase = self.local.passphrase
-        self.credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET), Secret(phrase) if phrase else None)
-        self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
-        self.folder = options.keep or _fresh_folder()
 
     def _lots(self, symbol: str, value: float, price: Decimal) -> Decimal:
         one = instrument(symbol)
         return (Decimal(value) / one.value(one.step, price)).to_integral_value() * one.step
 
-    def _coin(self, symbol: str) -> float:
+    def coin(self, symbol: str) -> float:
         """The weight of an instrument without any contract: 1 where the account is held in its coin."""
         return 1.0 if symbol == self.local.contract else 0.0
 
-    def portfolio(self, server: Server) -> Portfolio:
+    @property
+    def rate(self) -> float:
+        """What one unit of what the account is held in is worth in the quote currency."""
+        return float(self.exchange.books[self.local.contract].mark) if self.local.contract else 1.0
+
+    @property
+    def equity(self) -> float:
+        """What the account is worth in the quote currency."""
+        return float(self.exchange.snapshot(self.account).equity) * self.rate
+
+    def values(self) -> dict[str, float]:
+        """What is held of each instrument in the quote currency, and of the coin that the account is held in."""
+        snapshot, equity = self.exchange.snapshot(self.account), self.equity
+        return {
+            symbol: self.coin(symbol) * equity
+            + float(self.exchange.instruments[symbol].value(snapshot.held(symbol), self.exchange.books[symbol].mark))
+            for symbol in self.symbols
+        }
+
+    def spelt(self, symbol: str) -> str:
+        """An instrument as the venue spells it."""
+        return self.local.symbol(self.exchange.instruments[symbol])
+
+    def access(self, server: Server) -> Access:
+        """The account in a portfolio file."""
+        return Access(
+            venue=self.name,
+            settle=self.local.coin,
+            key="env:TRIMTAB_DEMO_KEY",
+            secret="env:TRIMTAB_DEMO_SECRET",  # noqa: S106 — a reference, and to nothing
+            passphrase="env:TRIMTAB_DEMO_PASSPHRASE" if self.local.passphrase else None,
+            rest_url=server.rest_url,
+            stream_url=server.ws_url,
+        )
+
+
+def sites_of(options: Options) -> list[Site]:
+    """The exchanges of a demo. Several have an equal part of the equity each, and the instruments in turn.
+
+    Raises `Unplayable`.
+    """
+    locals_ = {name: VENUES[name] for name in options.venues}
+    linear = [name for name, local in locals_.items() if not local.contract]
+    wanted: dict[str, float] = {}
+    held: dict[str, float] = {}
+    if linear:
+        wanted, held = shares(tuple(_market(options, tuple(WANTED)).symbols))
+    if len(linear) > len(wanted):
+        raise Unplayable(f"{len(wanted)} instruments are too few for {' and '.join(linear)}: name fewer of them")
+    sites, part = [], 1 / len(locals_)
+    for name, local in locals_.items():
+        if local.contract:
+            market = _market(options, (local.contract,))
+            if tuple(market.symbols) != (local.contract,):
+                raise Unplayable(f"an account held in {local.coin} trades {local.contract} alone: play a tape of that")
+            mine: Shares = {local.contract: part}, {local.contract: part * ASTRAY}
+        else:
+            turn = list(wanted)[linear.index(name) :: len(linear)]
+            scale = part * len(linear)
+            mine = {s: wanted[s] * scale for s in turn}, {s: held[s] * scale for s in turn}
+            market = _market(options, tuple(WANTED))
+        sites.append(Site(options, name, EQUITY * part, mine, market))
+    return sites
+
+
+def _market(options: Options, symbols: tuple[str, ...]) -> Market:
+    return TapeMarket(options.tape) if options.tape else SeededMarket(options.seed, symbols)
+
+
+class Demo:
+    """One demo: exchanges, accounts and the agent, from the drift at the start to the result at the end."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.sites = sites_of(options)
+        phrases = [site.local.passphrase for site in self.sites if site.local.passphrase]
+        self.credentials = Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET), Secret(phrases[0]) if phrases else None)
+        self.notes: deque[tuple[int, Note]] = deque(maxlen=12)
+        self.folder = options.keep or _fresh_folder()
+
+    def portfolio(self, servers: Sequence[Server]) -> Portfolio:
         """The portfolio file of the demo. Confirmation and cool-down shrink with the market's speed."""
         pace = max(1.0, self.options.speed)
-        spelt = {symbol: self.local.symbol(one) for symbol, one in self.exchange.instruments.items()}
-        weights = {spelt[symbol]: share for symbol, share in self.wanted.items()}
+        alone = len(self.sites) == 1
+        weights = {
+            site.spelt(symbol) if alone else f"{site.name}:{site.spelt(symbol)}": share
+            for site in self.sites
+            for symbol, share in site.wanted.items()
+        }
+        accounts = {site.name: site.access(server) for site, server in zip(self.sites, servers, strict=True)}
         return Portfolio(
             mode="live",
             state=str(self.folder),
-            account=Access(
-                venue=self.options.venue,
-                settle=self.local.coin,
-                key="env:TRIMTAB_DEMO_KEY",
-                secret="env:TRIMTAB_DEMO_SECRET",  # noqa: S106 — a reference, and to nothing
-                passphrase="env:TRIMTAB_DEMO_PASSPHRASE" if self.local.passphrase else None,
-                rest_url=server.rest_url,
-                stream_url=server.ws_url,
-            ),
+            account=accounts[self.sites[0].name] if alone else Access(),
+            accounts={} if alone else accounts,
             targets=Targets(weights={**weights}, leverage=LEVERAGE),
             triggers=Triggers(confirm_s=round(180 / pace, 3), cool_down_s=round(180 / pace, 3)),
             limits=Limits(leverage=5.0, turnover_per_day=100.0, orders_per_minute=600),
         )
 
     def standing(self) -> Standing:
-        """Where the account stands now."""
-        snapshot = self.exchange.snapshot(self.account)
-        equity = float(snapshot.equity) * self._rate
-        held = {
-            symbol: float(one.value(snapshot.held(symbol), self.exchange.books[symbol].mark))
-            for symbol, one in self.exchange.instruments.items()
-        }
-        weights = {s: self._coin(s) + value / equity if equity > 0 else 0.0 for s, value in held.items()}
-        targets = {symbol: share * LEVERAGE for symbol, share in self.wanted.items()}
-        drift = max(abs(weights[symbol] - targets[symbol]) for symbol in self.symbols) / LEVERAGE
+        """Where the portfolio stands now."""
+        equity = sum(site.equity for site in self.sites)
+        held = {symbol: value for site in self.sites for symbol, value in site.values().items()}
+        weights = {symbol: value / equity if equity > 0 else 0.0 for symbol, value in held.items()}
+        targets = {symbol: share * LEVERAGE for site in self.sites for symbol, share in site.wanted.items()}
+        drift = max(abs(weights[symbol] - targets[symbol]) for symbol in targets) / LEVERAGE
         leverage = sum(abs(weight) for weight in weights.values())
         return Standing(weights=weights, targets=targets, drift_max=drift, leverage=leverage, equity=equity)
-
-    @property
-    def _rate(self) -> float:
-        """What one unit of what the account is held in is worth in the quote currency."""
-        return float(self.exchange.books[self.local.contract].mark) if self.local.contract else 1.0
 
     async def run(self, stop: asyncio.Event, console: Console | None) -> Result:
         """Run the whole demo; with a console, show it live."""
         async with AsyncExitStack() as stack:
-            server = await stack.enter_async_context(await serve(self.venue, port=self.options.port))
+            servers = []
+            for number, site in enumerate(self.sites):
+                port = self.options.port and self.options.port + number
+                servers.append(await stack.enter_async_context(await serve(site.venue, port=port)))
             start = self.standing()
-            portfolio = self.portfolio(server)
+            portfolio = self.portfolio(servers)
             dialects = dialects_of(portfolio, self.credentials)
             agent = Agent(portfolio, dialects, self.folder, tag="de", record=True, watch=self._watch)
             end = asyncio.Event()
             running = asyncio.create_task(agent.run(end))
             show = asyncio.create_task(self._show(agent, console)) if console else None
             try:
-                await self._wait(agent, server, stop, running)
-                await self._settle(agent, server)
+                await self._wait(stop, running)
+                await self._settle(agent, servers)
                 reason = self._last_word(agent)
             finally:
                 if show is not None:
@@ -235,23 +311,24 @@ class Demo:
         for decision in step.decisions:
             self.notes.extend((now, note) for note in decision.notes)
 
-    async def _wait(self, agent: Agent, server: Server, stop: asyncio.Event, running: asyncio.Task[None]) -> None:
+    async def _wait(self, stop: asyncio.Event, running: asyncio.Task[None]) -> None:
         """Until the time is over, the tape has ended, Ctrl-C, or the agent has failed."""
         stopped = asyncio.create_task(stop.wait())
         loop = asyncio.get_running_loop()
         deadline = None if self.options.seconds is None else loop.time() + self.options.seconds
         while not stopped.done() and not running.done():
             left = 0.5 if deadline is None else min(0.5, deadline - loop.time())
-            tape_over = self.options.tape is not None and self.market.ended
+            tape_over = self.options.tape is not None and all(site.market.ended for site in self.sites)
             if left <= 0 or (deadline is None and tape_over):
                 break
             await asyncio.wait({stopped, running}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
 
-    async def _settle(self, agent: Agent, server: Server) -> None:
+    async def _settle(self, agent: Agent, servers: Sequence[Server]) -> None:
         """Let the market stand still and the agent finish what it is doing."""
-        self.exchange.freeze()
-        server.settle()
+        for site, server in zip(self.sites, servers, strict=True):
+            site.exchange.freeze()
+            server.settle()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SETTLE_S
         await asyncio.sleep(1.5)  # the last prices are on their way: marks come once a second
@@ -266,7 +343,8 @@ class Demo:
             await self._print(agent, console)
             return
         market = f"tape {self.options.tape.name}" if self.options.tape else "seeded market"
-        title = f"trimtab demo · local {self.options.venue} exchange · {market} at {self.options.speed:g}x"
+        where = f"local {' and '.join(self.options.venues)} exchange{'s' if len(self.sites) > 1 else ''}"
+        title = f"trimtab demo · {where} · {market} at {self.options.speed:g}x"
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 live.update(screen.live(agent.view(), list(self.notes), title, "DEMO", "Ctrl-C ends"), refresh=True)
@@ -284,25 +362,24 @@ class Demo:
         return last[-1].text if last else agent.engine.state
 
     def _result(self, agent: Agent, portfolio: Portfolio, start: Standing, reason: str) -> Result:
-        snapshot = self.exchange.snapshot(self.account)
-        ledger = self.exchange.ledger
-        ours = [orders[0] for (_, name), orders in ledger.by_client_id.items() if name.startswith("tt")]
+        snapshots = [(site.exchange.snapshot(site.account), site.rate) for site in self.sites]
+        names = [name for site in self.sites for _, name in site.exchange.ledger.by_client_id]
         return Result(
             venue=self.options.venue,
             mode=portfolio.mode,
             start=start,
             end=self.standing(),
             band=portfolio.bands.tolerance,
-            orders=len(ours),
-            fills=snapshot.fills,
-            rejected=snapshot.rejected,
+            orders=sum(name.startswith("tt") for name in names),
+            fills=sum(one.fills for one, _ in snapshots),
+            rejected=sum(one.rejected for one, _ in snapshots),
             unresolved=len(agent.engine.blotter.live()),
-            turnover=round(float(snapshot.turnover), 2),
-            fees=round(float(snapshot.fees) * self._rate, 2),
-            funding=round(float(snapshot.funding) * self._rate, 2),
-            liquidated=any(name.startswith("autoclose") for _, name in ledger.by_client_id),
+            turnover=round(sum(float(one.turnover) for one, _ in snapshots), 2),
+            fees=round(sum(float(one.fees) * rate for one, rate in snapshots), 2),
+            funding=round(sum(float(one.funding) * rate for one, rate in snapshots), 2),
+            liquidated=any(name.startswith("autoclose") for name in names),
             reason=reason,
-            seed=getattr(self.market, "seed", None),
+            seed=getattr(self.sites[0].market, "seed", None),
             market=str(self.options.tape or "seeded"),
             speed=self.options.speed,
             records=str(self.folder),

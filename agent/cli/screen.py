@@ -155,8 +155,9 @@ def header(view: View, label: str | None = None) -> Table:
     plate = (f" {label} ", "black on green") if label else (f" {view.mode.upper()} ", MODES[view.mode])
     left = Text.assemble(plate, "  ", (view.state, "bold"))
     leverage = "–" if view.leverage is None else f"{view.leverage:.2f}x"
+    held = ", ".join(f"{amount:,.8f} {coin}" for coin, amount in view.coins.items())
     right = (
-        f"equity {money(view.equity)}   leverage {leverage} "
+        f"equity {money(view.equity)}{f' ({held})' if held else ''}   leverage {leverage} "
         f"(target {view.leverage_target:g}x, limit {view.leverage_limit:g}x)"
     )
     grid.add_row(left, right)

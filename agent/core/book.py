@@ -42,8 +42,8 @@ CONFIRM_NS = 6_000_000_000
 from caches that are seconds old, and an old answer given twice looks like a repetition."""
 DAY_NS = 86_400_000_000_000
 HIDDEN = 0.05
-"""The part of the account's maintenance margin that positions need not explain: prices move between two answers. What
-is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
+"""The part of the margin of the account's positions that those we know need not explain: prices move between two
+answers. What is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
 LEAST = 0.01
 """The least that an account is taken to be worth, in the quote currency."""
 UNLISTED = 0.01
@@ -303,7 +303,7 @@ class Account:
         if self.margin is None or needed is None:
             return False
         mine = needed.pop((index, side), 0.0)
-        stated = self.margin.maintenance
+        stated = self._total
         return self.margin_seen <= since or (stated is not None and stated > sum(needed.values()) + mine / 2)
 
     def look_behind(self) -> None:
@@ -318,7 +318,7 @@ class Account:
         held = [(i, side) for i, row in self.rows.items() for side, one in row.holdings.items() if one.lots]
         missing = [one.instrument for one in self._reserves if (one.instrument, one.side) not in held]
         self.left_out = tuple(dict.fromkeys(missing)) if self.positions_at is not None else ()
-        needed, total = self._needed(), self.margin.maintenance
+        needed, total = self._needed(), self._total
         if total is None or needed is None:
             return
         stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
@@ -350,15 +350,30 @@ class Account:
         """The positions that the account's last answer lists; none where it lists none."""
         return (self.margin.reserves if self.margin is not None else None) or ()
 
+    @property
+    def _total(self) -> float | None:
+        """What the venue says that all positions take: as maintenance margin, or else as initial margin."""
+        if self.margin is None:
+            return None
+        return self.margin.held if self._by_entry else self.margin.maintenance
+
+    @property
+    def _by_entry(self) -> bool:
+        """Whether initial margin is all that the venue states of positions."""
+        return self.margin is not None and self.margin.maintenance is None and self.margin.held is not None
+
     def _needed(self) -> dict[tuple[int, Side], float] | None:
-        """Maintenance margin of each position at mark; None where a table or a price is not known, or strangers take
-        margin as well: then the venue's total is no witness."""
+        """What each position takes of `_total`: maintenance margin at its mark, or initial margin at its entry.
+
+        None where a table, a setting or a price is not known, or strangers take margin as well: then the venue's total
+        is no witness.
+        """
         needed: dict[tuple[int, Side], float] = {}
         for index, row in self.rows.items():
             for side, holding in row.holdings.items():
                 if not holding.lots:
                     continue
-                share = _maintenance(row, holding)
+                share = _initial(row, holding) if self._by_entry else _maintenance(row, holding)
                 if share is None:
                     return None
                 needed[index, side] = share
@@ -638,3 +653,12 @@ def _maintenance(row: Row, holding: Holding) -> float | None:
     if row.instrument is None or row.mark is None:
         return None
     return maintenance(row.tiers, abs(row.instrument.value(holding.lots, row.mark.price)))
+
+
+def _initial(row: Row, holding: Holding) -> float | None:
+    """The initial margin of a position: the wallet of its own, or its value at its entry by its leverage setting."""
+    if holding.isolated is not None:
+        return holding.isolated
+    if row.instrument is None or holding.entry is None or row.leverage is None:
+        return None
+    return abs(row.instrument.value(holding.lots, holding.entry)) / row.leverage

@@ -198,6 +198,8 @@ class Margin(Event, frozen=True):
     asked_at: int
     reserves: tuple[Reserve, ...] | None = None
     """The positions that the same answer lists, as far as the portfolio file names them; None where it lists none."""
+    held: float | None = None
+    """The initial margin of positions at their entries, without that of orders; None where it is not told apart."""
 
 
 class Flow(Event, frozen=True):

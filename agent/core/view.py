@@ -105,6 +105,9 @@ class View(Struct, frozen=True):
     """What the venue has not answered yet, with the reason where there is one."""
     epoch: int
     equity: float | None
+    """In the quote currency."""
+    coins: dict[str, float]
+    """What accounts that are held in a coin are worth in it."""
     leverage: float | None
     leverage_target: float
     leverage_limit: float
@@ -166,6 +169,7 @@ def look(engine: Engine, now: int) -> View:
         missing=tuple(guard.named(trouble) for guard in engine.guards for trouble in guard.audit.troubles()),
         epoch=engine.epoch,
         equity=engine.book.equity,
+        coins=_coins(engine),
         leverage=drift.leverage if drift else None,
         leverage_target=sum(abs(wish) for wish in engine.mandate.wishes or () if wish is not None),
         leverage_limit=engine.policy.limits.leverage,
@@ -203,6 +207,15 @@ def look(engine: Engine, now: int) -> View:
         targets_from=engine.mandate.given.source if engine.mandate.given else "file",
         targets_until=engine.mandate.given.valid_until if engine.mandate.given else None,
     )
+
+
+def _coins(engine: Engine) -> dict[str, float]:
+    """What accounts that are held in a coin are worth in it, as far as that is known."""
+    found: dict[str, float] = {}
+    for account in engine.book.accounts:
+        if account.coin is not None and account.settle is not None and account.margin_balance is not None:
+            found[account.settle] = found.get(account.settle, 0.0) + account.margin_balance
+    return found
 
 
 def outlook(engine: Engine, now: int) -> Outlook | None:

@@ -203,7 +203,7 @@ def test_an_account_of_many_assets_or_of_an_unknown_mode_is_not_valued() -> None
 
 def test_money_of_the_demo_environment_stands_for_that_of_its_contracts() -> None:
     assert tell(build(), Ask(What.ACCOUNT), {"data": [WALLET]}) == [
-        Margin(100.0, 101.5, 5.0, None, 96.5, NOW),
+        Margin(100.0, 101.5, 5.0, None, 96.5, NOW, held=3.0),
         Balance("USDT", 100.0, NOW),
     ]
     own = {"data": [WALLET | {"asset": "VST"}]}

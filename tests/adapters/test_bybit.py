@@ -33,6 +33,7 @@ from agent.core.events import (
     Unarmed,
     Unknown,
     Up,
+    Warned,
 )
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Reply, Say, SetLeverage, Shut, What
@@ -336,6 +337,8 @@ def test_an_order_is_asked_about_at_once_where_no_stream_will_tell_of_it() -> No
     dialect = build()
     assert tell(dialect, Place(order()), {"orderId": "v", "orderLinkId": order().id}) == []
     assert asked(dialect) == [Ask(What.ORDER, 0, order().id)]
+    assert tell(dialect, Cancel("x", 0), {"orderId": "v", "orderLinkId": "x"}) == []
+    assert asked(dialect) == [Ask(What.ORDER, 0, "x")]
     dialect.on_open("private", NOW)
     dialect.acts()
     frame(dialect, "private", {"success": True, "op": "auth"})
@@ -425,6 +428,15 @@ def test_an_instrument_that_is_listed_no_more_has_stopped() -> None:
     (listed, *_) = tell(build(listed=False), Ask(What.INSTRUMENTS), {"list": rows})
     assert isinstance(listed, Listed)
     assert [(one.symbol, one.trading) for one in listed.instruments] == [("BTCUSDT", False)]
+
+
+def test_that_an_instrument_will_end_is_told_once() -> None:
+    dialect = build(["BTCUSDT"])
+    row = contract("BTCUSDT", deliveryTime="1792000000000")
+    facts = tell(dialect, Ask(What.INSTRUMENTS), {"list": [row]})
+    (warned,) = [one for one in facts if isinstance(one, Warned)]
+    assert warned.what.startswith("BTCUSDT is delisted at 2026-10-14T17:46:40")
+    assert not any(isinstance(one, Warned) for one in tell(dialect, Ask(What.INSTRUMENTS), {"list": [row]}))
 
 
 def test_margin_tiers_in_any_order_and_either_unit() -> None:

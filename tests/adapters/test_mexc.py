@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from itertools import pairwise, product
 from typing import Any
 
@@ -37,9 +38,10 @@ from agent.core.events import (
     Unset,
     Up,
 )
-from agent.core.instruments import maintenance
+from agent.core.instruments import Tier, maintenance
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Reply, Say, SetLeverage, Shut, What
+from tests.adapters.binance_kit import shared
 from tests.adapters.mexc_kit import (
     ASSET,
     KEY,
@@ -130,6 +132,17 @@ def test_a_closing_order_names_its_position_and_follows_its_settings() -> None:
     assert "positionId" not in adding
     opposite = body(call_for(dialect, Place(order(lots=-6))))
     assert (opposite["openType"], opposite["leverage"]) == (2, 20), "the other direction has its own"
+
+
+def test_a_reduction_stays_possible_where_the_venue_does_not_take_both_words_for_it() -> None:
+    dialect, closing = build(), Place(order(lots=-6, reduce=True))
+    said = []
+    for code in (600, 600, 2005, 0):
+        sent = body(call_for(dialect, closing))
+        assert sent["side"] == 4
+        said.append("reduceOnly" in sent)
+        tell(dialect, closing, {"orderId": "1", "ts": NOW // MS}, code=code)
+    assert said == [True, False, True, True]
 
 
 def test_styles_and_exact_numbers() -> None:
@@ -420,6 +433,24 @@ def test_a_margin_table_that_makes_no_sense_is_none(changes: dict[str, Any]) -> 
     tell(dialect, Ask(What.INSTRUMENTS), [contract("BTC_USDT", **changes)])
     row = {"symbol": "BTC_USDT", "fairPrice": 50_000, "timestamp": NOW // MS}
     assert [type(one) for one in tell(dialect, Ask(What.TIERS), [row])] == [Unknown]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "tick", "first"),
+    [
+        ("rest_contract_detail_BTC_2026", "0.0001", "0.1", Tier(0.0, 250_000.0, 0.001, 0.0, 500)),
+        ("rest_contract_detail_BTC_old", "0.0001", "0.5", Tier(0.0, 50_000.0, 0.008, 0.0, 125)),
+    ],
+)
+def test_recorded_contracts(name: str, step: str, tick: str, first: Tier) -> None:
+    """The table of 2026 is cut off after its first level; that of before begins with the rate of its second."""
+    row = wire.CONTRACT.decode(wire.ENVELOPE.decode(shared(f"venues/payloads/mexc/{name}.json").read_bytes()).data)
+    one = wire.instrument_of(0, row)
+    assert (one.multiplier, one.tick, one.step, one.trading) == (Decimal(step), Decimal(tick), Decimal(1), True)
+    assert (one.price_up, one.price_down) == (1.1, 0.9)
+    (fact,) = wire.tier_facts(0, row, 50_000.0)
+    assert isinstance(fact, Tiers)
+    assert fact.tiers[0] == first
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from math import inf, nan
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from agent.core.book import CONFIRM_NS, Book
 from agent.core.events import (
@@ -18,6 +19,7 @@ from agent.core.events import (
     Filled,
     Funding,
     Interval,
+    Leverage,
     Listed,
     Margin,
     Mark,
@@ -385,6 +387,30 @@ def test_a_first_answer_without_rows_is_no_flat_account_while_the_venue_reserves
     assert book.accounts[0].hidden == 60.0
     with_margin(book, 0.0, T + 2 * S)
     assert book.accounts[0].hidden == 0
+
+
+def by_entry(held: float, at: int) -> Margin:
+    """Totals of a venue that states no maintenance margin."""
+    return Margin(10_000.0, 10_000.0, 0.0, None, 10_000.0, at, held=held)
+
+
+@pytest.mark.parametrize("own", [None, 450.0])
+def test_where_no_maintenance_margin_is_stated_the_initial_one_of_positions_is_the_witness(own: float | None) -> None:
+    book = known(100)
+    book.apply(Leverage(instrument=0, leverage=20), T)
+    book.apply(replace(position(100, T), isolated=own), T)
+    takes = own or 0.1 * 60_000 / 20
+    for number in range(1, 5):
+        at = T + number * CONFIRM_NS
+        book.apply(by_entry(takes, at - 1), at - 1)
+        book.apply(snapshot(asked_at=at), at)
+        assert (book.rows[0].lots, book.accounts[0].hidden) == (100, 0.0)
+    at = T + 5 * CONFIRM_NS
+    book.apply(by_entry(takes * 1.1, at - 1), at - 1)
+    assert book.accounts[0].hidden == pytest.approx(takes * 0.1), "something else takes the rest"
+    book.apply(by_entry(0.0, at), at)
+    book.apply(snapshot(asked_at=at), at)
+    assert (book.rows[0].lots, book.disputed) == (0, {})
 
 
 def test_a_little_margin_need_not_be_explained_and_more_must() -> None:

@@ -249,7 +249,15 @@ def test_subscriptions_are_answered_by_their_method(client: Client) -> None:
         assert client.say(session, method, about)["channel"] == f"rs.{method}"
     for method, param in (("sub.ticker", {"symbol": "X"}), ("sub.nothing", about), ("strange", {}), ("sub.depth", {})):
         assert client.say(session, method, param)["channel"] == "rs.error"
-    assert msgspec.json.decode(client.venue.receive(session, b"no json", client.now)[0])["channel"] == "rs.error"
+    for text in (
+        b"no json",
+        b"[]",
+        b"{}",
+        b'{"method":"sub.depth.full","param":{"symbol":"BTC_USDT","limit":"x"}}',
+        b'{"method":"personal.filter","param":{"filters":[7]}}',
+        b'{"method":"login","param":[7]}',
+    ):
+        assert msgspec.json.decode(client.venue.receive(session, text, client.now)[0])["channel"] == "rs.error"
     client.venue.exchange.set_mark("BTCUSDT", 80_100)
     kinds = {frame["channel"] for frame in client.wait(1.5)}
     assert kinds == {f"push.{one}" for one in ("ticker", "fair.price", "funding.rate", "depth.full", "depth")}

@@ -51,7 +51,7 @@ def test_no_storm_breaks_a_promise_where_orders_go_by_websocket() -> None:
     assert all(outcome.drift <= 1 for outcome in outcomes)
 
 
-@pytest.mark.parametrize("venue", ["binance-coinm", "bingx", "bybit", "mexc", "weex"])
+@pytest.mark.parametrize("venue", ["binance-coinm", "bingx", "bybit", "bybit-inverse", "mexc", "weex"])
 def test_no_storm_breaks_a_promise_at_another_venue(venue: str) -> None:
     outcomes, _ = campaign(range(FEW), venue)
     assert sum(outcome.unknown for outcome in outcomes) > 0

@@ -128,3 +128,20 @@ def test_the_crash_of_october_2025_is_survived(tmp_path: Path) -> None:
     assert result["end"]["equity"] > 0
     assert result["end"]["leverage"] <= 5
     assert result["end"]["drift_max"] <= result["band"]
+
+
+def test_an_account_held_in_a_coin_is_brought_inside_its_band_and_replays(tmp_path: Path) -> None:
+    result = demo(tmp_path, "--venue", "binance-coinm", "--for", "8", "--seed", "7", "--keep", str(tmp_path / "demo"))
+    start, end = result["start"], result["end"]
+    assert start["weights"] == {"BTCUSD_PERP": pytest.approx(3.45, abs=0.01)}
+    assert start["equity"] == pytest.approx(100_000, rel=0.001), "in dollars, whatever the coin"
+    assert end["drift_max"] <= result["band"] == 0.07
+    assert result["unresolved"] == result["rejected"] == 0
+    assert 0 < result["fees"] < 0.001 * result["turnover"]
+    again = trimtab("replay", result["recording"], state=tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    tape = tmp_path / "prices.csv"
+    tape.write_text("ts_ms,BTCUSDT\n0,100000\n60000,100001\n")
+    refused = trimtab("demo", "--venue", "binance-coinm", "--tape", str(tape), state=tmp_path)
+    assert refused.returncode == 2
+    assert "trades BTCUSD_PERP alone" in refused.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, SeededMarket, Server, serve
+from adapters.simulator.binance_coin import BinanceCoin
 from agent.cli.build import dialects_of, tag_of
 from agent.config import parse
 from agent.core.venue import Credentials, Secret
@@ -37,11 +38,11 @@ weights = {{ {weights} }}
 
 
 async def look(
-    account: Account, *, secret: str = DEMO_SECRET, patience_s: float = PATIENCE_S, **text: str
+    account: Account, *, secret: str = DEMO_SECRET, patience_s: float = PATIENCE_S, coin: bool = False, **text: str
 ) -> Diagnosis:
     """The diagnosis of an account at a local exchange, which has had no order of ours and changed nothing."""
-    exchange = Exchange(SeededMarket(1, SYMBOLS), [account])
-    async with await serve(exchange) as server:
+    exchange = Exchange(SeededMarket(1, ("BTCUSD_PERP",) if coin else SYMBOLS), [account])
+    async with await serve(BinanceCoin(exchange) if coin else exchange) as server:
         portfolio = parse(file(server, **text), Path("portfolio.toml"))
         dialects = dialects_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(secret)))
         found = await examine(
@@ -63,6 +64,15 @@ async def test_an_account_that_is_fit_to_trade() -> None:
     for words in ("all 2 are listed", "one-way mode", "equity is 10,000.00 USDT", "it can trade", "taker 0.0500%"):
         assert words in said
     assert "pledge 10% of equity" in said
+
+
+async def test_an_account_held_in_a_coin_is_looked_at_in_it_and_pledges_what_contracts_take() -> None:
+    named = 'venue = "binance-coinm"\nsettle = "BTC"'
+    held = Account(balance="1.25", asset="BTC", rights={"ipRestrict": True})
+    found = await look(held, coin=True, more=named, weights="BTCUSD_PERP = -1.0")
+    assert (found.verdict, graded(found, "refused")) == ("trade", "")
+    assert "equity is 1.25000000 BTC" in graded(found, "ok")
+    assert "pledge 15% of equity" in graded(found, "ok"), "contracts for three times the coin, at 20x"
 
 
 @pytest.mark.parametrize(
