@@ -550,12 +550,11 @@ class Bybit:
     def _answer(self, call: Call, envelope: wire.Envelope, now: int) -> Sequence[Fact]:
         match call.request:
             case Place(order):
-                return self._acknowledged(order, wire.ACKNOWLEDGED.decode(envelope.result))
+                return self._acknowledged(order.id, order.instrument, wire.ACKNOWLEDGED.decode(envelope.result))
             case Batch(orders):
                 return self._batch_answer(orders, envelope)
-            case Cancel(order):
-                _about(order, wire.ACKNOWLEDGED.decode(envelope.result))
-                return []  # what becomes of it is told by the private stream
+            case Cancel(order, index):
+                return self._acknowledged(order, index, wire.ACKNOWLEDGED.decode(envelope.result))
             case SetLeverage(index, leverage):
                 return [fact.Leverage(index, leverage)]
             case Arm():
@@ -565,14 +564,14 @@ class Bybit:
             case _:
                 assert_never(call.request)
 
-    def _acknowledged(self, order: Order, answer: wire.Acknowledged) -> Sequence[Fact]:
-        """An order was received, which is no word on what becomes of it: that is told by the private stream alone.
-
-        While that is away it is asked for at once.
+    def _acknowledged(self, order: str, index: int, answer: wire.Acknowledged) -> Sequence[Fact]:
+        """A request about an order was received, which is no word on what becomes of it: that is told by the private
+        stream alone. While that is away it is asked for at once.
         """
-        _about(order.id, answer)
+        if answer.order_link_id != order:
+            raise ValueError("the answer is about another order")
         if "private" not in self._sockets.up:
-            self._want(Ask(What.ORDER, order.instrument, order.id))
+            self._want(Ask(What.ORDER, index, order))
         return []
 
     def _batch_answer(self, orders: Sequence[Order], envelope: wire.Envelope) -> Sequence[Fact]:
@@ -587,7 +586,7 @@ class Bybit:
                 if end.code:
                     facts.append(fate(order.id, verdict_of(200, end.code), str(end.code), end.msg[:200]))
                 else:
-                    facts += self._acknowledged(order, wire.ACKNOWLEDGED.decode(row))
+                    facts += self._acknowledged(order.id, order.instrument, wire.ACKNOWLEDGED.decode(row))
             except MISREAD as error:
                 facts.append(fact.Lost(order.id, f"unreadable: {error}"))
         return facts
@@ -735,11 +734,6 @@ class Bybit:
             grid = self._listed.get(row.symbol) if category == self._category else None
             found.append(wire.open_order(grid, row))
         return [fact.Orders(tuple(found), whole.asked_at)]
-
-
-def _about(order: str, answer: wire.Acknowledged) -> None:
-    if answer.order_link_id != order:
-        raise ValueError("the answer is about another order")
 
 
 def _fee_facts(index: int, row: Raw) -> Sequence[Fact]:

@@ -481,10 +481,6 @@ class Weex:
         if verdict is Fault.CLOCK or code == "-1044":  # of the latter it is disputed whether it means the key
             self._offset.forget()
             self._want(Ask(What.TIME))
-        if verdict is Fault.CLOSED:
-            self._want(Ask(What.INSTRUMENTS))
-        if verdict is Fault.REDUCE:
-            self._want(Ask(What.POSITIONS))
         if verdict is Reaction.DENIED:
             cure = "; the key is bound to other addresses than this machine's IPv4 one" if code == "-1056" else ""
             return [fact.Denied(f"{code}: {said}{cure}")]

@@ -48,15 +48,13 @@ class PrivateStream:
         self._nameless: dict[str, list[wire.Fill]] = {}
         """Fills that came before the first word of their order, by the venue's id of that."""
         self._totals: dict[str, int] = {}
-        """By the venue's order: lots of the fills that were heard on this connection."""
+        """By the venue's order: lots of the fills that were heard."""
         self._trades: dict[str, None] = {}
         self._sums: dict[tuple[str, str], wire.AccountUpdate] = {}
 
     def begin(self) -> None:
-        """A new connection: what was summed up on the last one may lack something."""
-        self._totals.clear()
+        """A new connection: what the last one left open is found out otherwise."""
         self._nameless.clear()
-        self._sums.clear()
         self.nameless_due = None
 
     def learn(self, venue_order: str, order: str) -> None:

@@ -337,6 +337,8 @@ def test_an_order_is_asked_about_at_once_where_no_stream_will_tell_of_it() -> No
     dialect = build()
     assert tell(dialect, Place(order()), {"orderId": "v", "orderLinkId": order().id}) == []
     assert asked(dialect) == [Ask(What.ORDER, 0, order().id)]
+    assert tell(dialect, Cancel("x", 0), {"orderId": "v", "orderLinkId": "x"}) == []
+    assert asked(dialect) == [Ask(What.ORDER, 0, "x")]
     dialect.on_open("private", NOW)
     dialect.acts()
     frame(dialect, "private", {"success": True, "op": "auth"})

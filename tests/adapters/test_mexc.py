@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from itertools import pairwise, product
 from typing import Any
 
@@ -37,9 +38,10 @@ from agent.core.events import (
     Unset,
     Up,
 )
-from agent.core.instruments import maintenance
+from agent.core.instruments import Tier, maintenance
 from agent.core.orders import Style
 from agent.core.venue import Arm, Ask, Batch, Call, Cancel, Place, Reply, Say, SetLeverage, Shut, What
+from tests.adapters.binance_kit import shared
 from tests.adapters.mexc_kit import (
     ASSET,
     KEY,
@@ -431,6 +433,24 @@ def test_a_margin_table_that_makes_no_sense_is_none(changes: dict[str, Any]) -> 
     tell(dialect, Ask(What.INSTRUMENTS), [contract("BTC_USDT", **changes)])
     row = {"symbol": "BTC_USDT", "fairPrice": 50_000, "timestamp": NOW // MS}
     assert [type(one) for one in tell(dialect, Ask(What.TIERS), [row])] == [Unknown]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "tick", "first"),
+    [
+        ("rest_contract_detail_BTC_2026", "0.0001", "0.1", Tier(0.0, 250_000.0, 0.001, 0.0, 500)),
+        ("rest_contract_detail_BTC_old", "0.0001", "0.5", Tier(0.0, 50_000.0, 0.008, 0.0, 125)),
+    ],
+)
+def test_recorded_contracts(name: str, step: str, tick: str, first: Tier) -> None:
+    """The table of 2026 is cut off after its first level; that of before begins with the rate of its second."""
+    row = wire.CONTRACT.decode(wire.ENVELOPE.decode(shared(f"venues/payloads/mexc/{name}.json").read_bytes()).data)
+    one = wire.instrument_of(0, row)
+    assert (one.multiplier, one.tick, one.step, one.trading) == (Decimal(step), Decimal(tick), Decimal(1), True)
+    assert (one.price_up, one.price_down) == (1.1, 0.9)
+    (fact,) = wire.tier_facts(0, row, 50_000.0)
+    assert isinstance(fact, Tiers)
+    assert fact.tiers[0] == first
 
 
 @pytest.mark.parametrize(

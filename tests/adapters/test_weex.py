@@ -36,6 +36,8 @@ from agent.core.events import (
     Lost,
     Margin,
     Orders,
+    Position,
+    Positions,
     Quote,
     Refused,
     Side,
@@ -243,6 +245,26 @@ def test_open_orders_come_page_by_page() -> None:
     assert orders.asked_at == NOW
 
 
+def test_answers_about_something_else_are_none() -> None:
+    dialect = build()
+    ack = {"orderId": "5", "clientOrderId": "another", "success": True, "errorCode": "", "errorMessage": ""}
+    assert [type(fact) for fact in asked(dialect, Place(order("mine")), ack)] == [Lost]
+    none = ack | {"clientOrderId": "mine", "orderId": "0"}
+    assert [type(fact) for fact in asked(dialect, Place(order("mine")), none)] == [Lost]
+    asked(dialect, Ask(What.ORDER, 0, "mine"), [row_of("mine", "NEW")])
+    for wrong in (row_of("another"), row_of("mine", symbol="ETHUSDT")):
+        assert [type(fact) for fact in asked(dialect, Ask(What.ORDER, 0, "mine"), wrong)] == [Unanswered]
+
+
+def test_nothing_is_said_of_the_account_before_the_instruments_are_known() -> None:
+    dialect = Weex(symbols=SYMBOLS, credentials=credentials("s"))
+    for what in (What.POSITIONS, What.ORDERS, What.ACCOUNT):
+        assert [type(fact) for fact in asked(dialect, Ask(what), [])] == [Unanswered]
+    (refused,) = unsent(dialect, Place(order("mine")))
+    assert isinstance(refused, Refused)
+    assert refused.fault is Fault.CLOSED
+
+
 # What refuses and what does not
 
 
@@ -276,6 +298,11 @@ def test_an_error_inside_http_200_proves_nothing_of_an_order() -> None:
     assert [type(fact) for fact in told] == [Lost]
     told = asked(build(), Ask(What.POSITIONS), {"code": "-1047", "msg": "API authentication failed."})
     assert [type(fact) for fact in told] == [Denied, Unanswered]
+
+
+def test_a_server_that_fails_proves_nothing_whatever_its_code() -> None:
+    told = asked(build(), Place(order("mine")), {"code": -1160, "msg": "Decimal precision error."}, 503)
+    assert [type(fact) for fact in told] == [Lost]
 
 
 def test_a_cancel_that_is_taken_leads_to_the_question_what_is_left() -> None:
@@ -391,6 +418,21 @@ def test_a_wallet_is_the_balance_without_what_is_open() -> None:
     assert isinstance(asked(dialect, Ask(What.ACCOUNT), [])[0], Unanswered)
 
 
+def test_positions_have_their_side_entry_time_and_wallet() -> None:
+    row = {"symbol": "BTCUSDT", "side": "SHORT", "size": "0.02", "openValue": "1400", "updatedTime": str(AT)}
+    row |= {"isolatedMargin": "70", "separatedMode": "COMBINED"}
+    dialect = build()
+    held = Position(0, Side.SHORT, -20_000, 70_000.0, AT * MS, 70.0)
+    assert push(dialect, "positions", row | {"marginMode": "ISOLATED"}) == [held]
+    stranger = row | {"symbol": "SOLUSDT", "marginType": "CROSSED"}
+    (told,) = asked(dialect, Ask(What.POSITIONS), [row | {"marginType": "CROSSED"}, stranger, stranger])
+    assert isinstance(told, Positions)
+    assert told.rows == (replace(held, isolated=None),)
+    assert told.strangers == ("SOLUSDT",)
+    flat = row | {"marginMode": "ISOLATED", "size": "0", "openValue": "0"}
+    assert push(dialect, "positions", flat) == [Position(0, Side.SHORT, 0, None, AT * MS)]
+
+
 def test_a_burst_of_news_about_the_wallet_is_one_question_in_two_seconds() -> None:
     dialect = build()
     for number in range(20):
@@ -438,6 +480,9 @@ def test_a_fill_that_nobody_names_has_the_stream_opened_anew() -> None:
     (act,) = dialect.acts()
     assert isinstance(act, Shut)
     assert act.socket == "private"
+    push(dialect, "fill", fill(venue_order="10"))
+    dialect.on_close("private", "gone", NOW)
+    assert dialect.wake_at is None
     dialect.on_open("private", NOW)
     dialect.acts()
     facts = dialect.on_frame("private", order_push("9", "mine"), NOW)

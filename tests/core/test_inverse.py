@@ -17,7 +17,7 @@ from agent.core.decisions import Policy
 from agent.core.drift import Bands, Drift, measure, moved
 from agent.core.events import Depth, Filled, Flow, Funding, Interval, Margin, Mark, Position, Quote, Side
 from agent.core.instruments import Tier
-from agent.core.margin import distances, exposures, most_lots
+from agent.core.margin import EXIT, distances, exposures, most_lots
 from agent.core.orders import Blotter
 from agent.core.planner import Leg, Limits, plain
 from agent.core.risk import Situation, judge
@@ -203,6 +203,23 @@ def test_no_plan_leads_beyond_the_limit_of_leverage(start: float, target: float,
     after = before + sum(leg.lots for leg in todo.legs) * 100 / PRICE
     assert abs(after) <= max(most, abs(before)) + 1e-6
     assert abs(after - target) <= abs(before - target) + 0.002 or abs(target) > most, "but for a lot"
+
+
+@given(st.floats(2.0, 12.0), st.booleans(), st.floats(0.05, 0.3))
+def test_a_plan_keeps_as_far_from_liquidation_as_is_asked(size: float, short: bool, floor: float) -> None:
+    """Also where the coin itself falls with the contracts, or rises against them."""
+    target = -size if short else size
+    book = held(0, coins=4.0)
+    book.rows[0].leverage = 50
+    drift = drift_of(book, target)
+    limits = replace(ANY_LEVERAGE, liquidation_distance=floor)
+    todo = plan_for(book, drift, limits, Costs(), guide=plain(drift, to_target=True), part=0.0)
+    (leg,) = todo.legs
+    after = held(leg.lots * 100, coins=4.0)
+    away = distances(after.equity or 0.0, exposures(after.accounts[0]) or []).joint
+    assert away is None or away >= EXIT * floor - 0.001
+    if 1 / size > 2 * EXIT * floor and size < 5:
+        assert todo.goals == pytest.approx([target], abs=0.001), "what is safe is not held back"
 
 
 def gate(book: Book, lots: int, target: float, limits: Limits) -> str | None:

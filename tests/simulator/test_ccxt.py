@@ -71,7 +71,8 @@ async def test_account_and_positions(venue: Any) -> None:
     assert risks >= {BTC, ETH}
 
 
-async def test_prices_and_books(venue: Any) -> None:
+async def test_prices_and_books(local: Binance, venue: Any) -> None:
+    local.exchange.freeze()  # what is asked for in two answers must be of one moment
     book = await venue.fetch_order_book(BTC, 5)
     assert book["bids"][0][0] < book["asks"][0][0]
     assert len(book["asks"]) == 5
