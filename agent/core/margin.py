@@ -375,7 +375,8 @@ def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, fl
     left out: the gates refuse what increases there.
     """
     coins = book.coins
-    # The coin counts in leverage before any contract does; a short takes it away before it adds to the other side.
+    # The coin counts in leverage before any contract does. A short takes it away before it adds to the other side, but
+    # makes no room for other instruments: a bound is convex, and this one errs on the safe side.
     found = [
         Bound("leverage", tuple(Curve(((1.0, 0.0),), ((1.0, 2 * coin),)) for coin in coins), leverage - sum(coins))
     ]
