@@ -41,26 +41,32 @@ class Finding(Struct, frozen=True):
     """One thing that was looked at, and what is to be said of it, with the cure where it needs one.
 
     A warning holds nothing up. What is refused, or could not be found out, leaves orders out of the question.
+    ``account`` is which one it is about, where the file has several.
     """
 
     about: str
     grade: Grade
     text: str
     account: str = ""
-    """Which of several accounts it is about; empty where there is one alone."""
+
+
+class Verdict(Struct, frozen=True):
+    """What may be done with one account: nothing, trade on paper, observe it, or trade on it."""
+
+    account: str
+    """What the file calls it; empty where it has one."""
+    venue: str
+    verdict: Fitness
 
 
 class Diagnosis(Struct, frozen=True):
-    """What may be done at a venue with a key: nothing, trade on paper, observe an account, or trade on it."""
+    """What may be done with a portfolio file, and with each of its accounts."""
 
-    venue: str
-    """The venues of all accounts, with commas between."""
     mode: Mode
     """What the file asks for."""
     verdict: Fitness
-    """That of the account which fares worst."""
-    verdicts: dict[str, Fitness]
-    """By account; one alone has an empty name."""
+    """Of the account that is least fit."""
+    accounts: tuple[Verdict, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -72,9 +78,9 @@ class Diagnosis(Struct, frozen=True):
 async def examine(
     portfolio: Portfolio, dialects: Sequence[Dialect], stop: asyncio.Event, *, tag: str, keyed: bool, patience_s: float
 ) -> Diagnosis:
-    """Ask the venue everything, wait no longer than ``patience_s`` for its answers and streams, and judge.
+    """Ask the venues everything, wait no longer than ``patience_s`` for their answers and streams, and judge.
 
-    ``keyed``: the dialect has a key, so that there is an account to look at. ``tag`` as for `agent.run.Agent`.
+    ``keyed``: the dialects have keys, so that there are accounts to look at. ``tag`` as for `agent.run.Agent`.
     """
     watched = replace(portfolio, mode="observe", feed=replace(portfolio.feed, listen=None, token=None))
     notes: dict[tuple[str | None, str], None] = {}
@@ -96,30 +102,29 @@ async def examine(
         deadline = loop.time() + patience_s
         while loop.time() < deadline and not stop.is_set() and not running.done() and not _told(agent):
             await asyncio.wait({running}, timeout=LOOK_S)
-        findings: list[Finding] = []
-        verdicts: dict[str, Fitness] = {}
-        for guard in agent.engine.guards:
+        findings, verdicts = [], []
+        for guard, account in zip(agent.engine.guards, portfolio.seats.values(), strict=True):
             found = [*_connection(guard, keyed=keyed), *_market(guard)]
             if keyed:
-                found += [*_key(guard), *_account(guard, agent.engine, portfolio), *_others(guard)]
-            verdicts[guard.name] = _verdict(guard, found, keyed=keyed)
+                found += [*_key(guard), *_account(guard), *_fees(guard, portfolio)]
+                found += [*_room(agent.engine, guard, portfolio), *_others(guard)]
             findings += [replace(one, account=guard.name) for one in found]
+            verdicts.append(Verdict(guard.name, account.venue, _verdict(guard, found, keyed=keyed)))
         findings += [Finding("agent", "warning", f"{symbol}: {text}" if symbol else text) for symbol, text in notes]
         stop.set()
         try:
             await running
         except Unlisted as error:
             findings.append(Finding("instruments", "refused", f"{error}; correct the name in targets, or take it out"))
-    venues = ",".join(dict.fromkeys(account.venue for account in portfolio.seats.values()))
-    worst = min(verdicts.values(), key=LADDER.index)
-    return Diagnosis(venues, portfolio.mode, worst, verdicts, tuple(findings))
+    least = min((one.verdict for one in verdicts), key=LADDER.index)
+    return Diagnosis(mode=portfolio.mode, verdict=least, accounts=tuple(verdicts), findings=tuple(findings))
 
 
 def _told(agent: Agent) -> bool:
     """Whether everything is known, or more can't be learnt because a key is refused."""
+    both = zip(agent.engine.guards, agent.desk.channels, strict=True)
     return all(
-        _market_known(guard) and (channel.lockout.until is not None or _account_known(guard))
-        for guard, channel in zip(agent.engine.guards, agent.desk.channels, strict=True)
+        _market_known(guard) and (channel.lockout.until is not None or _account_known(guard)) for guard, channel in both
     )
 
 
@@ -144,10 +149,9 @@ def _verdict(guard: Guard, findings: list[Finding], *, keyed: bool) -> Fitness:
 
 
 def _connection(guard: Guard, *, keyed: bool) -> Iterator[Finding]:
-    if guard.account.clock is not None:
-        offset, error = guard.account.clock.offset_ns, guard.account.clock.error_ns
-        off = abs(offset) - error > LATE_NS
-        text = f"the venue's is {offset / MS:+.0f} ms ahead, give or take {error / MS:.0f} ms"
+    if (clock := guard.account.clock) is not None:
+        off = abs(clock.offset_ns) - clock.error_ns > LATE_NS
+        text = f"the venue's is {clock.offset_ns / MS:+.0f} ms ahead, give or take {clock.error_ns / MS:.0f} ms"
         cure = "; the agent works with the difference, but have the machine keep its clock right" if off else ""
         yield Finding("clock", "warning" if off else "ok", text + cure)
     for trouble in guard.audit.troubles():
@@ -162,24 +166,22 @@ def _connection(guard: Guard, *, keyed: bool) -> Iterator[Finding]:
 
 
 def _market(guard: Guard) -> Iterator[Finding]:
-    idle = [row.symbol for row in guard.account.rows.values() if row.instrument and not row.instrument.trading]
+    rows = guard.account.rows.values()
+    idle = [row.symbol for row in rows if row.instrument and not row.instrument.trading]
     if idle:
         yield Finding("instruments", "warning", f"{', '.join(idle)}: the venue takes no orders at this time")
-    listed = sum(row.instrument is not None for row in guard.account.rows.values())
-    if listed == len(guard.account.rows):
-        yield Finding("instruments", "ok", f"all {listed} are listed")
-    unpriced = [row.symbol for row in guard.account.rows.values() if row.instrument and not row.mark]
+    if all(row.instrument for row in rows):
+        yield Finding("instruments", "ok", f"all {len(rows)} are listed")
+    unpriced = [row.symbol for row in rows if row.instrument and not row.mark]
     if unpriced:
         yield Finding("prices", "unknown", f"{', '.join(unpriced)}: no mark price has come")
 
 
 def _key(guard: Guard) -> Iterator[Finding]:
     """What the rules for the agent's own start say of the key and of how the account is set up."""
-    reasons = guard.halts.reasons
-    for reason in (*reasons, *guard.halts.blocked.values()):
+    for reason in (*guard.halts.reasons, *guard.halts.blocked.values()):
         yield Finding("account", "refused", reason)
-    rights = guard.terms.rights
-    if rights is not None:
+    if (rights := guard.terms.rights) is not None:
         yield Finding("key", "ok", _words(rights))
     elif (What.RIGHTS, None) in guard.audit.polls:
         text = "what it may do could not be learnt: see at the venue that it can trade and not withdraw"
@@ -196,26 +198,22 @@ def _words(rights: Rights) -> str:
     return f"it can {does}, {where}"
 
 
-def _account(guard: Guard, engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
-    book, terms = guard.account, guard.terms
+def _account(guard: Guard) -> Iterator[Finding]:
+    account, terms = guard.account, guard.terms
     if terms.owner is not None:
         yield Finding("account", "ok", f"it is {terms.owner}")
-    if book.mode is not None:
-        side = "hedge mode" if book.mode.hedge else "one-way mode"
-        yield Finding(
-            "mode", "ok", f"{side}, {'many collateral assets' if book.mode.multi_asset else 'one collateral'}"
-        )
+    if (mode := account.mode) is not None:
+        words = ("hedge" if mode.hedge else "one-way", "many" if mode.multi_asset else "one")
+        yield Finding("mode", "ok", "{} mode, {} collateral asset(s)".format(*words))
     if terms.isolated:
-        named = [engine.symbols[index] for index, isolated in terms.isolated.items() if isolated]
+        named = [guard.book.rows[index].symbol for index, isolated in terms.isolated.items() if isolated]
         text = f"isolated for {', '.join(named)}, cross for all others" if named else "cross for all instruments"
         yield Finding("margin", "ok", text)
-    if book.margin_balance is not None:
-        empty = book.margin_balance <= 0
-        text = f"equity is {book.said(book.margin_balance)} {book.settle}"
+    if account.margin_balance is not None:
+        empty = account.margin_balance <= 0
+        text = f"equity is {account.said(account.margin_balance)} {account.settle}"
         cure = ": there is nothing to trade with, move something into the account" if empty else ""
         yield Finding("money", "refused" if empty else "ok", text + cure)
-    yield from _fees(guard, portfolio)
-    yield from _room(guard, engine, portfolio)
 
 
 def _fees(guard: Guard, portfolio: Portfolio) -> Iterator[Finding]:
@@ -230,27 +228,29 @@ def _fees(guard: Guard, portfolio: Portfolio) -> Iterator[Finding]:
                 yield Finding("fees", "warning", text)
 
 
-def _room(guard: Guard, engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
-    """Whether the account can hold what the file wants, at its leverage settings and by the venue's tiers."""
-    whole, equity, wishes = engine.book.equity, guard.account.equity, engine.mandate.contracts(engine.book)
-    for row in guard.account.rows.values():
+def _room(engine: Engine, guard: Guard, portfolio: Portfolio) -> Iterator[Finding]:
+    """Whether the account can hold what the file wants of it, at its leverage settings and by the venue's tiers."""
+    rows, setting = guard.account.rows, portfolio.execution.leverage
+    for row in rows.values():
         if row.instrument and not row.tiers and guard.account.mode:
             yield Finding("tiers", "unknown", f"{row.symbol}: no margin table has come")
-    if whole is None or equity is None or wishes is None or equity <= 0:
+    whole, own, wishes = engine.book.equity, guard.account.equity, engine.mandate.contracts(engine.book)
+    if whole is None or own is None or wishes is None or own <= 0:
         return
     pledged = 0.0
-    for index, row in guard.account.rows.items():
+    for index, row in rows.items():
         wish = wishes[index]
         if wish is None or row.leverage is None:
             continue
-        pledged += abs(wish) * whole / equity / (portfolio.execution.leverage or row.leverage)
-        if portfolio.execution.leverage is None and (most := most_value(row)) <= abs(wish) * whole:
-            yield Finding("tiers", "refused", _too_large(row, abs(wish) * whole, most))
-    if pledged > 1:
-        text = f"the targets pledge {pledged:.0%} of equity at the leverage settings: raise those, or lower the targets"
-        yield Finding("tiers", "refused", text)
+        value = abs(wish) * whole
+        pledged += value / (setting or row.leverage)
+        if setting is None and (most := most_value(row)) <= value:
+            yield Finding("tiers", "refused", _too_large(row, value, most))
+    if pledged > own:
+        cure = "raise those, or lower the targets"
+        yield Finding("tiers", "refused", f"the targets pledge {pledged / own:.0%} of equity at the settings: {cure}")
     elif pledged:
-        yield Finding("tiers", "ok", f"the targets pledge {pledged:.0%} of equity at the leverage settings")
+        yield Finding("tiers", "ok", f"the targets pledge {pledged / own:.0%} of equity at the leverage settings")
 
 
 def _too_large(row: Row, wanted: float, most: float) -> str:

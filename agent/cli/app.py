@@ -278,9 +278,9 @@ def plan(
 
 @app.command()
 def doctor(file: File, as_json: Json = False) -> None:
-    """Look at the venue, the key and the account: what may be done with this file, and what stands in the way.
+    """Look at each venue, its key and its account: what may be done with this file, and what stands in the way.
 
-    Asks only. Where the file names a key, the account is looked at whatever the mode. Exit 0 if what the file asks for
+    Asks only. Where the file names keys, the accounts are looked at whatever the mode. Exit 0 if what the file asks for
     may be done, 78 if the key or the account is refused for it, 1 if that could not be found out.
     """
     portfolio = load(file)

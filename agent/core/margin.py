@@ -402,7 +402,7 @@ def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, fl
 
 def _leverage(coin: float) -> Curve:
     """What contracts add to leverage: a coin counts before any of them does, and a short takes it away before it adds
-    to the other side."""
+    to the other side. It makes no room for other instruments: a bound is convex, and this one errs on the safe side."""
     return Curve(((1.0, 0.0),), ((1.0, 2 * coin),))
 
 

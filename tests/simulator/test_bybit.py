@@ -352,3 +352,87 @@ def test_orders_by_websocket_share_the_budgets_of_rest() -> None:
     client.wait(20)
     assert client.row("1") is not None
     assert said("5", op="order.cancel", args=[{**BTC, "orderLinkId": "1"}])["retCode"] == 0
+
+
+def test_what_an_account_can_be_asked(client: Client) -> None:
+    client.call("/v5/order/create", BUY | {"price": "80100", "orderLinkId": "a"})
+    client.wait(20)
+    client.exchange.deposit(client.account, 100)
+    client.exchange.settle_now("BTCUSDT", Decimal("0.001"))
+
+    def rows(path: str, query: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = client.call(path, query=query)["result"]["list"]
+        return found
+
+    kinds = {row["type"] for row in rows("/v5/account/transaction-log", "accountType=UNIFIED")}
+    assert kinds == {"TRADE", "TRANSFER_IN", "SETTLEMENT"}
+    (funding,) = rows("/v5/account/transaction-log", "type=SETTLEMENT")
+    (paid,) = rows("/v5/execution/list", "category=linear&execType=Funding")
+    assert float(funding["funding"]) == -float(paid["execFee"]) < 0, "what was received, and what was paid"
+    (trade,) = rows("/v5/execution/list", "category=linear&orderLinkId=a")
+    assert trade["execType"] == "Trade"
+    assert rows("/v5/execution/list", "category=linear&orderLinkId=b") == []
+    assert [row["leverage"] for row in rows("/v5/position/symbol-info", "category=linear")] == ["20", "20"]
+    (wallet,) = rows("/v5/account/wallet-balance", "accountType=UNIFIED&coin=BTC")
+    assert wallet["coin"] == []
+    assert client.code("/v5/account/wallet-balance", query="accountType=SPOT") == 10001
+
+
+def test_what_can_be_set(client: Client) -> None:
+    """Modes only of an empty account; the dead man's switch by nobody who was not given it."""
+    assert client.code("/v5/position/switch-mode", {"category": "linear", "coin": "USDT", "mode": 0}) == 110025
+    assert client.code("/v5/position/switch-mode", {"category": "linear", "coin": "USDT", "mode": 3}) == 0
+    held = client.call("/v5/position/list", query="category=linear&symbol=BTCUSDT")["result"]["list"]
+    assert [row["positionIdx"] for row in held] == [1, 2]
+    assert client.code("/v5/order/create", BUY | {"price": "80100", "positionIdx": 1}) == 0
+    client.wait(20)
+    assert client.code("/v5/position/switch-mode", {"category": "linear", "coin": "USDT", "mode": 0}) == 110024
+    assert client.code("/v5/account/set-margin-mode", {"setMarginMode": "ISOLATED_MARGIN"}) == 3400045
+    assert client.code("/v5/position/set-leverage", {**BTC, "buyLeverage": "7", "sellLeverage": "7"}) == 0
+    assert client.code("/v5/position/set-leverage", {**BTC, "buyLeverage": "7", "sellLeverage": "7"}) == 110043
+    assert client.code("/v5/order/disconnected-cancel-all", {"timeWindow": 10}) == 10005
+
+
+TICKER = {
+    "topic": "tickers.BTCUSDT",
+    "type": "snapshot",
+    "ts": 5_000,
+    "data": {"symbol": "BTCUSDT", "markPrice": "100"},
+}
+LADDER = {"topic": "orderbook.1.BTCUSDT", "ts": 5_000, "data": {"s": "BTCUSDT", "b": [["9", "1"]], "a": [["10", "1"]]}}
+EVENT = {"topic": "order", "creationTime": 5_000, "data": [{"symbol": "BTCUSDT", "orderStatus": "New"}]}
+
+
+@pytest.mark.parametrize(
+    ("frame", "do", "wanted"),
+    [
+        (TICKER, "unknown", {"topic": "somethingNew"}),
+        (TICKER, "swap", {"topic": "tickers.ETHUSDT", "data": {"symbol": "ETHUSDT", "markPrice": "100"}}),
+        (TICKER, "backwards", {"ts": 4_998}),
+        (TICKER, "negative", {"data": {"symbol": "BTCUSDT", "markPrice": "-100.00000000"}}),
+        (TICKER, "nan", {"data": {"symbol": "BTCUSDT", "markPrice": "NaN"}}),
+        (TICKER, "crossed", {"data": {"symbol": "BTCUSDT", "markPrice": "150.00000000"}}),
+        (TICKER, "lost field", {"data": {"markPrice": "100"}}),
+        (LADDER, "crossed", {"data": {"s": "BTCUSDT", "b": [["10", "1"]], "a": [["9", "1"]]}}),
+        (LADDER, "zero", {"data": {"s": "BTCUSDT", "b": [["0", "1"]], "a": [["0", "1"]]}}),
+        (LADDER, "swap", {"topic": "orderbook.1.ETHUSDT", "data": LADDER["data"] | {"s": "ETHUSDT"}}),  # type: ignore[operator]
+        (EVENT, "new value", {"data": [{"symbol": "BTCUSDT", "orderStatus": "SomethingNew"}]}),
+        (EVENT, "crossed", None),
+        ({"op": "pong"}, "unknown", None),
+    ],
+)
+def test_forgeries(client: Client, frame: dict[str, Any], do: str, wanted: dict[str, Any] | None) -> None:
+    forged = client.bybit.forge(json.dumps(frame).encode(), do, by=2.0, symbol="ETHUSDT")
+    assert forged is None if wanted is None else json.loads(forged or b"") == frame | wanted
+
+
+def test_what_the_gateway_is_told_of_the_wire(client: Client) -> None:
+    assert client.bybit.topic(json.dumps(TICKER).encode()) == ("mark", "BTCUSDT")
+    assert client.bybit.topic(json.dumps(LADDER).encode()) == ("quote", "BTCUSDT")
+    assert client.bybit.topic(json.dumps(EVENT).encode()) == ("order", "BTCUSDT")
+    assert client.bybit.topic(b'{"op":"pong"}') == ("reply", "")
+    body = json.dumps({"result": {"list": [1, 2, 3]}}).encode()
+    assert json.loads(client.bybit.shorten(body, 2) or b"") == {"result": {"list": [1, 2]}}
+    assert client.bybit.shorten(body, 3) is None
+    assert json.loads(client.bybit.refusal('{"op":"subscribe","req_id":"7"}'))["req_id"] == "7"
+    assert json.loads(client.bybit.refusal("no"))["success"] is False
