@@ -161,7 +161,11 @@ def owner_facts(assets: Sequence[wire.Asset]) -> list[fact.Fact]:
 
 
 def account_facts(assets: Sequence[wire.Asset], settle: str, asked_at: int) -> list[fact.Fact]:
-    """Wallets, and the totals of the settlement asset. The venue does not state a maintenance margin."""
+    """Wallets, and the totals of the settlement asset.
+
+    The venue states no maintenance margin. What it calls used is the initial margin of positions at their entries:
+    captures of one position tell the same whatever its profit.
+    """
     used = [row for row in assets if row.balance != ""]
     facts: list[fact.Fact] = [fact.Balance(row.asset, number(str(row.balance)), asked_at) for row in used]
     for row in used:

@@ -20,6 +20,7 @@ from agent.core.book import Row
 from agent.core.decisions import Mode
 from agent.core.engine import Engine
 from agent.core.events import PRIVATE, Rights
+from agent.core.guard import Guard
 from agent.core.margin import most_value
 from agent.core.orders import MS, S
 from agent.core.venue import Dialect, What
@@ -40,20 +41,32 @@ class Finding(Struct, frozen=True):
     """One thing that was looked at, and what is to be said of it, with the cure where it needs one.
 
     A warning holds nothing up. What is refused, or could not be found out, leaves orders out of the question.
+    ``account`` is which one it is about, where the file has several.
     """
 
     about: str
     grade: Grade
     text: str
+    account: str = ""
+
+
+class Verdict(Struct, frozen=True):
+    """What may be done with one account: nothing, trade on paper, observe it, or trade on it."""
+
+    account: str
+    """What the file calls it; empty where it has one."""
+    venue: str
+    verdict: Fitness
 
 
 class Diagnosis(Struct, frozen=True):
-    """What may be done at a venue with a key: nothing, trade on paper, observe an account, or trade on it."""
+    """What may be done with a portfolio file, and with each of its accounts."""
 
-    venue: str
     mode: Mode
     """What the file asks for."""
     verdict: Fitness
+    """Of the account that is least fit."""
+    accounts: tuple[Verdict, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -65,9 +78,9 @@ class Diagnosis(Struct, frozen=True):
 async def examine(
     portfolio: Portfolio, dialects: Sequence[Dialect], stop: asyncio.Event, *, tag: str, keyed: bool, patience_s: float
 ) -> Diagnosis:
-    """Ask the venue everything, wait no longer than ``patience_s`` for its answers and streams, and judge.
+    """Ask the venues everything, wait no longer than ``patience_s`` for their answers and streams, and judge.
 
-    ``keyed``: the dialect has a key, so that there is an account to look at. ``tag`` as for `agent.run.Agent`.
+    ``keyed``: the dialects have keys, so that there are accounts to look at. ``tag`` as for `agent.run.Agent`.
     """
     watched = replace(portfolio, mode="observe", feed=replace(portfolio.feed, listen=None, token=None))
     notes: dict[tuple[str | None, str], None] = {}
@@ -89,84 +102,88 @@ async def examine(
         deadline = loop.time() + patience_s
         while loop.time() < deadline and not stop.is_set() and not running.done() and not _told(agent):
             await asyncio.wait({running}, timeout=LOOK_S)
-        findings = [*_connection(agent.engine, keyed=keyed), *_market(agent.engine)]
-        if keyed:
-            findings += [*_key(agent.engine), *_account(agent.engine, portfolio), *_others(agent.engine)]
+        findings, verdicts = [], []
+        for guard, account in zip(agent.engine.guards, portfolio.seats.values(), strict=True):
+            found = [*_connection(guard, keyed=keyed), *_market(guard)]
+            if keyed:
+                found += [*_key(guard), *_account(guard), *_fees(guard, portfolio)]
+                found += [*_room(agent.engine, guard, portfolio), *_others(guard)]
+            findings += [replace(one, account=guard.name) for one in found]
+            verdicts.append(Verdict(guard.name, account.venue, _verdict(guard, found, keyed=keyed)))
         findings += [Finding("agent", "warning", f"{symbol}: {text}" if symbol else text) for symbol, text in notes]
-        verdict = _verdict(agent.engine, findings, keyed=keyed)
         stop.set()
         try:
             await running
         except Unlisted as error:
             findings.append(Finding("instruments", "refused", f"{error}; correct the name in targets, or take it out"))
-    return Diagnosis(venue=portfolio.account.venue, mode=portfolio.mode, verdict=verdict, findings=tuple(findings))
+    least = min((one.verdict for one in verdicts), key=LADDER.index)
+    return Diagnosis(mode=portfolio.mode, verdict=least, accounts=tuple(verdicts), findings=tuple(findings))
 
 
 def _told(agent: Agent) -> bool:
-    """Whether everything is known, or more can't be learnt because the key is refused."""
-    denied = agent.desk.channels[0].lockout.until is not None
-    return _market_known(agent.engine) and (denied or _account_known(agent.engine))
+    """Whether everything is known, or more can't be learnt because a key is refused."""
+    both = zip(agent.engine.guards, agent.desk.channels, strict=True)
+    return all(
+        _market_known(guard) and (channel.lockout.until is not None or _account_known(guard)) for guard, channel in both
+    )
 
 
-def _silent(engine: Engine) -> list[str]:
-    return [name for name in engine.guards[0].readiness.streams if name not in engine.guards[0].account.streams]
+def _silent(guard: Guard) -> list[str]:
+    return [name for name in guard.readiness.streams if name not in guard.account.streams]
 
 
-def _market_known(engine: Engine) -> bool:
-    return set(_silent(engine)) <= {PRIVATE} and all(row.instrument and row.mark for row in engine.book.rows)
+def _market_known(guard: Guard) -> bool:
+    return set(_silent(guard)) <= {PRIVATE} and all(row.instrument and row.mark for row in guard.account.rows.values())
 
 
-def _account_known(engine: Engine) -> bool:
-    return not _silent(engine) and not engine.guards[0].audit.missing()
+def _account_known(guard: Guard) -> bool:
+    return not _silent(guard) and not guard.audit.missing()
 
 
-def _verdict(engine: Engine, findings: list[Finding], *, keyed: bool) -> Fitness:
-    if not _market_known(engine):
+def _verdict(guard: Guard, findings: list[Finding], *, keyed: bool) -> Fitness:
+    if not _market_known(guard):
         return "nothing"
-    if not keyed or not _account_known(engine) or engine.book.equity is None:
+    if not keyed or not _account_known(guard) or guard.account.equity is None:
         return "paper"
     return "observe" if any(one.grade in ("refused", "unknown") for one in findings) else "trade"
 
 
-def _connection(engine: Engine, *, keyed: bool) -> Iterator[Finding]:
-    if engine.guards[0].account.clock is not None:
-        offset, error = engine.guards[0].account.clock.offset_ns, engine.guards[0].account.clock.error_ns
-        off = abs(offset) - error > LATE_NS
-        text = f"the venue's is {offset / MS:+.0f} ms ahead, give or take {error / MS:.0f} ms"
+def _connection(guard: Guard, *, keyed: bool) -> Iterator[Finding]:
+    if (clock := guard.account.clock) is not None:
+        off = abs(clock.offset_ns) - clock.error_ns > LATE_NS
+        text = f"the venue's is {clock.offset_ns / MS:+.0f} ms ahead, give or take {clock.error_ns / MS:.0f} ms"
         cure = "; the agent works with the difference, but have the machine keep its clock right" if off else ""
         yield Finding("clock", "warning" if off else "ok", text + cure)
-    for trouble in engine.guards[0].audit.troubles():
+    for trouble in guard.audit.troubles():
         yield Finding("questions", "unknown", f"no answer: {trouble}")
-    silent = _silent(engine)
+    silent = _silent(guard)
     for name in silent:
         yield Finding("streams", "unknown", f"{name} did not come up: see that this machine may open websockets")
     if not silent:
-        yield Finding("streams", "ok", f"{', '.join(engine.guards[0].readiness.streams)}: up")
+        yield Finding("streams", "ok", f"{', '.join(guard.readiness.streams)}: up")
     if not keyed:
         yield Finding("key", "ok", "none in the file: the account is not looked at, and paper is as far as this goes")
 
 
-def _market(engine: Engine) -> Iterator[Finding]:
-    idle = [row.symbol for row in engine.book.rows if row.instrument and not row.instrument.trading]
+def _market(guard: Guard) -> Iterator[Finding]:
+    rows = guard.account.rows.values()
+    idle = [row.symbol for row in rows if row.instrument and not row.instrument.trading]
     if idle:
         yield Finding("instruments", "warning", f"{', '.join(idle)}: the venue takes no orders at this time")
-    listed = sum(row.instrument is not None for row in engine.book.rows)
-    if listed == len(engine.symbols):
-        yield Finding("instruments", "ok", f"all {listed} are listed")
-    unpriced = [row.symbol for row in engine.book.rows if row.instrument and not row.mark]
+    if all(row.instrument for row in rows):
+        yield Finding("instruments", "ok", f"all {len(rows)} are listed")
+    unpriced = [row.symbol for row in rows if row.instrument and not row.mark]
     if unpriced:
         yield Finding("prices", "unknown", f"{', '.join(unpriced)}: no mark price has come")
 
 
-def _key(engine: Engine) -> Iterator[Finding]:
+def _key(guard: Guard) -> Iterator[Finding]:
     """What the rules for the agent's own start say of the key and of how the account is set up."""
-    reasons = engine.guards[0].halts.reasons
-    for reason in (*reasons, *engine.guards[0].halts.blocked.values()):
+    for reason in (*guard.halts.reasons, *guard.halts.blocked.values()):
         yield Finding("account", "refused", reason)
-    rights = engine.guards[0].terms.rights
-    if rights is not None:
+    if (rights := guard.terms.rights) is not None:
         yield Finding("key", "ok", _words(rights))
-    elif (What.RIGHTS, None) in engine.guards[0].audit.polls:
+    elif (What.RIGHTS, None) in guard.audit.polls:
         text = "what it may do could not be learnt: see at the venue that it can trade and not withdraw"
         yield Finding("key", "unknown", text)
     else:
@@ -181,30 +198,26 @@ def _words(rights: Rights) -> str:
     return f"it can {does}, {where}"
 
 
-def _account(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
-    book, terms = engine.guards[0].account, engine.guards[0].terms
+def _account(guard: Guard) -> Iterator[Finding]:
+    account, terms = guard.account, guard.terms
     if terms.owner is not None:
         yield Finding("account", "ok", f"it is {terms.owner}")
-    if book.mode is not None:
-        side = "hedge mode" if book.mode.hedge else "one-way mode"
-        yield Finding(
-            "mode", "ok", f"{side}, {'many collateral assets' if book.mode.multi_asset else 'one collateral'}"
-        )
+    if (mode := account.mode) is not None:
+        words = ("hedge" if mode.hedge else "one-way", "many" if mode.multi_asset else "one")
+        yield Finding("mode", "ok", "{} mode, {} collateral asset(s)".format(*words))
     if terms.isolated:
-        named = [engine.symbols[index] for index, isolated in terms.isolated.items() if isolated]
+        named = [guard.book.rows[index].symbol for index, isolated in terms.isolated.items() if isolated]
         text = f"isolated for {', '.join(named)}, cross for all others" if named else "cross for all instruments"
         yield Finding("margin", "ok", text)
-    if book.margin_balance is not None:
-        empty = book.margin_balance <= 0
-        text = f"equity is {book.said(book.margin_balance)} {book.settle}"
+    if account.margin_balance is not None:
+        empty = account.margin_balance <= 0
+        text = f"equity is {account.said(account.margin_balance)} {account.settle}"
         cure = ": there is nothing to trade with, move something into the account" if empty else ""
         yield Finding("money", "refused" if empty else "ok", text + cure)
-    yield from _fees(engine, portfolio)
-    yield from _room(engine, portfolio)
 
 
-def _fees(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
-    for row in engine.book.rows:
+def _fees(guard: Guard, portfolio: Portfolio) -> Iterator[Finding]:
+    for row in guard.account.rows.values():
         if row.fees is None:
             continue
         yield Finding("fees", "ok", f"{row.symbol}: maker {row.fees.maker:.4%}, taker {row.fees.taker:.4%}")
@@ -215,26 +228,29 @@ def _fees(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
                 yield Finding("fees", "warning", text)
 
 
-def _room(engine: Engine, portfolio: Portfolio) -> Iterator[Finding]:
-    """Whether the account can hold what the file wants, at its leverage settings and by the venue's tiers."""
-    equity, wishes = engine.book.equity, engine.mandate.contracts(engine.book)
-    for row in engine.book.rows:
-        if row.instrument and not row.tiers and engine.guards[0].account.mode:
+def _room(engine: Engine, guard: Guard, portfolio: Portfolio) -> Iterator[Finding]:
+    """Whether the account can hold what the file wants of it, at its leverage settings and by the venue's tiers."""
+    rows, setting = guard.account.rows, portfolio.execution.leverage
+    for row in rows.values():
+        if row.instrument and not row.tiers and guard.account.mode:
             yield Finding("tiers", "unknown", f"{row.symbol}: no margin table has come")
-    if equity is None or wishes is None or equity <= 0:
+    whole, own, wishes = engine.book.equity, guard.account.equity, engine.mandate.contracts(engine.book)
+    if whole is None or own is None or wishes is None or own <= 0:
         return
     pledged = 0.0
-    for row, wish in zip(engine.book.rows, wishes, strict=True):
+    for index, row in rows.items():
+        wish = wishes[index]
         if wish is None or row.leverage is None:
             continue
-        pledged += abs(wish) / (portfolio.execution.leverage or row.leverage)
-        if portfolio.execution.leverage is None and (most := most_value(row)) <= abs(wish) * equity:
-            yield Finding("tiers", "refused", _too_large(row, abs(wish) * equity, most))
-    if pledged > 1:
-        text = f"the targets pledge {pledged:.0%} of equity at the leverage settings: raise those, or lower the targets"
-        yield Finding("tiers", "refused", text)
+        value = abs(wish) * whole
+        pledged += value / (setting or row.leverage)
+        if setting is None and (most := most_value(row)) <= value:
+            yield Finding("tiers", "refused", _too_large(row, value, most))
+    if pledged > own:
+        cure = "raise those, or lower the targets"
+        yield Finding("tiers", "refused", f"the targets pledge {pledged / own:.0%} of equity at the settings: {cure}")
     elif pledged:
-        yield Finding("tiers", "ok", f"the targets pledge {pledged:.0%} of equity at the leverage settings")
+        yield Finding("tiers", "ok", f"the targets pledge {pledged / own:.0%} of equity at the leverage settings")
 
 
 def _too_large(row: Row, wanted: float, most: float) -> str:
@@ -244,9 +260,9 @@ def _too_large(row: Row, wanted: float, most: float) -> str:
     )
 
 
-def _others(engine: Engine) -> Iterator[Finding]:
-    if strangers := engine.guards[0].account.strangers:
+def _others(guard: Guard) -> Iterator[Finding]:
+    if strangers := guard.account.strangers:
         text = f"held beside the portfolio: {', '.join(strangers)}; it counts for margin, and is left alone"
         yield Finding("others", "warning", text)
-    if crowd := engine.guards[0].strangers.crowd:
+    if crowd := guard.strangers.crowd:
         yield Finding("others", "warning", crowd)

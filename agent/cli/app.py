@@ -278,14 +278,14 @@ def plan(
 
 @app.command()
 def doctor(file: File, as_json: Json = False) -> None:
-    """Look at the venue, the key and the account: what may be done with this file, and what stands in the way.
+    """Look at each venue, its key and its account: what may be done with this file, and what stands in the way.
 
-    Asks only. Where the file names a key, the account is looked at whatever the mode. Exit 0 if what the file asks for
+    Asks only. Where the file names keys, the accounts are looked at whatever the mode. Exit 0 if what the file asks for
     may be done, 78 if the key or the account is refused for it, 1 if that could not be found out.
     """
     portfolio = load(file)
     configure(logging.CRITICAL)
-    keyed = portfolio.account.key is not None
+    keyed = all(account.key is not None for account in portfolio.seats.values())
     dialects = dialects_of(replace(portfolio, mode="observe") if keyed else portfolio)
     tag = tag_of(portfolio)
     found = _run(lambda stop: examine(portfolio, dialects, stop, tag=tag, keyed=keyed, patience_s=READY_S))

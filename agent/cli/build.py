@@ -97,7 +97,8 @@ def _dialect(portfolio: Portfolio, name: str, credentials: Credentials | None) -
         if venue.entry_url is None:
             wrong, cure = "is not for this venue", 'write order_entry = "rest"'
             raise refused("order_entry", account.order_entry, wrong, cure)
-        more["entry_url"] = account.entry_url or venue.entry_url
+        if portfolio.mode == "live":  # nobody else has orders to send
+            more["entry_url"] = account.entry_url or venue.entry_url
     try:
         dialect = venue.dialect(
             symbols=symbols,

@@ -89,22 +89,25 @@ def bands(leg: Leg) -> str:
 
 GRADES = {"ok": "green", "warning": "yellow", "refused": "bold red", "unknown": "magenta"}
 VERDICTS = {
-    "nothing": "Nothing can be done with this file here.",
-    "paper": "Fit for paper, and for nothing beyond.",
-    "observe": "Fit for paper and to observe, not to trade.",
-    "trade": "Fit to trade.",
+    "nothing": "nothing can be done here",
+    "paper": "fit for paper, and for nothing beyond",
+    "observe": "fit for paper and to observe, not to trade",
+    "trade": "fit to trade",
 }
 
 
 def diagnosis(found: Diagnosis) -> Group:
-    """Each finding on a line, and the verdict below."""
+    """Each finding on a line, and the verdict on each account below."""
+    several = len(found.accounts) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("about", "", "finding"):
+    for name in (*(("account",) if several else ()), "about", "", "finding"):
         table.add_column(name, overflow="fold")
     for one in found.findings:
-        table.add_row(one.about, Text(one.grade, style=GRADES[one.grade]), Text(one.text))
+        row = (one.about, Text(one.grade, style=GRADES[one.grade]), Text(one.text))
+        table.add_row(*((one.account,) if several else ()), *row)
     style = "bold green" if found.suffices else "bold red"
-    return Group(table, Text(f'{VERDICTS[found.verdict]} The file says mode = "{found.mode}".', style=style))
+    verdicts = [Text(f"{one.account or one.venue}: {VERDICTS[one.verdict]}", style=style) for one in found.accounts]
+    return Group(table, *verdicts, Text(f'The file says mode = "{found.mode}".', style=style))
 
 
 class Legs:

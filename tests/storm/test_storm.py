@@ -14,7 +14,8 @@ import pytest
 from adapters import bingx
 from adapters.answers import Reaction
 from adapters.bingx_replies import verdict_of
-from adapters.simulator import RequestFault
+from adapters.simulator import Faults, RequestFault
+from agent.core.book import Account
 from agent.core.desk import Desk
 from agent.core.events import Fault
 from agent.core.venue import Call
@@ -72,6 +73,16 @@ def test_the_storms_of_bingx_notice_that_an_answer_is_believed_which_proves_noth
 
     with patch.object(bingx, "verdict_of", sure):
         assert any(breaks(seed) for seed in range(15, 15 + BITE_WITHIN))
+
+
+def test_a_position_that_answers_of_bingx_leave_out_again_and_again_is_still_there() -> None:
+    def forgetful(seed: int) -> Faults:
+        empty = RequestFault("empty", on="positions", chance=0.7, from_s=12)
+        return Faults(seed=seed, delay_ms=20.0, requests=(empty,))
+
+    storm(1, weather=forgetful, venue="bingx")
+    with patch.object(Account, "_by_entry", new=False), pytest.raises(Violation):
+        storm(1, weather=forgetful, venue="bingx")
 
 
 def test_every_kind_of_fault_has_struck() -> None:

@@ -117,6 +117,34 @@ async def test_what_others_have_there_is_told() -> None:
     assert "held beside the portfolio: SOLUSDT" in graded(found, "warning")
 
 
+async def test_each_of_several_accounts_is_looked_at() -> None:
+    """One key can withdraw: its account is not fit, the other one is, and the portfolio is as fit as the least."""
+    good, bad = (
+        Account(balance=10_000, rights={"ipRestrict": True, "enableWithdrawals": may}) for may in (False, True)
+    )
+    async with (
+        await serve(Exchange(SeededMarket(1, SYMBOLS), [good])) as first,
+        await serve(Exchange(SeededMarket(1, SYMBOLS), [bad])) as second,
+    ):
+        tables = [
+            file(server).partition("[account]\n")[2].partition("[targets]")[0].replace("TEST", f"TEST{number}")
+            for number, server in enumerate((first, second))
+        ]
+        text = (
+            f'mode = "live"\n[accounts.one]\n{tables[0]}\n[accounts.two]\n{tables[1]}\n[targets]\nleverage = 1\n'
+            '[targets.weights]\n"one:BTCUSDT" = 0.5\n"two:BTCUSDT" = -0.5\n'
+        )
+        portfolio = parse(text, Path("portfolio.toml"))
+        dialects = dialects_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)))
+        found = await examine(portfolio, dialects, asyncio.Event(), tag="te", keyed=True, patience_s=PATIENCE_S)
+    assert [(one.account, one.verdict) for one in found.accounts] == [("one", "trade"), ("two", "observe")]
+    assert (found.verdict, found.suffices) == ("observe", False)
+    assert {one.account for one in found.findings if one.grade == "refused"} == {"two"}
+    assert [one.text for one in found.findings if one.about == "tiers"] == [
+        "the targets pledge 5% of equity at the leverage settings"
+    ] * 2
+
+
 async def test_a_symbol_that_is_not_listed() -> None:
     found = await look(Account(balance=10_000), weights="BTCUSDT = 0.6, DOGGUSDT = 0.4", patience_s=3)
     assert (found.verdict, found.suffices) == ("nothing", False)
@@ -151,7 +179,7 @@ async def test_the_command_says_whether_the_file_may_be_run(
         ended, found, shown = await asyncio.to_thread(run, server, tmp_path, mode=mode)
     assert ended == code
     assert found["verdict"] == ("observe" if withdraws else "trade")
-    assert ("Fit to trade" in shown) is not withdraws
+    assert ("fit to trade" in shown) is not withdraws
     assert f'mode = "{mode}"' in shown
 
 

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from adapters.binance import Binance
 from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Exchange, Faults, Server, StillMarket, serve
 from adapters.simulator.wire import Session
+from agent.cli.build import dialects_of
 from agent.clock import Clock
 from agent.config import Account as Access
 from agent.config import Portfolio
@@ -35,6 +36,7 @@ from agent.core.triggers import Triggers
 from agent.core.venue import Call, Credentials, Request, Secret, SetLeverage
 from agent.core.view import View
 from agent.journal import Journal, JournalFailed
+from agent.replay import replay
 from agent.run import RESUME, Agent
 from tests.core.kit import order
 from tests.wire.test_demo import ROOT, trimtab
@@ -73,14 +75,13 @@ async def running(
     *,
     record: bool = False,
     resolved: Sequence[str] = (),
-    entry: str | None = None,
 ) -> AsyncIterator[Agent]:
     dialect = Binance(
         symbols=tuple(chosen.targets.weights),
         credentials=None if chosen.mode == "paper" else KEYS,
         rest_url=server.rest_url,
         stream_url=server.ws_url,
-        entry_url=entry,
+        entry_url=chosen.account.entry_url,
     )
     venue = Paper(dialect, chosen.paper, dialect.symbols) if chosen.mode == "paper" else dialect
     agent = Agent(chosen, [venue], folder, tag="ts", record=record)
@@ -141,6 +142,19 @@ async def test_live_trades_on_the_exchange_and_knows_its_position(tmp_path: Path
         assert held(exchange, "BTCUSDT") < Decimal("0.8")
 
 
+def entering(server: Server, stream_url: str, folder: Path) -> Portfolio:
+    """The same by websocket, from a file that can be read back."""
+    access = Access(
+        key="env:NONE",
+        secret="env:NONE",
+        rest_url=server.rest_url,
+        stream_url=server.ws_url,
+        order_entry="websocket",
+        entry_url=f"{stream_url}/ws-fapi/v1",
+    )
+    return replace(portfolio(server), state=str(folder), account=access)
+
+
 async def test_orders_go_by_websocket(tmp_path: Path) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with await serve(exchange) as server:
@@ -152,7 +166,8 @@ async def test_orders_go_by_websocket(tmp_path: Path) -> None:
             return receive(session, text, now)
 
         server.venue.receive = listened  # type: ignore[method-assign]
-        async with running(portfolio(server), server, tmp_path, entry=f"{server.ws_url}/ws-fapi/v1") as agent:
+        chosen = entering(server, server.ws_url, tmp_path)
+        async with running(chosen, server, tmp_path, record=True) as agent:
             await until(lambda: at_rest(agent) and "entry" in agent.engine.book.accounts[0].streams)
             said.clear()
             before, fills = held(exchange, "BTCUSDT"), len(exchange.ledger.fills)
@@ -161,13 +176,18 @@ async def test_orders_go_by_websocket(tmp_path: Path) -> None:
             assert [believed(agent, 0), believed(agent, 1)] == [held(exchange, "BTCUSDT"), held(exchange, "ETHUSDT")]
             orders = {fill.order_id for fill in exchange.ledger.fills[fills:]}
             assert len([text for text in said if b"order.place" in text]) >= len(orders) > 0
+    (tape,) = (tmp_path / "tapes").iterdir()
+    assert not any(secret.encode() in tape.read_bytes() for secret in (DEMO_KEY, DEMO_SECRET))
+    assert replay(tape, lambda of: dialects_of(of, KEYS)).difference is None, (
+        "answers by websocket are on the tape as frames"
+    )
 
 
 async def test_where_the_websocket_for_orders_does_not_open_they_go_over_http(tmp_path: Path) -> None:
     exchange = Exchange(StillMarket(PRICES), [account()])
     async with (
         await serve(exchange) as server,
-        running(portfolio(server), server, tmp_path, entry=f"ws://{NOWHERE}/ws-fapi/v1") as agent,
+        running(entering(server, f"ws://{NOWHERE}", tmp_path), server, tmp_path) as agent,
     ):
         await until(lambda: at_rest(agent))
         assert "entry" not in agent.engine.book.accounts[0].streams
