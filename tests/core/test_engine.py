@@ -336,6 +336,8 @@ def test_an_urgent_correction_replaces_one_that_is_under_way() -> None:
     first_order(on)
     on.tell(Balance("USDT", 5_500.0, on.now + 1))
     assert on.engine.correction is not None
+    assert not on.engine.correction.reason.urgent, "the order under way may be in the wallet already"
+    on.tell(after=1.0)
     assert on.engine.correction.reason.urgent
 
 
@@ -1529,6 +1531,7 @@ def test_a_purchase_that_rests_is_no_part_of_the_relief() -> None:
     on.tell(*on.accept(purchase))
     on.wallet = 2_700.0
     placed = on.tell(Balance("USDT", on.wallet, on.now), after=0.01)
+    on.tell(after=1.0)
     assert on.engine.correction is not None
     assert on.engine.correction.reason.relief is not None
     assert {one.symbol for one in placed} == {"BTCUSDT", "SOLUSDT"}, "ether waits until its order is gone"

@@ -21,14 +21,16 @@ from agent.core import events as fact
 from agent.core.audit import Audit
 from agent.core.book import Book
 from agent.core.breaker import Breaker
+from agent.core.channel import Channel
 from agent.core.correction import Correction
 from agent.core.desk import Desk, Input, Silence
 from agent.core.engine import Engine
-from agent.core.events import Fact
+from agent.core.events import Fact, Orders
+from agent.core.guard import Guard
 from agent.core.limits import Lanes
 from agent.core.orders import Blotter, Order, S, State
 from agent.core.planner import Leg
-from agent.core.venue import Ask, Cancel, Place, Request, What
+from agent.core.venue import Ask, Cancel, Open, Place, Request, What
 from tests.storm import scenes
 from tests.storm.storm import storm, swarm
 from tests.storm.watchman import Violation
@@ -121,6 +123,13 @@ class Resending(Desk):
                 channel.lanes.put(again, channel.dialect.weigh(again))
                 return ()
         return super()._translate(arrived, now)
+
+
+class Patient(Desk):
+    """Waits for a frame for ever."""
+
+    def _open(self, way: Open, now: int) -> None:
+        super()._open(replace(way, quiet_ns=None), now)
 
 
 LATE = RequestFault("hold", on="order", chance=0.7), RequestFault("lose reply", on="order", chance=0.7)
@@ -334,8 +343,7 @@ def count_answers_from_before_a_reconnection() -> Iterator[type[Desk]]:
 @missed_by(in_weather(FrameFault("half open", on="public", chance=0.05, times=4)), first=4)
 def wait_for_a_silent_socket() -> Iterator[type[Desk]]:
     """A market data socket without a frame is kept for ever."""
-    with patch.dict(binance.QUIET_NS, {"public": None, "market": None}):
-        yield Desk
+    yield Patient
 
 
 # Gates
@@ -471,14 +479,19 @@ def let_every_lane_use_everything() -> Iterator[type[Desk]]:
 @missed_by(scenes.an_order_that_waits_too_long)
 def send_what_is_too_late() -> Iterator[type[Desk]]:
     """An order leaves however long it has waited."""
-    with patch.object(Desk, "_too_late", lambda self, request, now: None):
+    asked = Desk._withheld
+
+    def whatever_the_time(self: Desk, channel: Channel, request: Request, now: int) -> str | None:
+        return asked(self, channel, request, 0 if isinstance(request, Place) else now)
+
+    with patch.object(Desk, "_withheld", whatever_the_time):
         yield Desk
 
 
 @missed_by(scenes.a_kill_while_an_order_waits)
 def send_what_is_forbidden_by_now() -> Iterator[type[Desk]]:
     """What was decided is sent, whatever has happened since."""
-    with patch.object(Engine, "forbids", lambda self, order: None):
+    with patch.object(Engine, "forbids", lambda self, instrument, reduce: None):
         yield Desk
 
 
@@ -520,7 +533,11 @@ def use_ids_of_an_earlier_run() -> Iterator[type[Desk]]:
 @missed_by(scenes.a_restart_without_a_journal)
 def leave_strays_alone() -> Iterator[type[Desk]]:
     """An order of ours that is not on record goes on resting."""
-    with patch.object(Engine, "_take_open_orders", lambda self, told, now: self.blotter.compare(told, now)):
+
+    def told(self: Engine, fact: Orders, guard: Guard, now: int) -> None:
+        self.blotter.compare(fact, now, guard.account.rows)
+
+    with patch.object(Engine, "_take_open_orders", told):
         yield Desk
 
 
