@@ -40,7 +40,7 @@ from adapters.mexc_rules import (
     verdict_of,
 )
 from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, amount, each, excerpt, number, plain, symbols_of
+from adapters.reading import MISREAD, MS, amount, each, excerpt, number, plain, positive, symbols_of
 from adapters.signing import hmac_signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -80,6 +80,8 @@ LOGIN_NS: Final = 10 * SECOND
 SYMBOLS_MAX: Final = 200
 CALL_MS: Final = 10_000
 ORDER_MS: Final = 5_000
+NEAR: Final = 0.05
+"""How far the mark may be from the price at which a margin table is turned into money."""
 
 QUIET_CHANNELS: Final = tuple(
     f"push.personal.{name}"
@@ -131,6 +133,8 @@ class Mexc:
         self._tag = 0
         self._offset = Offset()
         self._contracts: dict[str, wire.Contract] = {}
+        self._scales: dict[str, float] = {}
+        """By symbol: the price at which its margin table was turned into money."""
         self._settlements: dict[int, tuple[int, int]] = {}
         """By instrument: the next settlement, and the time between two."""
         self._changing: dict[int, wire.Direction] = {}
@@ -552,9 +556,18 @@ class Mexc:
                 return self._ticker_facts(row)
             if what is What.VOLUMES:
                 return [] if row.amount24 is None else [fact.Volume(index, amount(row.amount24))]
-            return wire.tier_facts(index, self._contracts[row.symbol], row.fair_price)
+            return wire.tier_facts(index, self._contracts[row.symbol], self._scale(row))
 
         return read
+
+    def _scale(self, row: wire.Ticker) -> float:
+        """The price at which a margin table is turned into money. It stays while the mark is `NEAR`, so that the table
+        does not seem to be another one whenever it is asked for.
+        """
+        price = self._scales.get(row.symbol, 0.0)
+        if abs(price / positive(row.fair_price) - 1) > NEAR:
+            price = self._scales[row.symbol] = row.fair_price
+        return price
 
     def _one_answer(self, ask: Ask, data: Raw, asked_at: int) -> Sequence[Fact]:
         """The answer to a question about one instrument or one order."""
@@ -603,11 +616,7 @@ class Mexc:
     def _account_answer(self, rows: Sequence[wire.Asset], asked_at: int, sent_at: int) -> Sequence[Fact]:
         """The wallets. After a word of the stream, which names no wallet, they are what it would have told: then they
         come before the totals, so that they don't count as something that only a question has brought to light."""
-        if not self._account.listed:
-            raise ValueError("the instruments are not listed yet")
-        settle = next(iter(self._account.listed.values())).settle
-        margin, *wallets = wire.account_facts(rows, settle, asked_at)
-        self._account.pledged = next(row.position_margin for row in rows if row.currency == settle)
+        margin, wallets = self._account.wallets(rows, asked_at)
         if self._moved_at is None or sent_at < self._moved_at:
             return [margin, *wallets]
         self._moved_at = None

@@ -7,6 +7,7 @@ and which of our orders the venue's own ids stand for: none of it comes with eve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -21,6 +22,8 @@ from agent.core.instruments import Instrument
 PAGE: Final = 100
 """The most rows that a list has in one answer."""
 NAMES_MAX: Final = 1_000
+DUST: Final = 1e-6
+"""Money that is none."""
 PENNY: Final = 0.01
 """So much margin needs no explanation."""
 
@@ -51,6 +54,8 @@ class Account:
         """By position: when it was last told of, and the funding that it had received by then."""
         self.pledged: float | None = None
         """The margin of all positions by the last answer about the wallet."""
+        self._wallets: dict[str, float] = {}
+        """What was told last to be in the wallet of a currency."""
         self.marks: dict[str, float] = {}
         """The last mark price of each symbol."""
         self._believed = False
@@ -200,6 +205,32 @@ class Account:
         return [fact.Flow(settle, total - before, "funding", at)] if total != before else []
 
     # What is answered
+
+    def wallets(self, rows: Sequence[wire.Asset], asked_at: int) -> tuple[fact.Margin, list[fact.Balance]]:
+        """The totals in the currency that the contracts settle in, and the wallets.
+
+        A wallet is the difference of rounded numbers that both move with the marks: what differs by `DUST` is the same.
+        """
+        if not self.listed:
+            raise ValueError("the instruments are not listed yet")
+        settle = next(iter(self.listed.values())).settle
+        if [row.currency for row in rows].count(settle) != 1:
+            raise ValueError(f"no wallet of {settle:.20}, or several")
+        for row in rows:
+            wallet = number(row.equity) - number(row.unrealized)
+            if abs(wallet - self._wallets.get(row.currency, inf)) > DUST:
+                self._wallets[row.currency] = wallet
+        own = next(row for row in rows if row.currency == settle)
+        self.pledged = number(own.position_margin)
+        margin = fact.Margin(
+            wallet=self._wallets[settle],
+            equity=number(own.equity),
+            initial=self.pledged + number(own.frozen_balance),
+            maintenance=None,
+            available=number(own.available_balance),
+            asked_at=asked_at,
+        )
+        return margin, [fact.Balance(row.currency, self._wallets[row.currency], asked_at) for row in rows]
 
     def positions(self, raws: Sequence[Raw], asked_at: int) -> list[Fact]:
         """All positions; one row that can't be read makes it none."""

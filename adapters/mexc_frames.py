@@ -7,7 +7,6 @@ turns that into a stated fact. Words come first, then shapes, then facts. Quanti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 from itertools import pairwise
 from math import floor
@@ -436,26 +435,6 @@ def _levels(one: Contract) -> list[tuple[Decimal, float, int]]:
 
 
 # Facts: account and orders
-
-
-def account_facts(rows: Sequence[Asset], settle: str, asked_at: int) -> list[fact.Fact]:
-    """The wallets, and the totals in the currency that the contracts settle in."""
-    facts: list[fact.Fact] = [
-        fact.Balance(row.currency, number(row.equity) - number(row.unrealized), asked_at) for row in rows
-    ]
-    own = [row for row in rows if row.currency == settle]
-    if len(own) != 1:
-        raise ValueError(f"{len(own)} wallets of {settle:.20}")
-    (row,) = own
-    margin = fact.Margin(
-        wallet=number(row.equity) - number(row.unrealized),
-        equity=number(row.equity),
-        initial=number(row.position_margin) + number(row.frozen_balance),
-        maintenance=None,
-        available=number(row.available_balance),
-        asked_at=asked_at,
-    )
-    return [margin, *facts]
 
 
 def position_of(instrument: Instrument, row: PositionRow, at: int, *, hedge: bool) -> fact.Position:

@@ -91,8 +91,8 @@ REPLIES: Final = replies(
     (Fault.CLOSED, (1001, 1002, 6002, 6005)),
     (Fault.ACCOUNT, (511,)),
     (Fault.RULE, (600, 601, 1004, 2001, 2002, 2003, 2004, 2007, 2011, 2013, 2014, 2015, 2022, 2028, 2029, 2030, 2034)),
-    (Fault.RULE, (7002, *range(3001, 3005), *range(5001, 5005))),
-    (Fault.OTHER, (2006, 2021, 2023, 2024, 2026, 2027, 8817)),
+    (Fault.RULE, (*range(3001, 3005), *range(5001, 5005))),
+    (Fault.OTHER, (2006, 2021, 2023, 2024, 2026, 2027, 7002, 8817)),
 )
 """What an error code of the venue, or an HTTP status without one, means. A code that is not here proves nothing.
 

@@ -65,6 +65,7 @@ def desk_of(portfolio: Portfolio, dialects: Sequence[Dialect], header: Header) -
             name=name,
             sharing=Sharing(shared=account.shared, foreign=account.foreign),
             allow_withdrawals=account.allow_withdrawals,
+            leverage=account.leverage,
             owner=owners.get(name),
             unrecorded=header.unrecorded,
         )

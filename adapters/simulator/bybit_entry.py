@@ -43,25 +43,19 @@ def _obey(bybit: "Bybit", session: "Session", message: dict[str, Any], now_ms: i
             return {"retCode": 20001, "retMsg": "Repeat auth", "op": op}
         wrong = bybit.streams.log_in(session, given, now_ms) if len(given) == 3 else "Params Error"
         return {"retCode": 10004 if wrong else 0, "retMsg": wrong or "OK", "op": op}
-    name = str(message.get("reqId", ""))
     headers: dict[str, str] = {"Timenow": str(now_ms), "Traceid": f"{session.number:08d}"}
-    code, words, result, extra = _serve(bybit, session, message, name, op, given, headers, now_ms)
-    told = {"reqId": name, "retCode": code, "retMsg": words, "op": op, "data": result, "retExtInfo": extra or {}}
-    return {**told, "header": headers}
+    code, words, result, extra = _serve(bybit, session, message, headers, now_ms)
+    told = {"reqId": str(message.get("reqId", "")), "retCode": code, "retMsg": words, "op": op}
+    return {**told, "data": result, "retExtInfo": extra or {}, "header": headers}
 
 
 def _serve(
-    bybit: "Bybit",
-    session: "Session",
-    message: dict[str, Any],
-    name: str,
-    op: str,
-    given: list[Any],
-    headers: dict[str, str],
-    now_ms: int,
+    bybit: "Bybit", session: "Session", message: dict[str, Any], headers: dict[str, str], now_ms: int
 ) -> tuple[int, str, object, object]:
-    header = message.get("header")
-    head = header if isinstance(header, dict) else {}
+    """Code, words, result and what stands beside it."""
+    name, op, given = str(message.get("reqId", "")), message.get("op"), message.get("args")
+    head = message.get("header")
+    head = head if isinstance(head, dict) else {}
     stamp, window = str(head.get("X-BAPI-TIMESTAMP", "")), str(head.get("X-BAPI-RECV-WINDOW", "5000"))
     if op not in OPS:
         return 10404, "op or category is not found", {}, None
@@ -71,9 +65,10 @@ def _serve(
     if name in session.requests or len(name) > _LONGEST_ID:
         return 20006, "reqId is duplicated", {}, None
     session.requests.add(name)
-    if not stamp.isdecimal() or not window.isdecimal() or len(given) != 1 or not isinstance(given[0], dict):
+    row = given[0] if isinstance(given, list) and len(given) == 1 else None
+    if not stamp.isdecimal() or not window.isdecimal() or not isinstance(row, dict):
         return 10001, "params error: header or args invalid", {}, None
     if not now_ms - int(window) <= int(stamp) < now_ms + _AHEAD_MS:
         return 10002, f"req_timestamp[{stamp}],server_timestamp[{now_ms}],recv_window[{window}]", {}, None
-    served = bybit.serve("POST", OPS[op], Params(given[0]), key, headers)
+    served = bybit.serve("POST", OPS[op], Params(row), key, headers)
     return served.code, served.message, served.result, served.extra

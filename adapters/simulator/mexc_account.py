@@ -39,7 +39,7 @@ def _leverage(call: Call) -> list[View]:
     symbol, account = call.symbol(), call.account
     one = call.exchange.instruments[symbol]
     leverage = account.leverage(symbol)
-    tiers = call.views.tiers(one, call.exchange.books[symbol].mark)
+    tiers = call.views.tiers(one)
     fitting = [tier for tier in tiers if tier["maxLeverage"] >= leverage] or tiers[:1]
     return [
         {
@@ -97,7 +97,7 @@ def _risk_limits(call: Call) -> View:
     rows = {}
     for symbol in call.symbols():
         name = call.views.names[symbol]
-        tiers = call.views.tiers(call.exchange.instruments[symbol], call.exchange.books[symbol].mark)
+        tiers = call.views.tiers(call.exchange.instruments[symbol])
         rows[name] = [{**tiers[0], "symbol": name, "positionType": direction} for direction in (2, 1)]
     return rows
 

@@ -294,7 +294,7 @@ class Streams:
 
     def _tell_limits(self, account: str, symbol: str) -> None:
         one, holder = self.exchange.instruments[symbol], self.exchange.accounts[account]
-        first = self.views.tiers(one, self.exchange.books[symbol].mark)[0]
+        first = self.views.tiers(one)[0]
         for direction in (1, 2):
             limit = {
                 **first,

@@ -85,6 +85,7 @@ class Views:
         self._sizes = {
             symbol: min(_SIZES.get(symbol, one.step), one.step) for symbol, one in exchange.instruments.items()
         }
+        self._fixed = {symbol: book.mark for symbol, book in exchange.books.items()}
         self._episodes: dict[tuple[str, str, str], Episode] = {}
         self._next_position = 1_000_000 + exchange.random.randrange(10**6)
 
@@ -315,9 +316,9 @@ class Views:
     # The market
 
     def contract(self, symbol: str) -> View:
-        """A contract with its rules; its margin table is in contracts, which follow the price."""
+        """A contract with its rules; its margin table is in contracts."""
         one, size = self.exchange.instruments[symbol], self._sizes[symbol]
-        mark, first = self.exchange.books[symbol].mark, self.exchange.instruments[symbol].brackets[0]
+        first = one.brackets[0]
         fees = self.exchange.fees
         return {
             "symbol": self.names[symbol],
@@ -359,7 +360,7 @@ class Views:
             "isHidden": False,
             "riskLimitType": "BY_VOLUME",
             "riskLimitMode": "CUSTOM",
-            "riskLimitCustom": self.tiers(one, mark),
+            "riskLimitCustom": self.tiers(one),
             "maxNumOrders": [one.max_open_orders, 50],
             "marketOrderMaxLevel": 20,
             "marketOrderPriceLimitRate1": num(one.band),
@@ -369,12 +370,15 @@ class Views:
             "limitMaxVol": num(self.vol(symbol, one.max_quantity)),
         }
 
-    def tiers(self, one: Instrument, mark: Decimal) -> list[View]:
-        """The margin table at a price."""
+    def tiers(self, one: Instrument) -> list[View]:
+        """The margin table, whose contracts were fixed at the price that there was then."""
+        mark, fixed = self.exchange.books[one.symbol].mark, self._fixed[one.symbol]
+        if not fixed / 3 < mark < fixed * 3:  # the contract has become another one
+            fixed = self._fixed[one.symbol] = mark
         return [
             {
                 "level": level,
-                "maxVol": int(self.vol(one.symbol, tier.cap / mark).to_integral_value(ROUND_FLOOR)),
+                "maxVol": int(self.vol(one.symbol, tier.cap / fixed).to_integral_value(ROUND_FLOOR)),
                 "mmr": num(tier.rate),
                 "imr": 1 / tier.leverage,
                 "maxLeverage": tier.leverage,

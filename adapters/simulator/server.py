@@ -27,7 +27,6 @@ from adapters.simulator.faults import Faults
 from adapters.simulator.gateway import Gateway
 from adapters.simulator.wire import Close, Frame, Reply, Session, Venue
 
-LONGEST_SLEEP_S = 0.1
 PING_S = 180.0
 _HALF_A_FRAME = b"\x81\x7e\x10\x00{"
 """The head of a text frame of 4,096 bytes, and the first of them."""
@@ -99,6 +98,9 @@ class _Dripping(web.StreamResponse):
 class Server:
     """A running exchange: where it listens, and how to end it."""
 
+    longest_sleep_s = 0.1
+    """Its clock may be set meanwhile."""
+
     def __init__(self, gateway: Gateway, clock: Callable[[], int] = time.time_ns) -> None:
         self.gateway = gateway
         self.clock = clock
@@ -111,8 +113,8 @@ class Server:
         self._sockets: dict[int, _Socket] = {}
         self._replies: dict[int, asyncio.Future[Reply | None]] = {}
         self._runner: web.AppRunner | None = None
-        self._pulse: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     @property
     def rest_url(self) -> str:
@@ -134,14 +136,13 @@ class Server:
         await site.start()
         self.host, self.port = self._runner.addresses[0][:2]
         self.gateway.advance(self.clock())
-        self._pulse = asyncio.create_task(self._beat())
+        self._set_timer()
 
     async def close(self) -> None:
         """Stop listening and drop every connection."""
-        if self._pulse is not None:
-            self._pulse.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pulse
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         for waiting in self._replies.values():
             waiting.cancel()
         for open_ in list(self._sockets.values()):
@@ -172,17 +173,22 @@ class Server:
                 waiting.set_result(reply)
         for session, frame in delivery.frames:
             self._queue(session, frame)
-        self._wake.set()
+        self._set_timer()
 
-    async def _beat(self) -> None:
-        while True:
-            self._wake.clear()
-            ahead_s = (self.gateway.next_at - self.clock()) / 1e9
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.001, min(ahead_s, LONGEST_SLEEP_S))):
-                    await self._wake.wait()
-                    continue
-            self.settle()
+    def _set_timer(self) -> None:
+        """Come back when something is next due; a timer that is earlier stays, and sets the next one itself."""
+        ahead_s = (self.gateway.next_at - self.clock()) / 1e9
+        loop = asyncio.get_running_loop()
+        at = loop.time() + max(0.001, min(ahead_s, self.longest_sleep_s))
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = None if self._is_closed else loop.call_at(at, self._beat)
+
+    def _beat(self) -> None:
+        self._timer = None
+        self.settle()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":

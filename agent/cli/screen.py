@@ -110,6 +110,20 @@ def diagnosis(found: Diagnosis) -> Group:
     return Group(table, *verdicts, Text(f'The file says mode = "{found.mode}".', style=style))
 
 
+def accounts(view: View) -> Table:
+    """One row for each of several accounts."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("account", no_wrap=True)
+    for name in ("equity", "leverage", "margin", "liquidation at"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state")
+    for one in view.accounts:
+        leverage = "–" if one.leverage is None else f"{one.leverage:.2f}x"
+        figures = money(one.equity), leverage, percent(one.maintenance), percent(one.liquidation)
+        table.add_row(one.name, *figures, Text(one.state, style="" if one.state == "ready" else "yellow"))
+    return table
+
+
 class Legs:
     """One row for each instrument. Where the terminal is too narrow for all columns, profit and funding give way."""
 
@@ -211,6 +225,7 @@ def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str |
     parts: list[RenderableType] = [
         header(view, label),
         Legs(view),
+        *([accounts(view)] if view.accounts else []),
         *([strategies(view)] if view.strategies else []),
         Panel(orders(view), title="orders", title_align="left", border_style="dim"),
         Panel(told(notes), title="decisions", title_align="left", border_style="dim"),

@@ -257,6 +257,7 @@ CHECKS: dict[str, Check] = {
     "account.entry_url": _address("ws"),
     "account.allow_withdrawals": _flag,
     "account.shared": _flag,
+    "account.leverage": Number(0, 125, above=True),
     "targets.leverage": Number(0, 125, above=True),
     "targets.utilisation": Number(0, 1, above=True, share=True),
     "targets.freed": _freed,

@@ -55,6 +55,8 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """Trade with a key that can withdraw as well."""
     shared: bool = False
     """Others may rest orders and trade on the account: that holds nothing up."""
+    leverage: float | None = None
+    """Largest gross notional over the equity of this account alone after an order that increases; none if not given."""
     foreign: Literal["pause", "adopt"] = "pause"
     """What follows when others trade twice within ten minutes: nothing but safety until a restart; or adopt it."""
     settle: str | None = None

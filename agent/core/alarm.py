@@ -11,8 +11,9 @@ from agent.core import margin
 from agent.core.correction import GIVE_UP_NS, Correction
 from agent.core.drift import Drift
 from agent.core.guard import Guard
-from agent.core.orders import S
+from agent.core.orders import Blotter, S
 from agent.core.planner import Limits
+from agent.core.readiness import settled
 from agent.core.reasons import Reason
 
 WHOLE_NS = 1 * S
@@ -24,8 +25,9 @@ class Alarm:
     """When safety acts. ``cool_down_ns`` is how long it rests at most after having come to nothing, and no longer than
     `GIVE_UP_NS`."""
 
-    def __init__(self, guards: Sequence[Guard], limits: Limits, cool_down_ns: int) -> None:
+    def __init__(self, guards: Sequence[Guard], blotter: Blotter, limits: Limits, cool_down_ns: int) -> None:
         self._guards = guards
+        self._blotter = blotter
         self._book = guards[0].book
         self._limits = limits
         self._longest_ns = max(S, min(cool_down_ns, GIVE_UP_NS))
@@ -80,7 +82,9 @@ class Alarm:
         return None if self._began is None else self._began[0] + WHOLE_NS
 
     def _confirmed(self, now: int) -> bool:
-        """Whether what safety goes by is no mere mixture of old and new prices."""
+        """Whether what safety goes by is no mere mixture: of old and new prices, or of a wallet that a trade of ours
+        has moved already and a position that it has not."""
         told = [row.mark.at for row in self._book.rows if row.lots and row.mark is not None]
         since, newest = self._began = self._began or (now, max(told, default=0))
-        return now >= since + WHOLE_NS or all(at >= newest for at in told)
+        whole = settled(self._book, self._blotter) and all(at >= newest for at in told)
+        return whole or now >= since + WHOLE_NS

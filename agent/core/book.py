@@ -171,6 +171,8 @@ class Account:
         """The currency of wallet, profits and margin. All else is weighed in the quote currency, see `rate`."""
         self.coin: int | None = None
         """The contract of the coin that the account is held in, if it is held in one."""
+        self.most_leverage: float | None = None
+        """The user's limit for its own gross notional over its own equity, if there is one."""
         self.mode: Mode | None = None
         self.margin: Margin | None = None
         self.margin_seen = 0

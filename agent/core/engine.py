@@ -113,7 +113,7 @@ class Engine:
         self.economist = Economist(policy.economy, policy.bands, policy.costs, self.mandate.carry, learned)
         self.declined: str | None = None
         """Why what is outside a band is left there, in words."""
-        self.alarm = Alarm(self.guards, policy.limits, round(policy.triggers.cool_down_s * S))
+        self.alarm = Alarm(self.guards, self.blotter, policy.limits, round(policy.triggers.cool_down_s * S))
         self.course = Course(policy, self.book, self.blotter, self.tally, self.economist, self.mandate)
         self.correction: Correction | None = None
         self.drift: Drift | None = None

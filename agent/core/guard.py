@@ -36,6 +36,8 @@ class Seat(Struct, frozen=True):
     """What the portfolio file calls it; empty where it has one account."""
     sharing: Sharing = Sharing()
     allow_withdrawals: bool = False
+    leverage: float | None = None
+    """Largest gross notional over the equity of this account alone."""
     owner: str | None = None
     unrecorded: bool = False
 
@@ -60,6 +62,7 @@ class Guard:
         self._note = note
         self.book = book
         self.account = book.accounts[index]
+        self.account.most_leverage = seat.leverage
         self.audit = Audit(seat.abilities, self.account.rows, index, f"{seat.tag}{epoch}", policy.timing)
         quiet_ns = round(policy.timing.quiet_s * S)
         self.readiness = Readiness(self.account, self.audit, seat.abilities.sockets, quiet_ns)

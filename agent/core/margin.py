@@ -375,11 +375,7 @@ def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, fl
     left out: the gates refuse what increases there.
     """
     coins = book.coins
-    # The coin counts in leverage before any contract does. A short takes it away before it adds to the other side, but
-    # makes no room for other instruments: a bound is convex, and this one errs on the safe side.
-    found = [
-        Bound("leverage", tuple(Curve(((1.0, 0.0),), ((1.0, 2 * coin),)) for coin in coins), leverage - sum(coins))
-    ]
+    found = [Bound("leverage", tuple(map(_leverage, coins)), leverage - sum(coins))]
     for account in book.accounts:
         rows = account.rows.values()
         share = 1.0 if len(book.accounts) == 1 else max(account.equity or 0.0, 0.0) / equity
@@ -387,6 +383,12 @@ def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, fl
         def among(curve: Callable[[Row], Curve], here: Account = account) -> tuple[Curve, ...]:
             return tuple(curve(row) if index in here.rows else _straight(0.0) for index, row in enumerate(book.rows))
 
+        if account.most_leverage is not None:
+            own = tuple(
+                _leverage(coin) if index in account.rows else _straight(0.0) for index, coin in enumerate(coins)
+            )
+            set_aside = sum(coins[index] for index in account.rows)
+            found.append(Bound("leverage of the account", own, share * account.most_leverage - set_aside))
         if all(row.leverage for row in rows):
             initial = among(lambda row: _straight(1.0 / (row.leverage or 1)))
             found.append(Bound(name="initial margin", curves=initial, most=share))
@@ -396,6 +398,12 @@ def bounds_of(book: Book, equity: float, leverage: float, maintenance: float, fl
             near = among(lambda row: _lines(row, equity, EXIT * floor))
             found.append(Bound(name="liquidation distance", curves=near, most=share))
     return tuple(found)
+
+
+def _leverage(coin: float) -> Curve:
+    """What contracts add to leverage: a coin counts before any of them does, and a short takes it away before it adds
+    to the other side. It makes no room for other instruments: a bound is convex, and this one errs on the safe side."""
+    return Curve(((1.0, 0.0),), ((1.0, 2 * coin),))
 
 
 def _straight(slope: float) -> Curve:

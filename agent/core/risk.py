@@ -246,6 +246,19 @@ def leverage_limit(leg: Leg, s: Situation) -> str | None:
     return None
 
 
+def account_leverage_limit(leg: Leg, s: Situation) -> str | None:
+    """The same for the leg's account alone, where it has a limit of its own."""
+    values, account = worst_notionals(leg, s), s.book.of(leg.instrument)
+    if account.most_leverage is None:
+        return None
+    if values is None or account.worth is None:
+        return "the value of a position, or of the account, is unknown"
+    leverage = sum(values[index] for index in account.rows) / account.worth
+    if leverage > account.most_leverage:
+        return f"leverage of its account could reach {leverage:.2f}x; the limit there is {account.most_leverage:g}x"
+    return None
+
+
 def asset_limit(leg: Leg, s: Situation) -> str | None:
     """One instrument's part of the target gross in the worst case. A lot of rounding is allowed for."""
     values = worst_notionals(leg, s)
@@ -354,5 +367,5 @@ ALWAYS: tuple[Gate, ...] = (tradable, fresh_price, narrow_spread, not_refused, a
 PASSING: tuple[Gate, ...] = (alone, settled, reductions_first)
 INCREASES: tuple[Gate, ...] = (
     not_halted, reductions_first, all_prices_fresh, positions_known, clock_known, no_strangers, leverage_limit,
-    asset_limit, tier_limit, margin_limit, liquidation_limit, turnover_limit, order_rate,
+    account_leverage_limit, asset_limit, tier_limit, margin_limit, liquidation_limit, turnover_limit, order_rate,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from agent.core import words
 from agent.core.engine import Engine
+from agent.core.guard import Guard
 from agent.core.health import sharpe, sharpe_error
 from agent.core.margin import distances, exposures, shortest
 from agent.core.orders import Order, S, State
@@ -95,6 +96,19 @@ class Outlook(Struct, frozen=True):
     days: float | None
 
 
+class AccountView(Struct, frozen=True):
+    """One of several accounts. Leverage, margin and liquidation distance are its own."""
+
+    name: str
+    state: str
+    """What is missing there, or what holds it back; "ready" if nothing does."""
+    equity: float | None
+    """In the quote currency."""
+    leverage: float | None
+    maintenance: float | None
+    liquidation: float | None
+
+
 class View(Struct, frozen=True):
     """The whole agent at one moment."""
 
@@ -155,6 +169,8 @@ class View(Struct, frozen=True):
     targets_from: str
     """Whose targets these are: the file's, or those of a feed."""
     targets_until: int | None
+    accounts: tuple[AccountView, ...] = ()
+    """Each of several accounts; empty where there is one alone."""
 
 
 def look(engine: Engine, now: int) -> View:
@@ -206,6 +222,7 @@ def look(engine: Engine, now: int) -> View:
         unassigned=engine.mandate.sleeves.unassigned(engine.book) if engine.mandate.sleeves else None,
         targets_from=engine.mandate.given.source if engine.mandate.given else "file",
         targets_until=engine.mandate.given.valid_until if engine.mandate.given else None,
+        accounts=tuple(_account(guard) for guard in engine.guards) if len(engine.guards) > 1 else (),
     )
 
 
@@ -313,6 +330,20 @@ def _working(engine: Engine, order: Order, now: int) -> Working:
         state=order.state,
         filled=order.filled_lots / abs(order.lots),
         age_s=(now - order.created_at) / S,
+    )
+
+
+def _account(guard: Guard) -> AccountView:
+    account = guard.account
+    equity, held = account.equity, exposures(account)
+    known = held is not None and equity is not None and equity > 0
+    return AccountView(
+        name=guard.name,
+        state=f"waiting for {guard.readiness.away}" if guard.readiness.away else guard.halts.posture or "ready",
+        equity=equity,
+        leverage=sum(one.long + one.short for one in held) / equity if held and equity and known else None,
+        maintenance=sum(one.maintenance for one in held) / equity if held and equity and known else None,
+        liquidation=distances(equity, held).joint if held and equity and known else None,
     )
 
 

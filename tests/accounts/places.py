@@ -41,7 +41,13 @@ class Site(Struct):
 class Places:
     """A portfolio over several venues: ``accounts`` by venue, whose name is the account's in the file as well."""
 
-    def __init__(self, policy: Policy, accounts: dict[str, Account], prices: Mapping[str, Decimal | str | int]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        accounts: dict[str, Account],
+        prices: Mapping[str, Decimal | str | int],
+        leverage: dict[str, float] | None = None,
+    ) -> None:
         self.now = START
         self.notes: list[Note] = []
         self.orders: list[Order] = []
@@ -57,7 +63,7 @@ class Places:
                 symbols=symbols, credentials=Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)), depth=True
             )
             dialects.append(dialect)
-            seats.append(Seat(tag, dialect.abilities, name))
+            seats.append(Seat(tag, dialect.abilities, name, leverage=(leverage or {}).get(name)))
         self.engine = Engine(policy, epoch=1, seats=seats, schedule=lambda now: None)
         self.desk = Desk(dialects, self.engine, salt="places")
         self._inputs: deque[tuple[int, Input]] = deque()

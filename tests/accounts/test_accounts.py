@@ -12,6 +12,7 @@ from agent.core.drift import Bands
 from agent.core.planner import Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
+from agent.core.view import look
 from tests.accounts.places import Places
 
 PRICES: dict[str, Decimal | str | int] = {"BTCUSDT": 60_000, "ETHUSDT": 2_000}
@@ -24,12 +25,18 @@ POLICY = Policy(
 )
 
 
-def both(btc: str, eth: str, *, balances: tuple[int, int] = (50_000, 50_000)) -> Places:
+def both(
+    btc: str,
+    eth: str,
+    *,
+    balances: tuple[int, int] = (50_000, 50_000),
+    leverage: dict[str, float] | None = None,
+) -> Places:
     accounts = {
         "binance": Account(balance=balances[0], positions={"BTCUSDT": btc}),
         "bybit": Account(balance=balances[1], positions={"ETHUSDT": eth}),
     }
-    return Places(POLICY, accounts, PRICES)
+    return Places(POLICY, accounts, PRICES, leverage)
 
 
 def held(on: Places) -> tuple[float, float]:
@@ -134,3 +141,24 @@ def test_margin_of_one_account_bars_its_own_increases_alone() -> None:
     assert eth * 2_000 == pytest.approx(100_000, rel=0.02)
     assert btc * 60_000 < 2_000 * 9, "the floor of the liquidation distance is the account's own"
     assert on.engine.guards[0].account.equity == pytest.approx(2_000, rel=0.05)
+
+
+def test_an_account_may_have_a_limit_of_leverage_of_its_own() -> None:
+    on = both("0.2", "20", leverage={"binance": 1.5}).run(60)
+    btc, eth = held(on)
+    assert btc * 60_000 <= 1.5 * 50_000
+    assert btc * 60_000 == pytest.approx(1.5 * 50_000, rel=0.02), "as far as its limit goes"
+    assert eth * 2_000 == pytest.approx(100_000, rel=0.02)
+
+
+def test_each_account_is_seen_with_figures_of_its_own() -> None:
+    on = both("1.667", "50", balances=(40_000, 60_000)).run(20)
+    first, second = look(on.engine, on.now).accounts
+    assert (first.name, first.state, second.name, second.state) == ("binance", "ready", "bybit", "ready")
+    assert first.equity == pytest.approx(40_000, rel=0.01)
+    assert first.leverage == pytest.approx(2.5, rel=0.01)
+    assert second.leverage == pytest.approx(100 / 60, rel=0.01)
+    assert (first.liquidation or 0) < (second.liquidation or 0)
+    on.leave("bybit")
+    on.run(60)
+    assert look(on.engine, on.now).accounts[1].state.startswith("waiting for ")

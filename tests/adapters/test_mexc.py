@@ -351,6 +351,18 @@ def test_a_wallet_that_has_moved_is_asked_for_and_counts_as_told() -> None:
     assert [type(one) for one in other] == [Unanswered], "no wallet is not an empty one"
 
 
+def test_a_wallet_stays_the_same_while_marks_move() -> None:
+    """It is a difference of two numbers that do; else the stream would seem to have kept a change to itself."""
+    dialect = build()
+    told = []
+    for profit in (10, 0.1, 0.30000001, -7.77, 5 / 3):
+        row = {**ASSET, "unrealized": profit, "equity": 1_000 + profit + 1e-8}
+        told += [one.wallet for one in tell(dialect, Ask(What.ACCOUNT), [row])]
+    assert set(told) == {1_000.0}
+    (margin, wallet) = tell(dialect, Ask(What.ACCOUNT), [{**ASSET, "equity": 1_010.01}])
+    assert margin.wallet == wallet.wallet == pytest.approx(1_000.01)
+
+
 # Rules and settings
 
 
@@ -433,6 +445,16 @@ def test_a_margin_table_that_makes_no_sense_is_none(changes: dict[str, Any]) -> 
     tell(dialect, Ask(What.INSTRUMENTS), [contract("BTC_USDT", **changes)])
     row = {"symbol": "BTC_USDT", "fairPrice": 50_000, "timestamp": NOW // MS}
     assert [type(one) for one in tell(dialect, Ask(What.TIERS), [row])] == [Unknown]
+
+
+def test_a_margin_table_does_not_change_with_every_price() -> None:
+    dialect = build(["BTC_USDT"])
+    caps = []
+    for price in (50_000, 49_000, 52_000, 47_000, 48_000):
+        row = {"symbol": "BTC_USDT", "fairPrice": price, "timestamp": NOW // MS}
+        (told,) = tell(dialect, Ask(What.TIERS), [row])
+        caps.append(round(told.tiers[0].cap))
+    assert caps == [50_000, 50_000, 50_000, 47_000, 47_000]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from agent.core.decisions import Policy
 from agent.core.drift import Bands, Drift, measure
 from agent.core.events import Mark
 from agent.core.guard import Guard, Seat
+from agent.core.orders import Blotter
 from agent.core.planner import Limits
 from agent.core.reasons import Reason
 from agent.core.targets import Targets
@@ -27,7 +28,7 @@ def drift_of(book: Book) -> Drift:
     return drift
 
 
-def alarm_of(book: Book, cool_down_ns: int) -> Alarm:
+def alarm_of(book: Book, cool_down_ns: int, blotter: Blotter | None = None) -> Alarm:
     seat = Seat("t", Abilities(frozenset(), ()))
     guard = Guard(
         seat,
@@ -39,7 +40,7 @@ def alarm_of(book: Book, cool_down_ns: int) -> Alarm:
         note=lambda kind, text, symbol: None,
     )
     guard.readiness.look()
-    return Alarm([guard], LIMITS, cool_down_ns)
+    return Alarm([guard], blotter or Blotter(), LIMITS, cool_down_ns)
 
 
 def told(book: Book, index: int, at: int) -> None:
@@ -62,6 +63,16 @@ def test_a_price_that_is_newer_than_the_others_is_waited_for_but_not_for_long() 
     assert alarm.wake_at() == START + 1 + WHOLE_NS
     assert alarm.due(drift_of(book), None, START + WHOLE_NS) is None
     assert alarm.due(drift_of(book), None, START + 1 + WHOLE_NS) is not None
+
+
+def test_while_a_trade_of_ours_may_be_in_the_wallet_and_not_in_the_position_it_waits_as_well() -> None:
+    book, blotter = book_of(MISSION), Blotter()
+    blotter.affected(0, START + 1)  # by the venue's time: the position is older
+    alarm = alarm_of(book, 60 * S, blotter)
+    assert alarm.due(drift_of(book), None, START) is None
+    assert alarm.due(drift_of(book), None, START + WHOLE_NS) is not None, "but not for long"
+    known = alarm_of(book_of(MISSION), 60 * S)
+    assert known.due(drift_of(book), None, START) is not None
 
 
 def test_it_acts_as_soon_as_the_rest_is_as_new_however_new_the_first_has_become() -> None:

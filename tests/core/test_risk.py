@@ -96,7 +96,8 @@ def test_every_gate_has_a_test_here() -> None:
     names = {gate.__name__ for gate in ALWAYS + INCREASES}
     assert names == {
         "tradable", "fresh_price", "narrow_spread", "not_refused", "alone", "settled", "not_halted", "reductions_first",
-        "all_prices_fresh", "positions_known", "clock_known", "no_strangers", "leverage_limit", "asset_limit",
+        "all_prices_fresh", "positions_known", "clock_known", "no_strangers", "leverage_limit",
+        "account_leverage_limit", "asset_limit",
         "tier_limit", "margin_limit", "liquidation_limit", "turnover_limit", "order_rate",
     }  # fmt: skip
     assert {gate.__name__ for gate in PASSING} == {"alone", "settled", "reductions_first"}
@@ -572,3 +573,14 @@ def test_whatever_the_gates_let_pass_leverage_holds_even_if_everything_fills(
         after[leg_.instrument] += leg_.lots
         weights = [abs(n) * price / 10_000 for n, price in zip(after, (60.0, 3.0, 150.0), strict=True)]
         assert sum(weights) <= limit + 1e-9
+
+
+def test_an_account_with_a_limit_of_its_own_is_kept_below_it() -> None:
+    s = situation()
+    s.book.accounts[0].most_leverage = 3.05
+    refusal = refused(INCREASE, s)
+    assert refusal.gate == "account leverage limit"
+    assert refusal.reason == "leverage of its account could reach 3.14x; the limit there is 3.05x"
+    assert judge(REDUCTION, s) is None
+    s.book.accounts[0].most_leverage = 3.2
+    assert judge(INCREASE, s) is None

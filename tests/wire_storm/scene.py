@@ -180,6 +180,7 @@ class WatchedServer(Server):
     """Has the watchman look at the books after everything that happens."""
 
     check: Callable[[], None]
+    longest_sleep_s = 60.0  # nobody sets the clock
 
     def settle(self) -> None:
         """Let everything that is due happen now."""
@@ -188,11 +189,13 @@ class WatchedServer(Server):
 
 
 class Waning(SeededMarket):
-    """A wild market that can be told to calm down: prices go on, and hardly move."""
+    """A wild market that can be told to calm down: prices go on, more slowly, and hardly move."""
 
     def calm(self) -> None:
-        """Move a hundredth as much from now on."""
+        """Move a hundredth as much from now on, and every two seconds: most of the time of a storm would go into prices
+        that change nothing."""
         self._volatility = [volatility / 100 for volatility in self._volatility]
+        self.step_ms *= 5
 
 
 class Scene:
@@ -427,15 +430,18 @@ class Scene:
 
     async def clear(self) -> None:
         """End everything in order, that nothing of this world outlives it: the dead last."""
-        for life in reversed(self.lives):
-            life.task.remove_done_callback(self._ended)
+        *dead, last = self.lives
+        last.task.remove_done_callback(self._ended)
+        last.stop.set()
+        await asyncio.wait([last.task], timeout=60)
+        for life in reversed(dead):
+            life.task.cancel()
             self.loop.network.bury(life.host)
             self.loop.resume(life.host)
-            life.stop.set()
         await asyncio.wait([life.task for life in self.lives], timeout=60)
         await self.server.close()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
+        rest = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=asyncio.Task.get_name)
+        for task in rest:  # in an order that does not depend on where they lie in memory
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 

@@ -1,0 +1,9 @@
+"""The second quarter of the gate's storms."""
+
+from __future__ import annotations
+
+from tests.wire_storm.gate import Quarter
+
+
+class TestStorms(Quarter):
+    quarter = 1
