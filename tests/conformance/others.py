@@ -99,6 +99,32 @@ def _key_and_time_first(seen: Seen) -> tuple[str, str]:
     return head[0], sha256("".join(head[1:]) + "&".join(sorted(seen.query.split("&"))) + seen.body.decode())
 
 
+def _bybit_reader(symbol: str, spelt: str, *more: Difference, contract: float = 1.0) -> Other:
+    return Other(
+        build=_bybit,
+        symbol=symbol,
+        signature=_in_the_headers,
+        moment=frozenset(),
+        named="clientOrderId",
+        cancels="orderLinkId",
+        contract=contract,
+        differences=(
+            Difference(ORDERS, "positionIdx", "0", None, "mandatory in hedge mode, so it is always said"),
+            Difference(ORDERS, "smpType", "CancelMaker", None, "the resting order gives way to the new one"),
+            Difference(ORDERS[:3], "reduceOnly", "false", None, "what is meant is said"),
+            Difference(ORDERS[2:], "timeInForce", "IOC", None, "the venue's own default for such orders"),
+            Difference(("open orders",), "symbol", None, spelt, "we ask for all, strangers' included, …"),
+            Difference(
+                ("open orders",), "settleCoin", "USDT", None, "… which the venue lists by the coin they settle in"
+            ),
+            Difference(("open orders",), "openOnly", "0", None, "the venue's own default"),
+            Difference(("open orders",), "limit", "50", None, "the most on a page"),
+            Difference(("cancel",), "orderId", None, "", "ccxt sends an id that is none beside the other"),
+            *more,
+        ),
+    )
+
+
 OTHERS: Final = {
     "binance": Other(
         build=_binance,
@@ -148,26 +174,12 @@ OTHERS: Final = {
         lever={"side": "BOTH"},
         differences=(Difference(("open orders",), "symbol", None, "BTC-USDT", "we ask for all, strangers' included"),),
     ),
-    "bybit": Other(
-        build=_bybit,
-        symbol="BTC/USDT:USDT",
-        signature=_in_the_headers,
-        moment=frozenset(),
-        named="clientOrderId",
-        cancels="orderLinkId",
-        differences=(
-            Difference(ORDERS, "positionIdx", "0", None, "mandatory in hedge mode, so it is always said"),
-            Difference(ORDERS, "smpType", "CancelMaker", None, "the resting order gives way to the new one"),
-            Difference(ORDERS[:3], "reduceOnly", "false", None, "what is meant is said"),
-            Difference(ORDERS[2:], "timeInForce", "IOC", None, "the venue's own default for such orders"),
-            Difference(("open orders",), "symbol", None, "BTCUSDT", "we ask for all, strangers' included, …"),
-            Difference(
-                ("open orders",), "settleCoin", "USDT", None, "… which the venue lists by the coin they settle in"
-            ),
-            Difference(("open orders",), "openOnly", "0", None, "the venue's own default"),
-            Difference(("open orders",), "limit", "50", None, "the most on a page"),
-            Difference(("cancel",), "orderId", None, "", "ccxt sends an id that is none beside the other"),
-        ),
+    "bybit": _bybit_reader("BTC/USDT:USDT", "BTCUSDT"),
+    "bybit-inverse": _bybit_reader(
+        "BTC/USD:BTC",
+        "BTCUSD",
+        Difference(("open orders",), "category", "linear", "inverse", "those of the account's other contracts first"),
+        contract=1 / 80_000,
     ),
     "weex": Other(
         build=_weex,

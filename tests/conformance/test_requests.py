@@ -121,6 +121,10 @@ def differences(bench: Bench, ours: Seen, theirs: Seen) -> dict[str, tuple[str |
     return found
 
 
+def test_every_venue_has_another_reader() -> None:
+    assert set(OTHERS) == set(VENUES)
+
+
 async def test_for_the_same_purpose_the_same_is_sent(bench: Bench) -> None:
     symbol, size, price = bench.other.symbol, float(SIZE) / bench.other.contract, 79_000
     order = bench.order
