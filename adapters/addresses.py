@@ -33,7 +33,7 @@ def pinned(name: str, url: str, schemes: tuple[str, str], domains: Sequence[str]
     return f"{parts.scheme}://{netloc}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
-def together(rest_url: str, stream_url: str, sites: Sequence[Sequence[str]]) -> None:
+def together(rest_url: str, stream_url: str, sites: Sequence[tuple[str, ...]]) -> None:
     """Whether requests and streams are of one environment; prices of one must not move the account of another.
 
     Both were `pinned`. ``sites`` are the domains of each environment: the first that fits counts. Raises ValueError

@@ -218,7 +218,7 @@ class Binance:
         self._entry: BinanceEntry | None = None
         if entry_url is not None and credentials is not None and self._sign is not None:
             url = pinned("entry_url", entry_url, ("wss", "ws"), DOMAINS, "Binance")
-            together(self._rest, url, DOMAINS)
+            together(self._rest, url, [(domain,) for domain in DOMAINS])
             self._entry = BinanceEntry(url, credentials.key.reveal(), self._sign)
             self.abilities = replace(self.abilities, entry=self._entry)
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()

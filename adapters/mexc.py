@@ -117,7 +117,7 @@ class Mexc:
         self.symbols = symbols_of(symbols, SYMBOLS_MAX)
         self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "MEXC")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "MEXC")
-        together(self._rest, self._stream, DOMAINS)
+        together(self._rest, self._stream, (DOMAINS,))
         self._depth = depth
         self._subscriptions = subscriptions_of(self.symbols, depth=depth)
         self.abilities = Abilities(

@@ -94,7 +94,7 @@ class Weex:
         self.symbols = symbols_of(symbols, CHANNELS_MAX)
         self._rest = pinned("rest_url", rest_url, ("https", "http"), terms.DOMAINS, "WEEX")
         self._stream = pinned("stream_url", stream_url, ("wss", "ws"), terms.DOMAINS, "WEEX")
-        together(self._rest, self._stream, terms.DOMAINS)
+        together(self._rest, self._stream, (terms.DOMAINS,))
         answers = frozenset(what for what, route in terms.QUESTIONS.items() if credentials or not route.private)
         sockets = ("public", "market", "private") if credentials else ("public", "market")
         self.abilities = Abilities(answers=answers, sockets=sockets, cadence={What.PRICES: terms.FUNDING_NS}, ipv4=True)

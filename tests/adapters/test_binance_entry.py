@@ -151,7 +151,11 @@ def test_it_is_renewed_before_the_venues_limit() -> None:
 
 
 def test_its_address_is_pinned() -> None:
-    for wrong, words in (("wss://evil.example/ws-fapi/v1", "entry_url"), ("ws://127.0.0.1:9/v1", "two environments")):
+    for wrong, words in (
+        ("wss://evil.example/ws-fapi/v1", "entry_url"),
+        ("ws://127.0.0.1:9/v1", "two environments"),
+        ("wss://testnet.binancefuture.com/ws-fapi/v1", "two environments"),
+    ):
         with pytest.raises(ValueError, match=words):
             build(entry_url=wrong)
 
