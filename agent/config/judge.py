@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -417,7 +418,8 @@ def _judge_places(targets: Targets, accounts: dict[str, dict[str, Any]], problem
             problems.add(("targets", "weights", symbol), "names an account", "there are no [accounts]: drop its name")
         elif accounts and name not in accounts:
             wrong = "names no account" if not name else f"is on an account {name}, which is not among [accounts]"
-            cure = f"write {next(iter(accounts))}:{plain(symbol)}, or another of {', '.join(accounts)}"
+            meant = next(iter(difflib.get_close_matches(name, list(accounts), n=1)), next(iter(accounts)))
+            cure = f"write {meant}:{plain(symbol)}, or another of {', '.join(accounts)}"
             problems.add(("targets", "weights", symbol), wrong, cure)
     for name, account in accounts.items():
         if name not in used:

@@ -65,8 +65,12 @@ class Alarm:
         elif not self._confirmed(now):
             return None
         elif danger:
-            urgent = Reason(cause=", ".join(danger.values()), urgent=True, relief=self.lots(danger))
-            return urgent if under_way is None or under_way.relief is None else None
+            relief, begun = self.lots(danger), under_way.relief if under_way else None
+            if begun is not None:  # what it began with stands, and an account that has come into danger since joins it
+                if all(lots is None or was is not None for lots, was in zip(relief, begun, strict=True)):
+                    return None
+                relief = tuple(was if was is not None else lots for lots, was in zip(relief, begun, strict=True))
+            return Reason(cause=", ".join(danger.values()), urgent=True, relief=relief)
         elif under_way is None or not under_way.urgent:
             return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
         return None

@@ -11,7 +11,7 @@ from typing import TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from agent.core.events import Event, Fact, Listed, Orders, Positions
+from agent.core.events import Event, Fact, Listed, Margin, Orders, Positions
 from agent.core.limits import Lanes, Lockout
 from agent.core.orders import Order
 from agent.core.venue import (
@@ -58,7 +58,7 @@ class Channel:
         self._rows = list(rows)
         self._places = {index: place for place, index in enumerate(rows)}
         self._number = number
-        self._alone = number == 1
+        self._alone = number == 1 and not name
 
     @staticmethod
     def named(socket: str, name: str) -> str:
@@ -79,11 +79,14 @@ class Channel:
         whose = self._account
         match fact:
             case Listed(instruments=instruments):
-                ours = tuple(replace(one, index=self._rows[one.index]) for one in instruments)
-                return replace(fact, account=whose, instruments=ours)
+                listed = tuple(replace(one, index=self._rows[one.index]) for one in instruments)
+                return replace(fact, account=whose, instruments=listed)
             case Positions(rows=rows):
                 held = tuple(replace(row, account=whose, instrument=self._rows[row.instrument]) for row in rows)
                 return replace(fact, account=whose, rows=held)
+            case Margin(reserves=reserves) if reserves is not None:
+                ours = tuple(replace(one, instrument=self._rows[one.instrument]) for one in reserves)
+                return replace(fact, account=whose, reserves=ours)
             case Orders(rows=rows):
                 resting = tuple(
                     row if row.instrument is None else replace(row, instrument=self._rows[row.instrument])

@@ -7,6 +7,8 @@ not the rest of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from agent.core.book import Row
@@ -53,11 +55,15 @@ class Correction:
         unit = self.begun.gross_target or 1.0
         return any(abs((new or 0.0) - (old or 0.0)) > band * unit for old, new, band in aims)
 
-    def candidates(self, legs: tuple[Leg, ...], blotter: Blotter, now: int) -> list[Leg]:
-        """The legs that may be sent now: not given up, not resting, and not traded yet in this round."""
+    def candidates(self, legs: tuple[Leg, ...], blotter: Blotter, seats: Sequence[int], now: int) -> list[Leg]:
+        """The legs that may be sent now: not given up, not resting, and not traded yet in this round.
+
+        A round is over on an account once no order is live there; ``seats`` are the accounts of the instruments.
+        """
         live = blotter.live()
-        if not live:
-            self._round.clear()
+        trading = {seats[order.instrument] for order in live}
+        for index in [index for index in self._round if seats[index] not in trading]:
+            del self._round[index]
         busy = {order.instrument for order in live}
         return [
             leg

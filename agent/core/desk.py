@@ -284,7 +284,8 @@ class Desk:
         within = channel.inside(request)
         if channel.lanes.put(within, channel.dialect.weigh(within)):
             return ()
-        return () if isinstance(request, Ask) else _unsent(request, f"unsent: {MOST} requests wait already")
+        full = f"unsent: {MOST} requests wait already"
+        return () if isinstance(request, Ask) else channel.told(_unsent(within, full))
 
     def _channel(self, request: Request) -> Channel:
         """The channel of the account that a request is about."""

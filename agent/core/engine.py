@@ -41,6 +41,7 @@ from agent.core.events import (
     Lost,
     Margin,
     Orders,
+    Owner,
     Position,
     Positions,
     Quote,
@@ -202,6 +203,8 @@ class Engine:
         guard.take(fact, now)
         if isinstance(fact, ACCOUNT):
             self.mandate.doubted = self._doubted = True
+        if isinstance(fact, Owner):
+            self._compare_owners(guard, fact.name)
         match fact:
             case Quote() | Depth():
                 pass
@@ -257,6 +260,12 @@ class Engine:
                 self.mandate.flowed(fact, self.book)
             case _:
                 pass
+
+    def _compare_owners(self, guard: Guard, name: str) -> None:
+        """One account under two names would be counted twice."""
+        for other in self.guards:
+            if other is not guard and other.pool == guard.pool and other.terms.owner == name:
+                guard.terms.refuse(f"it is the account that {other.name} is, {name}: keep it under one name")
 
     def _misread(self, word: Unknown, guard: Guard, now: int) -> None:
         """What can't be read is counted, told once for each kind, and asked about where it was about the account."""
@@ -523,8 +532,10 @@ class Engine:
 
     def aside(self, now: int) -> str | None:
         """Why nothing but safety begins on any account; None if anything may on one."""
-        whys = [guard.halts.aside(now) for guard in self.guards]
-        return None if None in whys else whys[0]
+        asides = [guard.halts.aside(now) for guard in self.guards]
+        if not any(asides) or not all(guard.left_alone(now) for guard in self.guards):
+            return None
+        return next(why for why in asides if why)
 
     @property
     def posture(self) -> str:
@@ -630,12 +641,12 @@ class Engine:
         alone = self._alone(correction, drift, todo, now)
         first_word = len(self._notes)
         stuck = [order.instrument for order in self.blotter.live() if order.state is State.UNKNOWN]
-        reducing = {
-            self.book.seats[leg.instrument]: leg.instrument in stuck
-            for leg in todo.legs
-            if leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now)
-        }
-        for leg in correction.candidates(todo.legs, self.blotter, now):
+        reducing: dict[int, bool] = {}
+        for leg in todo.legs:
+            if leg.reduce and not correction.given_up(leg) and self._hopeful(leg, drift, now):
+                seat = self.book.seats[leg.instrument]
+                reducing[seat] = reducing.get(seat, True) and leg.instrument in stuck
+        for leg in correction.candidates(todo.legs, self.blotter, self.book.seats, now):
             waits = self.book.seats[leg.instrument] in reducing or not all(reducing.values()) or leg.instrument in alone
             if not leg.reduce and (waits or self.settings.pending(self.book, now)):
                 continue

@@ -34,6 +34,8 @@ class Seat(Struct, frozen=True):
     abilities: Abilities
     name: str = ""
     """What the portfolio file calls it; empty where it has one account."""
+    pool: str = ""
+    """The venue, and the coin that the account is held in if it is held in one: with the owner, which margin it is."""
     sharing: Sharing = Sharing()
     allow_withdrawals: bool = False
     leverage: float | None = None
@@ -58,6 +60,7 @@ class Guard:
     ) -> None:
         symbols = [row.symbol for row in book.rows]
         self.name = seat.name
+        self.pool = seat.pool
         self.index = index
         self._note = note
         self.book = book
@@ -135,6 +138,7 @@ class Guard:
             case "pause":
                 self.halts.paused = True
             case "resume" if self.terms.unfit:
+                self.halts.paused = False  # a pause is of all accounts; what is unfit stays halted
                 self._note("warning", f"not resumed: {self.terms.unfit}", None)
             case "resume":
                 self.halts.resume()

@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from agent.core.book import Book
+from agent.core.book import Account, Book
 from agent.core.events import Filled, Flow
 from agent.core.health import Condition, Health, State, reallocate, review, sharpe
 from agent.core.ledger import DAY_NS, Ledger, Sleeve, Unexplained, Worth, opened, worth
@@ -113,7 +113,7 @@ class Sleeves:
         if flow.asset != book.accounts[flow.account].settle or worths is None:
             return
         if flow.kind == "funding":
-            self.ledger.funding(flow.amount, settling(book, flow.at), worths)
+            self.ledger.funding(flow.amount, settling(book.accounts[flow.account], flow.at), worths)
         elif flow.kind in FLOWS:
             self.ledger.flow(flow.amount)
 
@@ -223,12 +223,12 @@ def worths_of(book: Book) -> list[Worth] | None:
     return found
 
 
-def settling(book: Book, at: int) -> dict[int, float]:
-    """The rates of the instruments whose funding was settled at about ``at``; where none stands out, of all."""
-    rates = {index: row.funding.rate for index, row in enumerate(book.rows) if row.funding is not None}
+def settling(account: Account, at: int) -> dict[int, float]:
+    """The rates of the instruments whose funding was settled at about ``at``; where none stands out, of all there."""
+    rates = {index: row.funding.rate for index, row in account.rows.items() if row.funding is not None}
     near = {}
     for index, rate in rates.items():
-        funding, hours = book.rows[index].funding, book.rows[index].interval_hours
+        funding, hours = account.rows[index].funding, account.rows[index].interval_hours
         if funding is not None and hours is not None:
             ends = (funding.next_at, funding.next_at - round(hours * 3600e9))
             if min(abs(at - end) for end in ends) < NEAR_NS:

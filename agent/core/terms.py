@@ -88,7 +88,8 @@ class Terms:
         if factor >= REDENOMINATED and factor == Decimal(10) ** factor.adjusted():
             self._alter(index, f"its position went from {before:f} to {after:f} at once, as when it is redenominated")
 
-    def _refuse(self, why: str) -> None:
+    def refuse(self, why: str) -> None:
+        """The key must not trade this portfolio, and why."""
         if self._live:
             self.unfit = self.unfit or why
         self._halts.halt(why)
@@ -98,7 +99,7 @@ class Terms:
             self.owner = account
         elif self.owner != account:
             cure = "give back the key, or name another state directory for this account"
-            self._refuse(f"the key belongs to account {account}, and it was {self.owner} before: {cure}")
+            self.refuse(f"the key belongs to account {account}, and it was {self.owner} before: {cure}")
 
     def _compare_mode(self, mode: Mode) -> None:
         before, self._mode = self._mode, self._mode or mode
@@ -124,9 +125,9 @@ class Terms:
         before, self.rights = self.rights, rights
         if rights.withdraw and not self._allow_withdrawals:
             cure = "take that right from it, or set account.allow_withdrawals = true"
-            self._refuse(f"the key can withdraw: {cure}")
+            self.refuse(f"the key can withdraw: {cure}")
         if not rights.trade:
-            self._refuse("the key may not trade futures: give it that right")
+            self.refuse("the key may not trade futures: give it that right")
         if before is None:
             if not rights.bound:
                 self._note("warning", "the key works from any address: bind it to this machine's", None)
@@ -137,7 +138,7 @@ class Terms:
 
     def _expire(self, at: int, now: int) -> None:
         if at <= now:
-            self._refuse("the key's right to trade has ended: renew it")
+            self.refuse("the key's right to trade has ended: renew it")
             return
         due = [days for days in NOTICE_DAYS if at - now <= days * DAY_NS]
         if due and (self._noticed is None or due[-1] < self._noticed):
@@ -153,7 +154,7 @@ class Terms:
 
     def _compare_contracts(self, fact: Listed, book: Book) -> None:
         listed = {one.index: one for one in fact.instruments}
-        for index, row in enumerate(book.rows):
+        for index, row in book.accounts[fact.account].rows.items():
             before, after = row.instrument, listed.get(index)
             if before is None:
                 continue

@@ -63,7 +63,7 @@ class Places:
                 symbols=symbols, credentials=Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)), depth=True
             )
             dialects.append(dialect)
-            seats.append(Seat(tag, dialect.abilities, name, leverage=(leverage or {}).get(name)))
+            seats.append(Seat(tag, dialect.abilities, name, pool=name, leverage=(leverage or {}).get(name)))
         self.engine = Engine(policy, epoch=1, seats=seats, schedule=lambda now: None)
         self.desk = Desk(dialects, self.engine, salt="places")
         self._inputs: deque[tuple[int, Input]] = deque()

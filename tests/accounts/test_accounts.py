@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.simulator import Account
 from agent.core.decisions import Policy
 from agent.core.drift import Bands
+from agent.core.events import Owner
 from agent.core.planner import Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
@@ -162,3 +164,42 @@ def test_each_account_is_seen_with_figures_of_its_own() -> None:
     on.leave("bybit")
     on.run(60)
     assert look(on.engine, on.now).accounts[1].state.startswith("waiting for ")
+
+
+def test_what_the_account_lists_is_numbered_as_the_portfolio_counts() -> None:
+    """Of an account that is not the first one: its own instruments, not those of others."""
+    accounts = {
+        "bybit": Account(balance=50_000, positions={"ETHUSDT": "35"}),
+        "binance": Account(balance=50_000, positions={"BTCUSDT": "2.2"}),
+    }
+    turned = replace(POLICY, targets=Targets(weights={"bybit:ETHUSDT": 0.5, "binance:BTCUSDT": 0.5}, leverage=2.0))
+    on = Places(turned, accounts, PRICES).run(40)
+    second = on.engine.book.accounts[1]
+    assert second.margin is not None
+    assert [one.instrument for one in second.margin.reserves or ()] == [1]
+    assert second.left_out == ()
+    assert second.borne_out(1)
+    btc, eth = held(on)
+    assert btc * 60_000 == pytest.approx(100_000, rel=0.02)
+    assert eth * 2_000 == pytest.approx(100_000, rel=0.02)
+
+
+def test_an_account_that_comes_into_danger_while_another_one_can_t_be_relieved_is_relieved() -> None:
+    on = both("1.667", "50", balances=(17_000, 17_000))
+    on.run(10)
+    on.move("binance", "BTCUSDT", 0.93)
+    on.leave("binance")
+    on.run(5)
+    on.move("bybit", "ETHUSDT", 0.9)
+    on.run(30)
+    _, eth = held(on)
+    assert eth < 45, on.notes[-12:]
+
+
+def test_one_account_under_two_names_is_refused() -> None:
+    on = both("1.667", "50").run(10)
+    on.engine.guards[1].pool = on.engine.guards[0].pool
+    owner = on.engine.guards[0].terms.owner
+    assert owner is not None
+    on.engine.step([Owner(owner, account=1)], on.now)
+    assert on.engine.guards[1].terms.unfit == f"it is the account that binance is, {owner}: keep it under one name"

@@ -288,17 +288,17 @@ def test_funding_is_paid_by_who_holds_what_was_settled() -> None:
 def test_a_settlement_is_known_by_its_time_before_or_after_the_next_rate_is_told() -> None:
     book = account()
     rates(book, (0.001, START + HOURS_8), (0.002, START + HOURS_8 // 2))
-    assert settling(book, START + HOURS_8 - NEAR_NS + 1) == {0: 0.001}
-    assert settling(book, START + 60 * S) == {0: 0.001}, "the one that has just been"
-    assert settling(book, START + HOURS_8 // 2) == {1: 0.002}
-    assert settling(book, START + HOURS_8 // 4) == {0: 0.001, 1: 0.002}, "none stands out"
+    assert settling(book.accounts[0], START + HOURS_8 - NEAR_NS + 1) == {0: 0.001}
+    assert settling(book.accounts[0], START + 60 * S) == {0: 0.001}, "the one that has just been"
+    assert settling(book.accounts[0], START + HOURS_8 // 2) == {1: 0.002}
+    assert settling(book.accounts[0], START + HOURS_8 // 4) == {0: 0.001, 1: 0.002}, "none stands out"
 
 
 def test_without_an_interval_or_a_rate_an_instrument_does_not_stand_out() -> None:
     book = account()
-    assert settling(book, START) == {}
+    assert settling(book.accounts[0], START) == {}
     book.apply(Funding(instrument=0, rate=0.001, next_at=START, at=START), START)
-    assert settling(book, START) == {0: 0.001}
+    assert settling(book.accounts[0], START) == {0: 0.001}
 
 
 # Bands of strategies
