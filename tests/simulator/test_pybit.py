@@ -19,9 +19,9 @@ SUBSCRIBED_S, ATTEMPTS = 5, 5
 LINEAR = {"category": "linear", "symbol": "BTCUSDT"}
 
 
-LATENCY = Faults(frames=(FrameFault("delay", on="mark", ms=300),))
-"""pybit 5.17 writes down who listens to a topic only after it has subscribed (`subscribe` in `_websocket_stream.py`): a
-snapshot that comes at once finds nobody, and ends its socket."""
+LATENCY = Faults(frames=(FrameFault("delay", on="mark", ms=300), FrameFault("delay", on="reply", ms=100)))
+"""pybit 5.17 writes down who listens to a topic, or waits for an answer, only after it has sent its word (`subscribe` in
+`_websocket_stream.py`, `_send_order_operation` in `_websocket_trading.py`): what comes at once finds nobody."""
 
 
 @pytest.fixture
