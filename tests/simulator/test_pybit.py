@@ -20,8 +20,8 @@ LINEAR = {"category": "linear", "symbol": "BTCUSDT"}
 
 
 LATENCY = Faults(frames=(FrameFault("delay", on="mark", ms=300), FrameFault("delay", on="reply", ms=100)))
-"""pybit 5.17 writes down who listens to a topic, or waits for an answer, only after it has sent its word (`subscribe` in
-`_websocket_stream.py`, `_send_order_operation` in `_websocket_trading.py`): what comes at once finds nobody."""
+"""pybit 5.17 writes down who listens to a topic, or waits for an answer, only after it has sent its word (`subscribe`
+in `_websocket_stream.py`, `_send_order_operation` in `_websocket_trading.py`): what comes at once finds nobody."""
 
 
 @pytest.fixture
