@@ -40,8 +40,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     striking.check(items)
-    # The thousand storms first: they reckon all the time, and most other tests wait for something meanwhile.
-    items.sort(key=lambda item: "wire_storm/test_quarter" not in item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
