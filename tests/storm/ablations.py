@@ -363,7 +363,7 @@ def increase_before_reducing() -> Iterator[type[Desk]]:
 def send_several_orders_on_one_instrument() -> Iterator[type[Desk]]:
     """An instrument may have several orders under way."""
 
-    def all_of_them(self: Correction, legs: tuple[Leg, ...], blotter: Blotter, now: int) -> list[Leg]:
+    def all_of_them(self: Correction, legs: tuple[Leg, ...], *_: object) -> list[Leg]:
         return [leg for leg in legs if not self.given_up(leg)]
 
     with (

@@ -120,7 +120,8 @@ async def test_what_others_have_there_is_told() -> None:
 async def test_each_of_several_accounts_is_looked_at() -> None:
     """One key can withdraw: its account is not fit, the other one is, and the portfolio is as fit as the least."""
     good, bad = (
-        Account(balance=10_000, rights={"ipRestrict": True, "enableWithdrawals": may}) for may in (False, True)
+        Account(balance=10_000, alias=f"owner{may}", rights={"ipRestrict": True, "enableWithdrawals": may})
+        for may in (False, True)
     )
     async with (
         await serve(Exchange(SeededMarket(1, SYMBOLS), [good])) as first,
