@@ -184,18 +184,6 @@ def test_what_the_account_lists_is_numbered_as_the_portfolio_counts() -> None:
     assert eth * 2_000 == pytest.approx(100_000, rel=0.02)
 
 
-def test_an_account_that_comes_into_danger_while_another_one_can_t_be_relieved_is_relieved() -> None:
-    on = both("1.667", "50", balances=(17_000, 17_000))
-    on.run(10)
-    on.move("binance", "BTCUSDT", 0.93)
-    on.leave("binance")
-    on.run(5)
-    on.move("bybit", "ETHUSDT", 0.9)
-    on.run(30)
-    _, eth = held(on)
-    assert eth < 45, on.notes[-12:]
-
-
 def test_one_account_under_two_names_is_refused() -> None:
     on = both("1.667", "50").run(10)
     on.engine.guards[1].pool = on.engine.guards[0].pool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from agent.core.alarm import WHOLE_NS, Alarm
@@ -95,6 +96,17 @@ def test_what_was_over_in_between_has_to_be_confirmed_anew() -> None:
     assert alarm.wake_at() is None
     assert alarm.due(drift, None, START + 1 + WHOLE_NS) is None
     assert alarm.due(drift, None, START + 1 + 2 * WHOLE_NS) is not None
+
+
+def test_an_account_that_comes_into_danger_joins_the_relief_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = book_of(MISSION)
+    alarm = alarm_of(book, 60 * S)
+    monkeypatch.setattr(alarm, "dangers", lambda now: {1: "near"})
+    monkeypatch.setattr(alarm, "lots", lambda accounts: (None, 5, None))
+    first = Reason(cause="another", urgent=True, relief=(3, None, None))
+    joined = alarm.due(drift_of(book), Correction(first, START), START)
+    assert joined == Reason(cause="near", urgent=True, relief=(3, 5, None))
+    assert alarm.due(drift_of(book), Correction(joined, START), START) is None, "it is in it already"
 
 
 def test_a_correction_that_reduces_already_is_not_begun_anew() -> None:
