@@ -104,6 +104,18 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The accounts by their names; one alone has none."""
         return self.accounts or {"": self.account}
 
+    @property
+    def references(self) -> dict[str, str]:
+        """The references to secrets, by the keys that hold them."""
+        tables = {f"accounts.{name}" if name else "account": account for name, account in self.seats.items()}
+        found = {
+            f"{table}.{key}": getattr(account, key)
+            for table, account in tables.items()
+            for key in ("key", "secret", "passphrase")
+        }
+        found["feed.token"] = self.feed.token
+        return {key: reference for key, reference in found.items() if reference is not None}
+
     def symbols_at(self, name: str) -> tuple[str, ...]:
         """The instruments of an account, as its venue spells them, in the order of the file."""
         return tuple(plain(symbol) for symbol in self.targets.symbols if account_of(symbol) == name)
