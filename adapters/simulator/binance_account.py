@@ -266,6 +266,14 @@ def _close_listen_key(call: Call) -> View:
     return {}
 
 
+_RIGHTS = {
+    "trade": "enableFutures",
+    "withdraw": "enableWithdrawals",
+    "ip": "ipRestrict",
+    "expires_ms": "tradingAuthorityExpirationTime",
+}
+
+
 def _restrictions(call: Call) -> View:
     """What the key may do: trade futures from one address, never withdraw, unless told otherwise."""
     return {
@@ -280,7 +288,8 @@ def _restrictions(call: Call) -> View:
         "enableSpotAndMarginTrading": False,
         "enableWithdrawals": False,
         "enableMargin": False,
-        **call.key.rights,
+        **call.account.rights,
+        **{_RIGHTS[name]: value for name, value in call.key.changes.items()},
     }
 
 

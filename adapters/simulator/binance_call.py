@@ -11,9 +11,10 @@ from adapters.simulator.account import Account
 from adapters.simulator.binance_errors import WireError, missing, not_valid
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.side import Key
 
 if TYPE_CHECKING:
-    from adapters.simulator.binance import Binance, Key
+    from adapters.simulator.binance import Binance
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
 
@@ -76,7 +77,7 @@ class Params:
 class Call:
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, binance: "Binance", key: "Key | None", params: Params, now_ms: int) -> None:
+    def __init__(self, binance: "Binance", key: Key | None, params: Params, now_ms: int) -> None:
         self.binance = binance
         self.exchange: Exchange = binance.exchange
         self.params = params
@@ -84,7 +85,7 @@ class Call:
         self._key = key
 
     @property
-    def key(self) -> "Key":
+    def key(self) -> Key:
         """The key of the request, on endpoints that need one."""
         assert self._key is not None, "this endpoint lets everybody in"
         return self._key

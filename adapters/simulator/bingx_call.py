@@ -13,9 +13,10 @@ from adapters.simulator.bingx_errors import WireError, bad
 from adapters.simulator.bingx_views import name_of
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.side import Key
 
 if TYPE_CHECKING:
-    from adapters.simulator.bingx import BingX, Key
+    from adapters.simulator.bingx import BingX
 
 SWAP: Final = "/openApi/swap"
 
@@ -61,7 +62,7 @@ class Call(Struct, frozen=True):
     """A request that has passed the gateway: who asks for what, when."""
 
     bingx: "BingX"
-    own: "Key | None"
+    own: Key | None
     params: Params
     now_ms: int
 
@@ -71,7 +72,7 @@ class Call(Struct, frozen=True):
         return self.bingx.exchange
 
     @property
-    def key(self) -> "Key":
+    def key(self) -> Key:
         """The key of the request, on endpoints that need one."""
         assert self.own is not None, "this endpoint lets everybody in"
         return self.own

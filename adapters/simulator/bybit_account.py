@@ -1,5 +1,6 @@
 """The account endpoints of Bybit v5: wallet, positions, settings, trades, payments, and what a key may do."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from adapters.simulator.bybit_call import Call, Endpoint, View, category_of
@@ -267,7 +268,7 @@ def _key(call: Call) -> View:
         "ips": ["127.0.0.1"] if key.bound else ["*"],
         "type": 1,
         "deadlineDay": -2 if key.expires_ms is None else 90,
-        "expiredAt": key.expired_at(),
+        "expiredAt": _moment(key.expires_ms or 0),
         "createdAt": "2025-10-13T03:20:45Z",
         "unified": 0,
         "uta": 1,
@@ -314,3 +315,8 @@ ACCOUNT = {
     ("POST", "/v5/order/disconnected-cancel-all"): Endpoint(_no_dcp, "settings"),
 }
 """Account endpoints, all signed."""
+
+
+def _moment(ms: int) -> str:
+    """A time as the venue writes it; the beginning of time where there is none."""
+    return datetime.fromtimestamp(ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,9 +11,10 @@ from adapters.simulator.account import Account
 from adapters.simulator.bybit_errors import WireError, parameter
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.side import Key
 
 if TYPE_CHECKING:
-    from adapters.simulator.bybit import Bybit, Key
+    from adapters.simulator.bybit import Bybit
 
 View = dict[str, Any]
 
@@ -68,7 +69,7 @@ class Params:
 class Call:
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, bybit: "Bybit", key: "Key | None", params: Params, now_ms: int) -> None:
+    def __init__(self, bybit: "Bybit", key: Key | None, params: Params, now_ms: int) -> None:
         self.bybit = bybit
         self.exchange: Exchange = bybit.exchange
         self.params = params
@@ -78,7 +79,7 @@ class Call:
         """What stands beside the result, as for the rows of a batch."""
 
     @property
-    def key(self) -> "Key":
+    def key(self) -> Key:
         """The key of the request, on endpoints that need one."""
         assert self._key is not None, "this endpoint lets everybody in"
         return self._key

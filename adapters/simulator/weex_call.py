@@ -17,9 +17,10 @@ from adapters.simulator.account import Account
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import Reason, Rejected
+from adapters.simulator.side import Key
 
 if TYPE_CHECKING:
-    from adapters.simulator.weex import Key, Weex
+    from adapters.simulator.weex import Weex
 
 View = dict[str, Any]
 
@@ -198,7 +199,7 @@ class Params:
 class Call:
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, weex: "Weex", key: "Key | None", params: Params, now_ms: int) -> None:
+    def __init__(self, weex: "Weex", key: Key | None, params: Params, now_ms: int) -> None:
         self.weex = weex
         self.exchange: Exchange = weex.exchange
         self.params = params
@@ -206,7 +207,7 @@ class Call:
         self._key = key
 
     @property
-    def key(self) -> "Key":
+    def key(self) -> Key:
         """The key of the request, on endpoints that need one."""
         assert self._key is not None, "this endpoint lets everybody in"
         return self._key
