@@ -22,7 +22,7 @@ from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.binance_account import ACCOUNT
 from adapters.simulator.binance_call import Call, Endpoint, Params
-from adapters.simulator.binance_errors import WireError, bad_key, bad_key_format, of_rejection
+from adapters.simulator.binance_errors import bad_key, bad_key_format, of_rejection
 from adapters.simulator.binance_faults import BinanceFaults
 from adapters.simulator.binance_orders import ORDERS
 from adapters.simulator.binance_public import PUBLIC
@@ -32,7 +32,7 @@ from adapters.simulator.limits import Counter, Gate, Limit
 from adapters.simulator.orders import Rejected
 from adapters.simulator.side import MS, Key, Request
 from adapters.simulator.signing import decode_pairs, signed_part
-from adapters.simulator.wire import HTML, JSON, Reply
+from adapters.simulator.wire import HTML, JSON, Reply, WireError
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Struct
 
+from adapters.simulator.arithmetic import on_grid
 from adapters.simulator.binance_frames import (
     account_frame,
     contract_frame,
@@ -21,7 +22,7 @@ from adapters.simulator.binance_frames import (
     product,
     trade_lite_frame,
 )
-from adapters.simulator.binance_views import View, on_grid
+from adapters.simulator.binance_views import View
 from adapters.simulator.book import BUY, SELL, Level
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument

@@ -22,7 +22,7 @@ from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.bybit_account import ACCOUNT, funding_row
 from adapters.simulator.bybit_call import Call, Endpoint, Params, View
-from adapters.simulator.bybit_errors import WireError, of_rejection, parameter, text_of
+from adapters.simulator.bybit_errors import of_rejection, parameter, text_of
 from adapters.simulator.bybit_faults import BybitFaults
 from adapters.simulator.bybit_orders import ORDERS
 from adapters.simulator.bybit_public import PUBLIC
@@ -33,7 +33,7 @@ from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import Order, OrderRequest, Rejected
 from adapters.simulator.side import MS, Key, Request
 from adapters.simulator.signing import decode_pairs
-from adapters.simulator.wire import HTML, JSON, Reply
+from adapters.simulator.wire import HTML, JSON, Reply, WireError
 
 ROUTES = {**PUBLIC, **ACCOUNT, **ORDERS}
 """Every REST endpoint by method and path."""

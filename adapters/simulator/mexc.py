@@ -22,7 +22,6 @@ import msgspec
 from msgspec import structs
 
 from adapters.simulator import wire
-from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.limits import Counter, Limit
@@ -35,7 +34,7 @@ from adapters.simulator.mexc_public import PUBLIC, SPOT
 from adapters.simulator.mexc_streams import Session, Streams
 from adapters.simulator.mexc_views import Views
 from adapters.simulator.orders import Rejected
-from adapters.simulator.side import MS, Request
+from adapters.simulator.side import MS, Key, Request
 from adapters.simulator.signing import decode_pairs
 from adapters.simulator.wire import HTML, JSON, Reply
 
@@ -92,17 +91,17 @@ class Mexc(MexcFaults):
             return Reply(404, JSON, envelope(404, "Not Found"))
         endpoint, parts = found
         self.exchange.ledger.weigh(request.client, now_ms // 60_000, 1)
-        account: Account | None = None
+        key: Key | None = None
         try:
             if endpoint.private:
-                account = self._identify(endpoint, request)
-            self._count(endpoint, account.api_key if account else request.client, now_ms)
+                key = self._identify(endpoint, request)
+            self._count(endpoint, key.account.api_key if key else request.client, now_ms)
             fields, content = _fields(request.query, request.body)
-            result = endpoint.handle(Call(self, account, fields, content, parts, now_ms))
+            result = endpoint.handle(Call(self, key, fields, content, parts, now_ms))
         except (Rejected, WireError) as failed:
             error = of_rejection(failed) if isinstance(failed, Rejected) else failed
-            if endpoint.places and account is not None:
-                self.exchange.ledger.reject(account.api_key, error.code)
+            if endpoint.places and key is not None:
+                self.exchange.ledger.reject(key.account.api_key, error.code)
             return Reply(error.status, JSON, envelope(error.code, error.message))
         if request.path.startswith("/api/v3/"):
             return Reply(200, JSON, msgspec.json.encode(result))
@@ -120,7 +119,7 @@ class Mexc(MexcFaults):
             parts.insert(0, unquote(last))
         return None
 
-    def _identify(self, endpoint: Endpoint, request: Request) -> Account:
+    def _identify(self, endpoint: Endpoint, request: Request) -> Key:
         """Whose request it is: signed over the key, its time, and its query in the order of names or its body."""
         name, stamp, signature = (request.headers.get(one) or "" for one in ("ApiKey", "Request-Time", "Signature"))
         key = self.keys.get(name)
@@ -137,7 +136,7 @@ class Mexc(MexcFaults):
             raise WireError(402)
         if endpoint.trades and not key.may_trade:
             raise WireError(704)
-        return key.account
+        return key
 
     def _count(self, endpoint: Endpoint, who: str, now_ms: int) -> None:
         counter = self._counters.get((who, endpoint))

@@ -23,6 +23,9 @@ MS = 1_000_000
 RIGHTS = ("trade", "withdraw", "ip", "expires_ms")
 """What can be changed of a key; `ip`: it is bound to addresses."""
 
+Own = TypeVar("Own", bound=Session)
+Said = TypeVar("Said")
+
 
 class Key(Struct):
     """An API key: whose it is, how its signatures are checked, and what was said since of what it may do."""
@@ -81,9 +84,6 @@ class Request(Struct, frozen=True):
     def name(self) -> str:
         """What is asked for, in a word."""
         return f"{self.method} {self.path}"
-
-
-Own = TypeVar("Own", bound=Session)
 
 
 class Sockets(ABC, Generic[Own]):
@@ -230,3 +230,25 @@ class Side(ABC):
     def expire(self, session: Session, now: int, *, told: bool) -> bool:
         """End the keys of a private socket, with or without saying so; whether it had any: here there are none."""
         return False
+
+
+class BaseCall(Generic[Said]):
+    """A request that has passed the gateway: who asks for what, when."""
+
+    def __init__(self, side: Side, key: Key | None, params: Said, now_ms: int) -> None:
+        self.side = side
+        self.exchange = side.exchange
+        self.params = params
+        self.now_ms = now_ms
+        self._key = key
+
+    @property
+    def key(self) -> Key:
+        """The key of the request, on endpoints that need one."""
+        assert self._key is not None, "this endpoint lets everybody in"
+        return self._key
+
+    @property
+    def account(self) -> Account:
+        """Who asks, on endpoints that need a key."""
+        return self.key.account

@@ -28,12 +28,12 @@ from adapters.simulator.orders import Rejected
 from adapters.simulator.side import MS, Key, Request
 from adapters.simulator.signing import decode_pairs
 from adapters.simulator.weex_account import ACCOUNT
-from adapters.simulator.weex_call import Call, Endpoint, Params, WireError, refusal_of, text_of
+from adapters.simulator.weex_call import Call, Endpoint, Params, refusal_of, text_of
 from adapters.simulator.weex_faults import WeexFaults
 from adapters.simulator.weex_orders import ORDERS
 from adapters.simulator.weex_public import PUBLIC
 from adapters.simulator.weex_streams import HEARTBEAT_MS, Session, Streams
-from adapters.simulator.wire import HTML, JSON, Reply
+from adapters.simulator.wire import HTML, JSON, Reply, WireError
 
 DEMO_PASSPHRASE: Final = "demopassphrase"  # noqa: S105
 """What goes with the key of an account. It opens nothing but a local exchange."""

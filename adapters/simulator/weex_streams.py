@@ -13,16 +13,7 @@ import msgspec
 
 from adapters.simulator.book import BUY, SELL
 from adapters.simulator.exchange import Exchange
-from adapters.simulator.orders import (
-    ZERO,
-    Closed,
-    Event,
-    Filled,
-    LeverageChanged,
-    Opened,
-    Order,
-    WalletChanged,
-)
+from adapters.simulator.orders import ZERO, Closed, Event, Filled, LeverageChanged, Opened, Order, WalletChanged
 from adapters.simulator.side import Sockets
 from adapters.simulator.weex_call import View
 from adapters.simulator.weex_views import account_row, fill_row, level_text, order_row, position_row, ticker_frame

@@ -29,6 +29,18 @@ class Reply(Struct, frozen=True):
     drip_ms: float = 0.0
 
 
+class WireError(Exception):
+    """An answer that is not a success: the venue's code, its words, and the HTTP status that they come under."""
+
+    status = 400
+
+    def __init__(self, code: int, message: str, status: int | None = None) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+        self.status = self.status if status is None else status
+
+
 class Close(Struct, frozen=True):
     """Stands for a frame where a websocket ends: closed with a code (1006: without a closing frame), reset, or cut in
     the middle of a frame.
