@@ -22,8 +22,8 @@ from adapters import binance_frames as wire
 from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome, replies
 from adapters.binance_entry import SOCKET, BinanceEntry
-from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, RAWS, each, exact, excerpt, number, plain, symbols_of
+from adapters.conversation import CALL_MS, ORDER_MS, Conversation
+from adapters.reading import MISREAD, MS, RAWS, each, exact, excerpt, number, plain
 from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -42,7 +42,6 @@ from agent.core.venue import (
     Place,
     Reply,
     Request,
-    Say,
     SetLeverage,
     Shut,
     Weight,
@@ -91,8 +90,6 @@ KEY_RETRY_NS: Final = 10 * SECOND
 CONCEALED_KEY: Final = '{"listenKey":"concealed"}'
 BAN_NS: Final = 2 * MINUTE
 BAN_MAX_NS: Final = 72 * HOUR
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 BATCH_MAX: Final = 5
 TRADES_PAGE: Final = 1_000
 NAMES_MAX: Final = 1_000
@@ -165,7 +162,7 @@ QUIET_EVENTS: Final = ("ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE", "CONDITI
 """Private events about things that we neither make nor watch."""
 
 
-class Binance:
+class Binance(Conversation):
     """Binance USDⓈ-M perpetuals.
 
     Without ``credentials`` it answers public questions only. The routed paths of the three stream categories are
@@ -197,8 +194,8 @@ class Binance:
     ) -> None:
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best below 5000")
-        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
+        sites = [(domain,) for domain in DOMAINS]
+        super().__init__("Binance", symbols, SYMBOLS_MAX, rest_url, stream_url, DOMAINS, sites)
         if rights_url is None and self._rest == self.home:
             rights_url = RIGHTS_URL
         self._rights = rights_url and pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
@@ -210,15 +207,13 @@ class Binance:
         sockets = ("public", "market", "private") if credentials else ("public", "market")
         self.abilities = Abilities(answers=answers, sockets=sockets, arms=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
-        together(self._rest, self._stream, [(domain,) for domain in DOMAINS])
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None
         self._entry: BinanceEntry | None = None
         if entry_url is not None and credentials is not None and self._sign is not None:
             url = pinned("entry_url", entry_url, ("wss", "ws"), DOMAINS, "Binance")
-            together(self._rest, url, [(domain,) for domain in DOMAINS])
+            together(self._rest, url, sites)
             self._entry = BinanceEntry(url, credentials.key.reveal(), self._sign)
             self.abilities = replace(self.abilities, entry=self._entry)
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
@@ -228,9 +223,6 @@ class Binance:
             "private": self._read_private,
             SOCKET: self._read_entry,
         }
-        self._acts: list[Open | Shut | Say | Ask] = []
-        self._tag = 0
-        self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
         self._rotate_at: dict[str, int] = {}
         self._unproven: set[str] = set()
@@ -275,8 +267,7 @@ class Binance:
             streams = self._streams(socket)
             for start in range(0, len(streams), SUBSCRIBE_MAX):
                 params = streams[start : start + SUBSCRIBE_MAX]
-                command = {"method": "SUBSCRIBE", "params": params, "id": start // SUBSCRIBE_MAX + 1}
-                self._acts.append(Say(socket, encode(command).decode()))
+                self._say(socket, {"method": "SUBSCRIBE", "params": params, "id": start // SUBSCRIBE_MAX + 1})
         return []
 
     def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
@@ -302,15 +293,6 @@ class Binance:
         """When the key or a socket needs renewal next."""
         due = [*self._rotate_at.values(), *(() if self._key_due is None else (self._key_due,))]
         return min(due, default=None)
-
-    def acts(self) -> list[Open | Shut | Say | Ask]:
-        """What is wanted on the wire, drained."""
-        acts, self._acts = self._acts, []
-        return acts
-
-    def _want(self, act: Open | Shut | Ask) -> None:
-        if act not in self._acts:
-            self._acts.append(act)
 
     def _category(self, socket: str) -> str:
         return f"/{socket}" if self.categories else ""
@@ -391,7 +373,7 @@ class Binance:
         if instrument is None:
             self._want(Ask(What.INSTRUMENTS))
             return []
-        if event.brackets is not UNSET and What.TIERS in self.abilities.answers:
+        if event.brackets is not UNSET:
             self._want(Ask(What.TIERS))
         trading = event.status == "TRADING"
         if trading is instrument.trading:
@@ -611,21 +593,8 @@ class Binance:
             return Call(self._tag, request, "", "", (), said, timeout_ms, None, now, SOCKET)
         query = urlencode([*params, *stamp], quote_via=quote)
         path = f"{path}?{query}&signature={quote(self._sign(query.encode()), safe='')}"
-        return self._call(request, method, path, now, headers=self._key_header, timeout_ms=timeout_ms)
-
-    def _call(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        now: int,
-        headers: tuple[tuple[str, str], ...] = (),
-        timeout_ms: int = CALL_MS,
-        conceal: str | None = None,
-    ) -> Call:
-        self._tag += 1
-        host = self._rights or self._rest if path.startswith(RIGHTS_PATH) else self._rest
-        return Call(self._tag, request, method, host + path, headers, b"", timeout_ms, conceal, now)
+        host = self._rights if path.startswith(RIGHTS_PATH) else None
+        return self._call(request, method, path, now, self._key_header, timeout_ms=timeout_ms, host=host)
 
     # Replies
 
@@ -652,7 +621,7 @@ class Binance:
         if sent and self._entry is not None and self._entry.up and call.socket == SOCKET:
             self._entry.up = False
             self._want(Shut(SOCKET, "an order had no answer on it"))
-        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+        return super().on_silence(call, sent, reason, now)
 
     def _failure_facts(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
         code, text = _words(reply)

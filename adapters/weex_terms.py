@@ -49,8 +49,6 @@ ALLOWED: Final = {
 WINDOW_MS: Final = 30_000
 """A request is good for so long after its timestamp."""
 FUNDING_NS: Final = 5 * SECOND
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 NAMES_MAX: Final = 1_000
 OPEN_PAGE: Final = 100
 HISTORY_PAGE: Final = 1_000
