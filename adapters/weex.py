@@ -25,7 +25,7 @@ from adapters import weex_frames as wire
 from adapters import weex_terms as terms
 from adapters.answers import Reaction, outcome
 from adapters.conversation import CALL_MS, ORDER_MS, Conversation
-from adapters.reading import MISREAD, MS, RAWS, each, excerpt, number, plain
+from adapters.reading import MISREAD, MS, RAWS, allowed_of, each, excerpt, number, plain, used_of
 from adapters.weex_books import LEVELS, Books
 from adapters.weex_private import PrivateStream, keep
 from agent.core import events as fact
@@ -399,11 +399,7 @@ class Weex(Conversation):
 
     def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
         """What an answer says, and what its headers say about our budgets."""
-        used: list[Fact] = [
-            fact.Used(bucket, int(count))
-            for header, bucket in terms.USED.items()
-            if re.fullmatch("[0-9]{1,9}", count := reply.headers.get(header, ""))
-        ]
+        used = used_of(reply.headers, terms.USED)
         code, said = terms.words(reply)
         success = 200 <= reply.status < 300
         if not success or code:
@@ -499,7 +495,7 @@ class Weex(Conversation):
                 return [self._offset.measure(call.at, wire.SERVER_TIME.decode(body).server_time * MS, MS, now)]
             case What.INSTRUMENTS:
                 info = wire.EXCHANGE_INFO.decode(body)
-                return [*self._instruments_answer(info.symbols), *terms.budgets(info.rate_limits)]
+                return [*self._instruments_answer(info.symbols), *allowed_of(info.rate_limits, terms.ALLOWED)]
             case What.PRICES:
                 return each(ask.what, RAWS.decode(body), self._index, wire.premium_facts)
             case What.VOLUMES:
