@@ -59,8 +59,8 @@ def near(price: float, other: float, part: float) -> bool:
 
 
 def places(value: float, other: float, part: float = 1e-9) -> int:
-    """By which power of ten prices or quantities differ, give or take a ``part``, as after a redenomination; 0 if by none,
-    or if the signs differ."""
+    """By which power of ten prices or quantities differ, give or take a ``part``, as after a redenomination; 0 if by
+    none, or if the signs differ."""
     if not value or not other or (value > 0) != (other > 0):
         return 0
     power = log10(abs(value)) - log10(abs(other))
