@@ -176,15 +176,6 @@ class ServerTime(Struct, frozen=True, rename="camel"):
     server_time: Ms
 
 
-class RateLimit(Struct, frozen=True, rename="camel"):
-    """How much may be used of a budget in an interval, as the venue has it now."""
-
-    rate_limit_type: str
-    interval: str
-    interval_num: int
-    limit: Annotated[int, Meta(ge=0)]
-
-
 class ExchangeInfo(Struct, frozen=True, rename="camel"):
     """All contracts, which are never none, and the budgets where they are told."""
 
@@ -318,7 +309,6 @@ FAILURE = Decoder(Failure)
 ACK = Decoder(Ack)
 SERVER_TIME = Decoder(ServerTime)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
-RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)
 PREMIUM = Decoder(Premium)
 DAY = Decoder(Day)
