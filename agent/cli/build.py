@@ -120,12 +120,15 @@ def claim_of(portfolio: Portfolio) -> Callable[[], None]:
     Only live trading claims them: watching beside it does no harm. At a local exchange a key opens another account at
     each address. Raises `agent.claim.Claimed`.
     """
+    accounts: dict[tuple[str, str], None] = {}
+    for account in portfolio.seats.values() if portfolio.mode == "live" else ():
+        assert account.key is not None, "the file was checked"
+        local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
+        where = f"{account.venue} {account.rest_url}" if local else account.venue
+        accounts[where, resolve(account.key).reveal()] = None  # one key opens the margin of every coin
     with ExitStack() as claims:
-        for account in portfolio.seats.values() if portfolio.mode == "live" else ():
-            assert account.key is not None, "the file was checked"
-            local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
-            where = f"{account.venue} {account.rest_url}" if local else account.venue
-            claims.callback(claim(where, resolve(account.key).reveal()))
+        for where, key in accounts:
+            claims.callback(claim(where, key))
         return claims.pop_all().close
 
 

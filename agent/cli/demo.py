@@ -162,7 +162,7 @@ class Site:
             for symbol, share in self.held.items()
         }
         balance = round(Decimal(equity) / self.local.rate(market), 8)
-        self.account = Account(balance=balance, positions=positions, asset=self.local.asset)
+        self.account = Account(balance=balance, positions=positions, asset=self.local.asset, alias=name)
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
         self.venue = self.local.side(self.exchange, mark_pace=options.speed)
 
