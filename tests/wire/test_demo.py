@@ -40,6 +40,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
 
 def test_the_demo_brings_the_portfolio_inside_its_bands(played: tuple[dict[str, Any], Path]) -> None:
     result, _ = played
+    assert result["mode"] == "demo", "the agent trades live, but nothing that is real"
     assert result["start"]["drift_max"] == pytest.approx(0.15, abs=0.005)
     assert result["end"]["drift_max"] <= result["band"] == 0.07
     assert result["unresolved"] == result["rejected"] == 0

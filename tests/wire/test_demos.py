@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.simulator import VENUES
+from agent.cli.demo import Demo, Options
 from tests.wire.test_demo import demo, trimtab
 
 SEVERAL = ("binance,bybit", "bingx,binance-coinm", "bybit,bybit-inverse")
@@ -28,6 +29,12 @@ def test_the_demo_comes_back_to_target_with_the_same_figures_everywhere(venue: s
     assert not result["liquidated"]
     replayed = trimtab("replay", result["recording"], "--json", state=tmp_path)
     assert json.loads(replayed.stdout)["equal"] is True, replayed.stdout
+
+
+def test_instruments_are_named_with_their_exchange_where_there_are_several(tmp_path: Path) -> None:
+    standing = Demo(Options(venue="binance,bybit", keep=tmp_path)).standing()
+    names = ["binance:BTCUSDT", "binance:SOLUSDT", "bybit:ETHUSDT"]
+    assert sorted(standing.weights) == sorted(standing.targets) == names
 
 
 def test_more_exchanges_than_instruments_is_an_error_with_its_cure(tmp_path: Path) -> None:
