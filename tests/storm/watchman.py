@@ -150,7 +150,7 @@ class Watchman:
             case Frame(socket="market", data=data):
                 with suppress(*UNREADABLE):  # what a fault has spoilt tells nothing
                     topic = self._topic(data)
-                    if topic.what == "mark":
+                    if topic.what == "mark" and topic.symbol in self._spelt:
                         self.marks_at[self._spelt[topic.symbol]] = now
             case Answer(call=tag, reply=reply) if (call := self._calls.pop(tag, None)) is not None:
                 self._reply(call, reply, now)
