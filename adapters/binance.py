@@ -2,28 +2,41 @@
 
 COIN-M perpetuals speak the same language with a few words of their own, which stand in `adapters.binance_coin`.
 
-What frames and answers say stands in `adapters.binance_frames`, so that this file holds the conversation alone: first
-the tables (budgets, questions, replies), then the dialect, then what failures mean, signing, and pinned addresses.
+What frames and answers say stands in `adapters.binance_frames`, budgets, questions and what failures mean in
+`adapters.binance_terms`: this file holds the conversation alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Final, assert_never
 from urllib.parse import quote, urlencode
 
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
 from adapters.addresses import pinned, together
-from adapters.answers import Reaction, fate, outcome, replies
+from adapters.answers import Reaction, fate, outcome
 from adapters.binance_entry import SOCKET, BinanceEntry
-from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, RAWS, each, exact, excerpt, number, plain, symbols_of
+from adapters.binance_terms import (
+    ALLOWED,
+    HOUR,
+    LIMITS,
+    MINUTE,
+    MODE_CODES,
+    QUESTIONS,
+    RIGHTS_PATH,
+    SECOND,
+    USED,
+    silent_until,
+    verdict_of,
+    words,
+)
+from adapters.conversation import CALL_MS, ORDER_MS, Conversation
+from adapters.reading import MISREAD, MS, RAWS, allowed_of, each, exact, excerpt, number, plain, used_of
 from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -34,7 +47,6 @@ from agent.core.venue import (
     Arm,
     Ask,
     Batch,
-    Bucket,
     Call,
     Cancel,
     Credentials,
@@ -42,7 +54,6 @@ from agent.core.venue import (
     Place,
     Reply,
     Request,
-    Say,
     SetLeverage,
     Shut,
     Weight,
@@ -50,35 +61,12 @@ from agent.core.venue import (
     lane_of,
 )
 
-SECOND: Final = 1_000 * MS
-MINUTE: Final = 60 * SECOND
-HOUR: Final = 60 * MINUTE
-
 REST_URL: Final = "https://fapi.binance.com"
 RIGHTS_URL: Final = "https://api.binance.com"
-RIGHTS_PATH: Final = "/sapi/v1/account/apiRestrictions"
 STREAM_URL: Final = "wss://fstream.binance.com"
 ENTRY_URL: Final = "wss://ws-fapi.binance.com/ws-fapi/v1"
 DOMAINS: Final = ("binance.com", "binancefuture.com")
 
-LIMITS: Final[tuple[Bucket, ...]] = (
-    Bucket("weight_1m", 2_400, MINUTE),
-    Bucket("orders_10s", 300, 10 * SECOND),
-    Bucket("orders_1m", 1_200, MINUTE),
-    Bucket("funding_5m", 500, 5 * MINUTE),
-    Bucket("rights_1m", 60, MINUTE),
-)
-USED: Final = {
-    "x-mbx-used-weight-1m": "weight_1m",
-    "x-mbx-order-count-10s": "orders_10s",
-    "x-mbx-order-count-1m": "orders_1m",
-}
-ALLOWED: Final = {
-    ("REQUEST_WEIGHT", "MINUTE", 1): "weight_1m",
-    ("ORDERS", "SECOND", 10): "orders_10s",
-    ("ORDERS", "MINUTE", 1): "orders_1m",
-}
-"""Budgets by the kind and interval under which the venue lists them."""
 QUIET_NS: Final = {"public": MINUTE, "market": 10 * SECOND, "private": None, SOCKET: None}
 """Book tickers come on change only, an idle account says nothing at all, mark prices come every second, and where
 orders are sent nothing comes but answers."""
@@ -89,10 +77,6 @@ STAGGER_NS: Final = 10 * MINUTE
 KEY_LIFE_NS: Final = 30 * MINUTE
 KEY_RETRY_NS: Final = 10 * SECOND
 CONCEALED_KEY: Final = '{"listenKey":"concealed"}'
-BAN_NS: Final = 2 * MINUTE
-BAN_MAX_NS: Final = 72 * HOUR
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 BATCH_MAX: Final = 5
 TRADES_PAGE: Final = 1_000
 NAMES_MAX: Final = 1_000
@@ -101,71 +85,11 @@ PATH_MAX: Final = 2_000
 SUBSCRIBE_MAX: Final = 200
 
 
-class Route(Struct, frozen=True):
-    """How a question is asked: path, price, and whether it is about the account."""
-
-    path: str
-    weight: int
-    private: bool = True
-    bucket: str = "weight_1m"
-
-
-QUESTIONS: Final = {
-    What.TIME: Route("/fapi/v1/time", 1, private=False),
-    What.INSTRUMENTS: Route("/fapi/v1/exchangeInfo", 1, private=False),
-    What.PRICES: Route("/fapi/v1/premiumIndex", 10, private=False),
-    What.INTERVALS: Route("/fapi/v1/fundingInfo", 1, private=False, bucket="funding_5m"),
-    What.TIERS: Route("/fapi/v1/leverageBracket", 1),
-    What.FEES: Route("/fapi/v1/commissionRate", 20),
-    What.LEVERAGE: Route("/fapi/v1/symbolConfig", 5),
-    What.MODE: Route("/fapi/v1/accountConfig", 5),
-    What.ACCOUNT: Route("/fapi/v3/account", 5),
-    What.POSITIONS: Route("/fapi/v3/positionRisk", 5),
-    What.ORDERS: Route("/fapi/v1/openOrders", 40),
-    What.ORDER: Route("/fapi/v1/order", 1),
-    What.TRADES: Route("/fapi/v1/userTrades", 5),
-    What.VOLUMES: Route("/fapi/v1/ticker/24hr", 40, private=False),
-    What.KEY: Route("/fapi/v1/listenKey", 1),
-    What.OWNER: Route("/fapi/v3/balance", 5),
-    What.RIGHTS: Route(RIGHTS_PATH, 1, bucket="rights_1m"),
-}
-
-
-REPLIES: Final = replies(
-    (Reaction.UNKNOWN, (-1000, -1001, -1006, -1007, 408)),
-    (Reaction.TWIN, (-4116,)),
-    (Reaction.GONE, (-2011,)),
-    (Reaction.ABSENT, (-2013,)),
-    (Reaction.NO_KEY, (-1125,)),
-    (Reaction.SAME, (-4046, -4059, -4171)),
-    (Reaction.SLOW, (-1003, 429, 403)),
-    (Reaction.ORDERS, (-1015,)),
-    (Reaction.BANNED, (418,)),
-    (Reaction.DENIED, (-1002, -1022, -2014, -2015, 401, 451)),
-    (Fault.CLOCK, (-1021, -5028, -4188)),
-    (Fault.BUSY, (-1008, -2025, -4117)),
-    (Fault.MARGIN, (-2018, -2019, -2027, -2028)),
-    (Fault.REDUCE, (-2022, -2024, -4118)),
-    (Fault.PRICE, (-2020, -4131, -5021, -5022)),
-    (Fault.CLOSED, (-1121, -1122, -4108, -4110, -4140, -4141)),
-    (Fault.ACCOUNT, (-2023, -4087, -4088, -4109, -4189, -4192, *range(-4209, -4201), *range(-4403, -4399))),
-    (Fault.RULE, (-1013, -1102, -1104, -1106, -1111, -1116, -1117, -1120, -1130, -2026)),
-    (Fault.RULE, (*range(-4005, -3999), -4013, -4014, -4015, -4016, -4021, -4023, -4024, -4028)),
-    (Fault.RULE, (-4060, -4061, -4062, -4082, -4120, -4137, -4138, -4164, -4183, -4184, -4210, -4211)),
-    (Fault.RULE, (-5037, -5038, -5039, -5040, -5041, -5043, -5047)),
-    (Fault.OTHER, (-2010, -2021, -4045, -4047, -4048, -4067, -4068, -4142, -4161, -4531)),
-    (Fault.OTHER, (-4167, -4168, -4169, -4170, -4172, -5024, -5025, -5026, -5027)),
-)
-"""What an error code of the venue, or an HTTP status without one, means. A code that is not here is `Fault.OTHER`."""
-
-MODE_CODES: Final = (-4060, -4061, -4062)
-"""The account is not in the position mode that we believe."""
-
 QUIET_EVENTS: Final = ("ALGO_UPDATE", "STRATEGY_UPDATE", "GRID_UPDATE", "CONDITIONAL_ORDER_TRIGGER_REJECT")
 """Private events about things that we neither make nor watch."""
 
 
-class Binance:
+class Binance(Conversation):
     """Binance USDⓈ-M perpetuals.
 
     Without ``credentials`` it answers public questions only. The routed paths of the three stream categories are
@@ -197,8 +121,8 @@ class Binance:
     ) -> None:
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best below 5000")
-        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Binance")
+        sites = [(domain,) for domain in DOMAINS]
+        super().__init__("Binance", symbols, SYMBOLS_MAX, rest_url, stream_url, DOMAINS, sites)
         if rights_url is None and self._rest == self.home:
             rights_url = RIGHTS_URL
         self._rights = rights_url and pinned("rights_url", rights_url, ("https", "http"), DOMAINS, "Binance")
@@ -210,15 +134,13 @@ class Binance:
         sockets = ("public", "market", "private") if credentials else ("public", "market")
         self.abilities = Abilities(answers=answers, sockets=sockets, arms=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Binance")
-        together(self._rest, self._stream, [(domain,) for domain in DOMAINS])
         self._window_ms = recv_window_ms
         self._depth = depth
         self._sign = signer(credentials, "Binance", ed25519=True) if credentials else None
         self._entry: BinanceEntry | None = None
         if entry_url is not None and credentials is not None and self._sign is not None:
             url = pinned("entry_url", entry_url, ("wss", "ws"), DOMAINS, "Binance")
-            together(self._rest, url, [(domain,) for domain in DOMAINS])
+            together(self._rest, url, sites)
             self._entry = BinanceEntry(url, credentials.key.reveal(), self._sign)
             self.abilities = replace(self.abilities, entry=self._entry)
         self._key_header = (("X-MBX-APIKEY", credentials.key.reveal()),) if credentials else ()
@@ -228,9 +150,6 @@ class Binance:
             "private": self._read_private,
             SOCKET: self._read_entry,
         }
-        self._acts: list[Open | Shut | Say | Ask] = []
-        self._tag = 0
-        self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
         self._rotate_at: dict[str, int] = {}
         self._unproven: set[str] = set()
@@ -275,8 +194,7 @@ class Binance:
             streams = self._streams(socket)
             for start in range(0, len(streams), SUBSCRIBE_MAX):
                 params = streams[start : start + SUBSCRIBE_MAX]
-                command = {"method": "SUBSCRIBE", "params": params, "id": start // SUBSCRIBE_MAX + 1}
-                self._acts.append(Say(socket, encode(command).decode()))
+                self._say(socket, {"method": "SUBSCRIBE", "params": params, "id": start // SUBSCRIBE_MAX + 1})
         return []
 
     def on_close(self, socket: str, reason: str, now: int) -> Sequence[Fact]:
@@ -302,15 +220,6 @@ class Binance:
         """When the key or a socket needs renewal next."""
         due = [*self._rotate_at.values(), *(() if self._key_due is None else (self._key_due,))]
         return min(due, default=None)
-
-    def acts(self) -> list[Open | Shut | Say | Ask]:
-        """What is wanted on the wire, drained."""
-        acts, self._acts = self._acts, []
-        return acts
-
-    def _want(self, act: Open | Shut | Ask) -> None:
-        if act not in self._acts:
-            self._acts.append(act)
 
     def _category(self, socket: str) -> str:
         return f"/{socket}" if self.categories else ""
@@ -391,7 +300,7 @@ class Binance:
         if instrument is None:
             self._want(Ask(What.INSTRUMENTS))
             return []
-        if event.brackets is not UNSET and What.TIERS in self.abilities.answers:
+        if event.brackets is not UNSET:
             self._want(Ask(What.TIERS))
         trading = event.status == "TRADING"
         if trading is instrument.trading:
@@ -436,7 +345,7 @@ class Binance:
         failure = wire.REVOKED.decode(data)
         code, text = failure.error.code, failure.error.msg
         self._want(Shut(SOCKET, "its key is not taken any more"))
-        return self._consequences(_verdict(failure.status, code, text), failure.status, code, text)
+        return self._consequences(verdict_of(failure.status, code, text), failure.status, code, text)
 
     def _ours(self, symbol: str) -> bool:
         """Whether a symbol draws on the same margin as the instruments of the portfolio."""
@@ -611,31 +520,14 @@ class Binance:
             return Call(self._tag, request, "", "", (), said, timeout_ms, None, now, SOCKET)
         query = urlencode([*params, *stamp], quote_via=quote)
         path = f"{path}?{query}&signature={quote(self._sign(query.encode()), safe='')}"
-        return self._call(request, method, path, now, headers=self._key_header, timeout_ms=timeout_ms)
-
-    def _call(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        now: int,
-        headers: tuple[tuple[str, str], ...] = (),
-        timeout_ms: int = CALL_MS,
-        conceal: str | None = None,
-    ) -> Call:
-        self._tag += 1
-        host = self._rights or self._rest if path.startswith(RIGHTS_PATH) else self._rest
-        return Call(self._tag, request, method, host + path, headers, b"", timeout_ms, conceal, now)
+        host = self._rights if path.startswith(RIGHTS_PATH) else None
+        return self._call(request, method, path, now, self._key_header, timeout_ms=timeout_ms, host=host)
 
     # Replies
 
     def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
         """What an answer says, and what its headers say about our budgets."""
-        used: list[Fact] = [
-            fact.Used(bucket, int(count))
-            for header, bucket in USED.items()
-            if re.fullmatch("[0-9]{1,9}", count := reply.headers.get(header, ""))
-        ]
+        used = used_of(reply.headers, USED)
         if not 200 <= reply.status < 300:
             return [*used, *self._failure_facts(call, reply, now)]
         try:
@@ -652,11 +544,11 @@ class Binance:
         if sent and self._entry is not None and self._entry.up and call.socket == SOCKET:
             self._entry.up = False
             self._want(Shut(SOCKET, "an order had no answer on it"))
-        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+        return super().on_silence(call, sent, reason, now)
 
     def _failure_facts(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
-        code, text = _words(reply)
-        verdict = _verdict(reply.status, code, text)
+        code, text = words(reply)
+        verdict = verdict_of(reply.status, code, text)
         match call.request, verdict:
             case Ask(What.ORDER, order=str(order)), Reaction.ABSENT:
                 return [fact.Absent(order, self._offset.earliest(call.at))]
@@ -668,7 +560,7 @@ class Binance:
         told = self._consequences(verdict, reply.status, code, text)
         if verdict in (Reaction.SLOW, Reaction.BANNED):
             banned = verdict is Reaction.BANNED
-            told.append(fact.Throttled(self._silent_until(banned, text, reply, now), banned, text))
+            told.append(fact.Throttled(silent_until(text, reply, now, self._offset.ns, banned=banned), banned, text))
         return [*told, *outcome(call.request, verdict, str(code or reply.status), text)]
 
     def _consequences(self, verdict: Fault | Reaction, status: int, code: int | None, text: str) -> list[Fact]:
@@ -684,17 +576,6 @@ class Binance:
             bucket = next(one for one in LIMITS if one.name == ("orders_1m" if "MINUTE" in text else "orders_10s"))
             return [fact.Used(bucket.name, bucket.capacity)]
         return []
-
-    def _silent_until(self, banned: bool, text: str, reply: Reply, now: int) -> int:
-        """The later of what it says in two places; where it says nothing, what its manual says."""
-        said = []
-        if match := re.search(r"banned until ([0-9]{13})\b", text):
-            said.append(int(match[1]) * MS - self._offset.ns)
-        if re.fullmatch("[0-9]{1,6}", wait := reply.headers.get("retry-after", "")):
-            said.append(now + int(wait) * SECOND)
-        minute = ((now + self._offset.ns) // MINUTE + 1) * MINUTE - self._offset.ns
-        until = max(said, default=now + BAN_NS if banned else minute)
-        return min(max(until, now), now + BAN_MAX_NS)
 
     def _answer(self, call: Call, body: bytes, now: int) -> Sequence[Fact]:
         match call.request:
@@ -738,7 +619,7 @@ class Binance:
                 if failure.code is None:
                     facts += self._order_answer(row, order.id, order.symbol)
                     continue
-                verdict = _verdict(400, failure.code, failure.msg)
+                verdict = verdict_of(400, failure.code, failure.msg)
                 facts += self._consequences(verdict, 400, failure.code, failure.msg)
                 facts.append(fate(order.id, verdict, str(failure.code), failure.msg))
             except MISREAD as error:
@@ -751,7 +632,7 @@ class Binance:
                 return self._time_answer(call, wire.SERVER_TIME.decode(body).server_time, now)
             case What.INSTRUMENTS:
                 info = wire.EXCHANGE_INFO.decode(body)
-                return [*self._instruments_answer(info.symbols), *_budgets(info.rate_limits)]
+                return [*self._instruments_answer(info.symbols), *allowed_of(info.rate_limits, ALLOWED)]
             case What.PRICES:
                 return self._each(ask.what, RAWS.decode(body), wire.premium_facts)
             case What.INTERVALS:
@@ -878,44 +759,5 @@ def _terms_answer(what: What, body: bytes) -> Sequence[Fact]:
     return [fact.Mode(mode.dual_side_position, mode.multi_assets_margin, mode.can_trade)]
 
 
-def _budgets(rows: Sequence[Raw]) -> list[Fact]:
-    """The budgets that we know, at the size they have now; others, and what can't be read, are the venue's affair."""
-    facts: list[Fact] = []
-    for row in rows:
-        try:
-            limit = wire.RATE_LIMIT.decode(row)
-        except MISREAD:
-            continue
-        bucket = ALLOWED.get((limit.rate_limit_type, limit.interval, limit.interval_num))
-        if bucket is not None:
-            facts.append(fact.Allowed(bucket, limit.limit))
-    return facts
-
-
 def _about_a_stranger(what: str, symbol: str) -> fact.Unknown:
     return fact.Unknown("private", f"{what} of {symbol:.40}, which is not in the portfolio", "", private=False)
-
-
-# Failures
-
-
-def _words(reply: Reply) -> tuple[int | None, str]:
-    """The venue's own code, if the body holds one, and what it says."""
-    try:
-        failure = wire.FAILURE.decode(reply.body)
-    except MISREAD:
-        return None, excerpt(reply.body)
-    return failure.code, failure.msg[:200]
-
-
-def _verdict(status: int, code: int | None, text: str) -> Fault | Reaction:
-    """What a failure means. Only a client error with a code, or a plain "no", proves that nothing was executed."""
-    if code == -1008 or (status == 503 and text.strip() == "Service Unavailable."):
-        return Fault.BUSY
-    if status == 408 or not 400 <= status < 500:
-        return Reaction.UNKNOWN
-    by_status = REPLIES.get(status, Reaction.UNKNOWN if code is None else Fault.OTHER)
-    verdict = by_status if code is None else REPLIES.get(code, by_status)
-    if status == 418 or (verdict is Reaction.SLOW and "banned until" in text):
-        return Reaction.BANNED
-    return verdict

@@ -15,7 +15,8 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from adapters import binance_frames as wire
-from adapters.binance import QUESTIONS, Binance, Route
+from adapters.binance import Binance
+from adapters.binance_terms import QUESTIONS, Route
 from adapters.reading import RAWS, Ms, above_zero, amount, exact, number
 from agent.core import events as fact
 from agent.core.events import Fact

@@ -299,15 +299,6 @@ class ListenKey(Struct, frozen=True, rename="camel"):
     """A renewal may leave it out."""
 
 
-class RateLimit(Struct, frozen=True, rename="camel"):
-    """How much may be used of a budget in an interval, as the venue has it now."""
-
-    rate_limit_type: str
-    interval: str
-    interval_num: int
-    limit: Annotated[int, Meta(ge=0)]
-
-
 class ExchangeInfo(Struct, frozen=True, rename="camel"):
     """All contracts, which are never none, and the budgets."""
 
@@ -516,7 +507,6 @@ REVOKED = Decoder(Revoked)
 SERVER_TIME = Decoder(ServerTime)
 LISTEN_KEY = Decoder(ListenKey)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
-RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)
 PREMIUM = Decoder(Premium)
 FUNDING_INFO = Decoder(FundingInfo)

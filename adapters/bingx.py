@@ -18,13 +18,12 @@ from msgspec.json import encode
 from adapters import bingx_facts as read
 from adapters import bingx_frames as wire
 from adapters import bingx_tables as table
-from adapters.addresses import pinned, together
 from adapters.answers import Reaction, fate, outcome
 from adapters.bingx_account import Account, Misfit
 from adapters.bingx_replies import silent_until, verdict_of
 from adapters.bingx_topics import Subscriptions, topics_of
-from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, RAWS, each, excerpt, number, plain, positive, symbols_of
+from adapters.conversation import CALL_MS, ORDER_MS, Conversation
+from adapters.reading import MISREAD, MS, RAWS, each, excerpt, number, plain, positive
 from adapters.signing import hmac_signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -51,7 +50,7 @@ from agent.core.venue import (
 )
 
 
-class BingX:
+class BingX(Conversation):
     """BingX USDT-margined perpetuals, in one-way or hedge mode, with one collateral asset.
 
     Without ``credentials`` it answers public questions only. ``depth`` subscribes to twenty levels of the book besides
@@ -73,11 +72,9 @@ class BingX:
     ) -> None:
         if not 1 <= recv_window_ms <= 5_000:
             raise ValueError("recv_window_ms: choose between 1 and 5000")
-        self.symbols = symbols_of(symbols, table.SYMBOLS_MAX)
+        sites = (table.DEMO, table.DOMAINS)
+        super().__init__("BingX", symbols, table.SYMBOLS_MAX, rest_url, stream_url, table.DOMAINS, sites)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), table.DOMAINS, "BingX")
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), table.DOMAINS, "BingX")
-        together(self._rest, self._stream, (table.DEMO, table.DOMAINS))
         self._account = Account(demo=urlsplit(self._rest).hostname in table.DEMO)
         self._topics = Subscriptions(topics_of(self.symbols, depth=depth))
         sockets = tuple(self._topics.topics)
@@ -91,9 +88,6 @@ class BingX:
         self._window_ms = recv_window_ms
         self._sign = hmac_signer(credentials, "BingX") if credentials else None
         self._key_header = (("X-BX-APIKEY", credentials.key.reveal()),) if credentials else ()
-        self._acts: list[Open | Shut | Say | Ask] = []
-        self._tag = 0
-        self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
         self._most: dict[str, int] = {}
         """Largest leverage of each contract."""
@@ -153,15 +147,6 @@ class BingX:
         key = [] if self._key_due is None else [self._key_due]
         return min([*self._topics.wake_at(), *key], default=None)
 
-    def acts(self) -> list[Open | Shut | Say | Ask]:
-        """What is wanted on the wire, drained."""
-        acts, self._acts = self._acts, []
-        return acts
-
-    def _want(self, act: Open | Shut | Ask) -> None:
-        if act not in self._acts:
-            self._acts.append(act)
-
     # Frames
 
     def on_frame(self, socket: str, data: bytes, now: int) -> Sequence[Fact]:
@@ -174,7 +159,7 @@ class BingX:
                 return []
             head = wire.HEAD.decode(text)
             if head.ping is not UNSET:
-                self._acts.append(Say(socket, encode({"pong": head.ping, "time": head.time}).decode()))
+                self._say(socket, {"pong": head.ping, "time": head.time})
                 return []
             facts = self._read_private(head, text) if socket == "private" else self._read_market(head, text, now)
             if not facts and not head.topic:
@@ -298,7 +283,7 @@ class BingX:
                 return self._place(request, orders, now)
             case Cancel(order, index):
                 params = {"symbol": self.symbols[index], "clientOrderId": order}
-                return self._signed(request, "DELETE", table.ORDER, params, now, timeout_ms=table.ORDER_MS)
+                return self._signed(request, "DELETE", table.ORDER, params, now, timeout_ms=ORDER_MS)
             case Arm(index, ms):
                 return self._arm(request, index, ms, now)
             case SetLeverage(index, leverage):
@@ -321,7 +306,7 @@ class BingX:
                 return []
         wait = str(min(most, max(least, -(-ms // 1_000))))
         params = {"type": "ACTIVATE" if ms else "CLOSE", "timeOut": wait}
-        return self._signed(request, "POST", table.SWITCH, params, now, timeout_ms=table.ORDER_MS)
+        return self._signed(request, "POST", table.SWITCH, params, now, timeout_ms=ORDER_MS)
 
     def _ask(self, ask: Ask, now: int) -> Call:
         route = table.QUESTIONS[ask.what]
@@ -355,9 +340,9 @@ class BingX:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         rows = [self._order_params(order) for order in orders]
         if isinstance(request, Place):
-            return self._signed(request, "POST", table.ORDER, rows[0], now, window_ms, table.ORDER_MS)
+            return self._signed(request, "POST", table.ORDER, rows[0], now, window_ms, ORDER_MS)
         params = {"batchOrders": encode(rows).decode()}
-        return self._signed(request, "POST", table.BATCH, params, now, window_ms, table.ORDER_MS)
+        return self._signed(request, "POST", table.BATCH, params, now, window_ms, ORDER_MS)
 
     def _order_params(self, order: Order) -> dict[str, str]:
         instrument = self._listed[order.symbol]
@@ -385,7 +370,7 @@ class BingX:
         params: Mapping[str, str],
         now: int,
         window_ms: int | None = None,
-        timeout_ms: int = table.CALL_MS,
+        timeout_ms: int = CALL_MS,
     ) -> Call:
         """A request whose parameters stand in the address, whatever its method: signed raw, and quoted afterwards."""
         assert self._sign is not None, "account questions and orders need credentials"
@@ -393,20 +378,7 @@ class BingX:
         whole = dict(sorted({**params, **stamp}.items()))
         raw = "&".join(f"{name}={value}" for name, value in whole.items())
         path = f"{path}{_query({**whole, 'signature': self._sign(raw.encode())})}"
-        return self._call(request, method, path, now, self._key_header, timeout_ms)
-
-    def _call(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        now: int,
-        headers: tuple[tuple[str, str], ...] = (),
-        timeout_ms: int = table.CALL_MS,
-        conceal: str | None = None,
-    ) -> Call:
-        self._tag += 1
-        return Call(self._tag, request, method, self._rest + path, headers, b"", timeout_ms, conceal, now)
+        return self._call(request, method, path, now, self._key_header, timeout_ms=timeout_ms)
 
     # Replies
 
@@ -428,10 +400,6 @@ class BingX:
                 return self._failure_facts(call, reply.status, None, excerpt(reply.body), now)
             body = "" if call.conceal else excerpt(reply.body)
             return outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {body}")
-
-    def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
-        """What is known when no answer comes: nothing, unless the request never left."""
-        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
 
     def _failure_facts(self, call: Call, status: int, code: int | None, text: str, now: int) -> Sequence[Fact]:
         verdict = verdict_of(status, code, text)

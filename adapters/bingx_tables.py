@@ -55,8 +55,6 @@ INDEX_AGE_NS: Final = 15 * SECOND
 KEY_LIFE_NS: Final = 30 * MINUTE
 KEY_RETRY_NS: Final = 10 * SECOND
 CONCEALED_KEY: Final = '{"listenKey":"concealed"}'
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 BATCH_MAX: Final = 5
 SWITCH_S: Final = (10, 120)
 """Least and most seconds of the dead man's switch."""

@@ -28,8 +28,8 @@ from adapters.bybit_modes import Modes
 from adapters.bybit_pages import Pages, Whole
 from adapters.bybit_routes import ALLOWED, HISTORY, LEAVING, LIMITS, PARAMETER, QUESTIONS, SECOND, verdict_of
 from adapters.bybit_sockets import PROOF_NS, TOPICS, Sockets
-from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain, symbols_of
+from adapters.conversation import CALL_MS, ORDER_MS, Conversation
+from adapters.reading import MISREAD, MS, RAWS, SYMBOL, each, excerpt, number, plain
 from adapters.signing import signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -47,7 +47,6 @@ from agent.core.venue import (
     Place,
     Reply,
     Request,
-    Say,
     SetLeverage,
     Shut,
     Weight,
@@ -80,14 +79,12 @@ QUIET_NS: Final = {"public": 20 * SECOND, "market": 10 * SECOND, "private": 50 *
 """The best prices are repeated after three seconds, tickers come ten times a second, and pings are answered."""
 BAN_NS: Final = 10 * MINUTE
 THROTTLE_MAX_NS: Final = MINUTE
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 BATCH_MAX: Final = 5
 NAMES_MAX: Final = 1_000
 SYMBOLS_MAX: Final = 500
 
 
-class Bybit:
+class Bybit(Conversation):
     """Perpetuals of Bybit, of one ``category``: linear (in USDT and USDC), or inverse ones that settle in ``settle``.
 
     Without ``credentials`` it answers public questions only. ``depth`` subscribes to fifty levels of the book besides
@@ -113,16 +110,15 @@ class Bybit:
         if not 1 <= recv_window_ms <= 60_000:
             raise ValueError("recv_window_ms: choose between 1 and 60000, at best about 5000")
         self.name = NAMES[category]
-        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
+        super().__init__("Bybit", symbols, SYMBOLS_MAX, rest_url, stream_url, DOMAINS, SITES)
+        if any("-demo" in f"{urlsplit(url).hostname}" for url in (self._rest, self._stream)):
+            raise ValueError("rest_url: the venue's demo accounts have no prices of their own: use its testnet")
         assert (settle is not None) is (category == "inverse"), "an inverse account is held in one coin"
         others = [symbol for symbol in self.symbols if settle is not None and symbol != f"{settle}USD"]
         if others:
             raise ValueError(f"symbols: {others[0]} is not the perpetual that settles in {settle}: write {settle}USD")
         self._coin = settle
         self._category = category
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "Bybit")
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "Bybit")
-        _one_environment(self._rest, self._stream)
         self.abilities = Abilities(
             answers=frozenset(what for what, route in QUESTIONS.items() if credentials or not route.private),
             sockets=("public", "market", "private") if credentials else ("public", "market"),
@@ -146,9 +142,6 @@ class Bybit:
             "private": self._read_private,
             SOCKET: self._read_entry,
         }
-        self._acts: list[Open | Shut | Say | Ask] = []
-        self._tag = 0
-        self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
         self._sockets = Sockets(self._want)
         self._seqs: dict[tuple[str, int], tuple[int, int]] = {}
@@ -201,15 +194,6 @@ class Bybit:
     def wake_at(self) -> int | None:
         """When a ping is due, or patience with a socket that does not let us in is over."""
         return self._sockets.wake_at
-
-    def acts(self) -> list[Open | Shut | Say | Ask]:
-        """What is wanted on the wire, drained."""
-        acts, self._acts = self._acts, []
-        return acts
-
-    def _want(self, act: Open | Shut | Say | Ask) -> None:
-        if act not in self._acts:
-            self._acts.append(act)
 
     # Frames
 
@@ -395,7 +379,7 @@ class Bybit:
         query = urlencode(params, quote_via=quote)
         url = f"{path}?{query}" if query else path
         headers = self._signed(query, now, self._window_ms) if route.private else ()
-        return self._call(ask, "GET", url, b"", now, headers)
+        return self._call(ask, "GET", url, now, headers)
 
     def _place(self, request: Place | Batch, orders: Sequence[Order], now: int) -> Call | Sequence[Fact]:
         """Orders on the wire, in time: the venue may not take them after the first of them expires."""
@@ -449,7 +433,7 @@ class Bybit:
             ("Content-Type", "application/json"),
             *self._signed(data.decode(), now, window_ms or self._window_ms),
         )
-        return self._call(request, "POST", path, data, now, headers, timeout_ms)
+        return self._call(request, "POST", path, now, headers, data, timeout_ms)
 
     def _signed(self, text: str, now: int, window_ms: int) -> tuple[tuple[str, str], ...]:
         """The headers that sign a query or a body."""
@@ -461,19 +445,6 @@ class Bybit:
             ("X-BAPI-RECV-WINDOW", str(window_ms)),
             ("X-BAPI-SIGN", self._sign(f"{stamp}{self._key}{window_ms}{text}".encode())),
         )
-
-    def _call(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        body: bytes,
-        now: int,
-        headers: tuple[tuple[str, str], ...],
-        timeout_ms: int = CALL_MS,
-    ) -> Call:
-        self._tag += 1
-        return Call(self._tag, request, method, self._rest + path, headers, body, timeout_ms, None, now)
 
     # Replies
 
@@ -503,7 +474,7 @@ class Bybit:
         """
         if sent and call.socket is not None:
             self._distrust("an order had no answer on it")
-        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
+        return super().on_silence(call, sent, reason, now)
 
     def _distrust(self, why: str) -> None:
         """Orders go over HTTP until the websocket for them has been opened anew."""
@@ -739,10 +710,3 @@ class Bybit:
 def _fee_facts(index: int, row: Raw) -> Sequence[Fact]:
     rate = wire.FEE_RATE.decode(row)
     return [fact.Fees(index, number(rate.maker_fee_rate), number(rate.taker_fee_rate))]
-
-
-def _one_environment(rest_url: str, stream_url: str) -> None:
-    """Whether requests and streams are of one environment that has both; raises ValueError with the cure."""
-    together(rest_url, stream_url, SITES)
-    if any("-demo" in f"{urlsplit(url).hostname}" for url in (rest_url, stream_url)):
-        raise ValueError("rest_url: the venue's demo accounts have no prices of their own: use its testnet")

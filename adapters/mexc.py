@@ -17,8 +17,8 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from adapters import mexc_frames as wire
-from adapters.addresses import pinned, together
 from adapters.answers import Reaction, outcome
+from adapters.conversation import CALL_MS, ORDER_MS, Conversation
 from adapters.mexc_account import NAMES_MAX, PAGE, Account
 from adapters.mexc_rules import (
     BACK_OFF_NS,
@@ -39,8 +39,7 @@ from adapters.mexc_rules import (
     takes,
     verdict_of,
 )
-from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, amount, each, excerpt, number, plain, positive, symbols_of
+from adapters.reading import MISREAD, MS, amount, each, excerpt, number, plain, positive
 from adapters.signing import hmac_signer
 from agent.core import events as fact
 from agent.core.events import Fact, Fault, Side
@@ -58,7 +57,6 @@ from agent.core.venue import (
     Place,
     Reply,
     Request,
-    Say,
     SetLeverage,
     Shut,
     Weight,
@@ -78,8 +76,6 @@ QUIET_NS: Final = {"market": 20 * SECOND, "public": 45 * SECOND, "private": 45 *
 LOGIN_NS: Final = 10 * SECOND
 """A socket that has not been let in by then is opened anew."""
 SYMBOLS_MAX: Final = 200
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 NEAR: Final = 0.05
 """How far the mark may be from the price at which a margin table is turned into money."""
 
@@ -95,7 +91,7 @@ QUIET_CHANNELS: Final = tuple(
 TYPES: Final = {Style.MARKET: 5, Style.IOC: 3, Style.POST: 2}
 
 
-class Mexc:
+class Mexc(Conversation):
     """MEXC perpetuals that are settled in the currency they are quoted in.
 
     Without ``credentials`` it answers public questions only. ``depth`` tells twenty levels of the book besides the
@@ -114,10 +110,7 @@ class Mexc:
         stream_url: str = STREAM_URL,
         depth: bool = False,
     ) -> None:
-        self.symbols = symbols_of(symbols, SYMBOLS_MAX)
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), DOMAINS, "MEXC")
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), DOMAINS, "MEXC")
-        together(self._rest, self._stream, (DOMAINS,))
+        super().__init__("MEXC", symbols, SYMBOLS_MAX, rest_url, stream_url, DOMAINS, (DOMAINS,))
         self._depth = depth
         self._subscriptions = subscriptions_of(self.symbols, depth=depth)
         self.abilities = Abilities(
@@ -129,9 +122,6 @@ class Mexc:
         self._account = Account(self.symbols)
         self._key = credentials.key.reveal() if credentials else ""
         self._sign = hmac_signer(credentials, "MEXC") if credentials else None
-        self._acts: list[Open | Shut | Say | Ask] = []
-        self._tag = 0
-        self._offset = Offset()
         self._contracts: dict[str, wire.Contract] = {}
         self._scales: dict[str, float] = {}
         """By symbol: the price at which its margin table was turned into money."""
@@ -197,18 +187,6 @@ class Mexc:
         """When a socket needs a ping next, or a login has taken too long."""
         due = [*self._pings.values(), *(() if self._login_due is None else (self._login_due,))]
         return min(due, default=None)
-
-    def acts(self) -> list[Open | Shut | Say | Ask]:
-        """What is wanted on the wire, drained."""
-        acts, self._acts = self._acts, []
-        return acts
-
-    def _want(self, act: Shut | Ask) -> None:
-        if act not in self._acts and not (isinstance(act, Ask) and act.what not in self.abilities.answers):
-            self._acts.append(act)
-
-    def _say(self, socket: str, message: dict[str, object]) -> None:
-        self._acts.append(Say(socket, encode(message).decode()))
 
     # Frames
 
@@ -437,19 +415,6 @@ class Mexc:
             ("Content-Type", "application/json"),
         )
 
-    def _call(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        now: int,
-        headers: tuple[tuple[str, str], ...],
-        body: bytes = b"",
-        timeout_ms: int = CALL_MS,
-    ) -> Call:
-        self._tag += 1
-        return Call(self._tag, request, method, self._rest + path, headers, body, timeout_ms, at=now)
-
     # Replies
 
     def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
@@ -467,10 +432,6 @@ class Mexc:
             return self._answer(call, envelope.data, now)
         except MISREAD as error:
             return outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {excerpt(reply.body)}")
-
-    def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
-        """What is known when no answer comes: nothing, unless the request never left."""
-        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
 
     def _failure_facts(self, call: Call, status: int, code: int | None, text: str, now: int) -> Sequence[Fact]:
         verdict, shown = verdict_of(status, code), str(code or status)

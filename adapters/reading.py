@@ -38,7 +38,17 @@ class Symbol(Struct, frozen=True):
     symbol: str
 
 
+class RateLimit(Struct, frozen=True, rename="camel"):
+    """How much may be used of a budget in an interval, as the venue has it now."""
+
+    rate_limit_type: str
+    interval: str
+    interval_num: int
+    limit: Annotated[int, Meta(ge=0)]
+
+
 RAWS = Decoder(list[Raw])
+RATE_LIMIT = Decoder(RateLimit)
 SYMBOL = Decoder(Symbol)
 
 
@@ -126,6 +136,29 @@ def each(
         except (*MISREAD, KeyError) as error:
             facts.append(fact.Unknown("rest", f"{what} of {symbol}: {error}"[:200], excerpt(bytes(row)), False))
     return facts
+
+
+def allowed_of(rows: Sequence[Raw], names: Mapping[tuple[str, str, int], str]) -> list[Fact]:
+    """The budgets in ``names``, at the size they have now; others, and what can't be read, are the venue's affair."""
+    facts: list[Fact] = []
+    for row in rows:
+        try:
+            limit = RATE_LIMIT.decode(row)
+        except MISREAD:
+            continue
+        bucket = names.get((limit.rate_limit_type, limit.interval, limit.interval_num))
+        if bucket is not None:
+            facts.append(fact.Allowed(bucket, limit.limit))
+    return facts
+
+
+def used_of(headers: Mapping[str, str], names: Mapping[str, str]) -> list[Fact]:
+    """How much of the budgets in ``names`` is used, as the headers of an answer say."""
+    return [
+        fact.Used(bucket, int(count))
+        for header, bucket in names.items()
+        if re.fullmatch("[0-9]{1,9}", count := headers.get(header, ""))
+    ]
 
 
 def symbols_of(symbols: Sequence[str], most: int) -> tuple[str, ...]:

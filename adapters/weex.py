@@ -23,10 +23,9 @@ from msgspec.json import encode
 
 from adapters import weex_frames as wire
 from adapters import weex_terms as terms
-from adapters.addresses import pinned, together
 from adapters.answers import Reaction, outcome
-from adapters.offset import Offset
-from adapters.reading import MISREAD, MS, RAWS, each, excerpt, number, plain, symbols_of
+from adapters.conversation import CALL_MS, ORDER_MS, Conversation
+from adapters.reading import MISREAD, MS, RAWS, allowed_of, each, excerpt, number, plain, used_of
 from adapters.weex_books import LEVELS, Books
 from adapters.weex_private import PrivateStream, keep
 from agent.core import events as fact
@@ -45,7 +44,6 @@ from agent.core.venue import (
     Place,
     Reply,
     Request,
-    Say,
     SetLeverage,
     Shut,
     Weight,
@@ -72,7 +70,7 @@ class Missing(Struct):
     page: int = 0
 
 
-class Weex:
+class Weex(Conversation):
     """WEEX USDT-M perpetuals, in hedge mode, which is the only one its orders can express.
 
     Without ``credentials``, which hold a passphrase here, it answers public questions only. ``depth`` tells the levels
@@ -91,20 +89,14 @@ class Weex:
         stream_url: str = terms.STREAM_URL,
         depth: bool = False,
     ) -> None:
-        self.symbols = symbols_of(symbols, CHANNELS_MAX)
-        self._rest = pinned("rest_url", rest_url, ("https", "http"), terms.DOMAINS, "WEEX")
-        self._stream = pinned("stream_url", stream_url, ("wss", "ws"), terms.DOMAINS, "WEEX")
-        together(self._rest, self._stream, (terms.DOMAINS,))
+        super().__init__("WEEX", symbols, CHANNELS_MAX, rest_url, stream_url, terms.DOMAINS, (terms.DOMAINS,))
         answers = frozenset(what for what, route in terms.QUESTIONS.items() if credentials or not route.private)
         sockets = ("public", "market", "private") if credentials else ("public", "market")
         self.abilities = Abilities(answers=answers, sockets=sockets, cadence={What.PRICES: terms.FUNDING_NS}, ipv4=True)
         self._index = {symbol: index for index, symbol in enumerate(self.symbols)}
         self._signer = terms.Signer(credentials) if credentials else None
-        self._acts: list[Open | Shut | Say | Ask] = []
-        self._tag = 0
         self._said = 0
         """Commands and pongs sent: each has a number of its own."""
-        self._offset = Offset()
         self._listed: dict[str, Instrument] = {}
         self._isolated: dict[int, bool] = {}
         """The margin type of each instrument as last told: a change of leverage has to name it."""
@@ -174,22 +166,12 @@ class Weex:
         due = [at for at in (self._wallet_due, self._private.nameless_due) if at is not None]
         return min([*due, *(at for _, at in self._unproven.values())], default=None)
 
-    def acts(self) -> list[Open | Shut | Say | Ask]:
-        """What is wanted on the wire, drained."""
-        acts, self._acts = self._acts, []
-        return acts
-
-    def _want(self, act: Shut | Ask) -> None:
-        if act not in self._acts:
-            self._acts.append(act)
-
     def _channel(self, socket: str, symbol: str) -> str:
         return f"{symbol}@ticker" if socket == "market" else f"{symbol}@depth{LEVELS}"
 
     def _command(self, socket: str, method: str, params: Sequence[str]) -> int:
         self._said += 1
-        command = {"method": method, "params": list(params), "id": self._said}
-        self._acts.append(Say(socket, encode(command).decode()))
+        self._say(socket, {"method": method, "params": list(params), "id": self._said})
         return self._said
 
     # Frames
@@ -210,7 +192,7 @@ class Weex:
     def _control(self, socket: str, frame: wire.Frame) -> Sequence[Fact]:
         if "ping" in (frame.event, frame.type):
             self._said += 1
-            self._acts.append(Say(socket, encode({"id": str(self._said), "method": "PONG"}).decode()))
+            self._say(socket, {"id": str(self._said), "method": "PONG"})
             return []
         if frame.method == "PONG" or "connected" in (frame.event, frame.type):
             return []
@@ -305,9 +287,7 @@ class Weex:
             case Place(order):
                 return self._place(request, order, now)
             case Cancel(order):
-                return self._query(
-                    request, terms.ORDER_PATH, [("origClientOrderId", order)], now, "DELETE", terms.ORDER_MS
-                )
+                return self._query(request, terms.ORDER_PATH, [("origClientOrderId", order)], now, "DELETE", ORDER_MS)
             case SetLeverage(index, leverage):
                 return self._set_leverage(request, index, leverage, now)
             case Batch() | Arm():
@@ -358,7 +338,7 @@ class Weex:
         if left_ms < 1:
             return outcome(request, Fault.BUSY, "", "its time was over before it could be sent")
         stamp_ms = self._offset.venue_ms(now) + left_ms - terms.WINDOW_MS
-        return self._post(request, terms.ORDER_PATH, self._order_params(order), now, stamp_ms, terms.ORDER_MS)
+        return self._post(request, terms.ORDER_PATH, self._order_params(order), now, stamp_ms, ORDER_MS)
 
     def _order_params(self, order: Order) -> dict[str, str]:
         instrument = self._listed[order.symbol]
@@ -393,7 +373,7 @@ class Weex:
         params: Sequence[tuple[str, str]],
         now: int,
         method: str = "GET",
-        timeout_ms: int = terms.CALL_MS,
+        timeout_ms: int = CALL_MS,
     ) -> Call:
         path += f"?{urlencode(params, quote_via=quote)}" if params else ""
         headers = self._headers(method, path, b"", self._offset.venue_ms(now))
@@ -406,23 +386,10 @@ class Weex:
         params: dict[str, str],
         now: int,
         stamp_ms: int,
-        timeout_ms: int = terms.CALL_MS,
+        timeout_ms: int = CALL_MS,
     ) -> Call:
         body = encode(params)
         return self._call(request, "POST", path, now, self._headers("POST", path, body, stamp_ms), body, timeout_ms)
-
-    def _call(
-        self,
-        request: Request,
-        method: str,
-        path: str,
-        now: int,
-        headers: tuple[tuple[str, str], ...] = (),
-        body: bytes = b"",
-        timeout_ms: int = terms.CALL_MS,
-    ) -> Call:
-        self._tag += 1
-        return Call(self._tag, request, method, self._rest + path, headers, body, timeout_ms, at=now)
 
     def _headers(self, method: str, path: str, body: bytes, stamp_ms: int) -> tuple[tuple[str, str], ...]:
         assert self._signer is not None, "account questions and orders need credentials"
@@ -432,11 +399,7 @@ class Weex:
 
     def on_reply(self, call: Call, reply: Reply, now: int) -> Sequence[Fact]:
         """What an answer says, and what its headers say about our budgets."""
-        used: list[Fact] = [
-            fact.Used(bucket, int(count))
-            for header, bucket in terms.USED.items()
-            if re.fullmatch("[0-9]{1,9}", count := reply.headers.get(header, ""))
-        ]
+        used = used_of(reply.headers, terms.USED)
         code, said = terms.words(reply)
         success = 200 <= reply.status < 300
         if not success or code:
@@ -445,10 +408,6 @@ class Weex:
             return [*used, *self._answer(call, reply.body, now)]
         except (*MISREAD, KeyError) as error:
             return [*used, *outcome(call.request, Reaction.UNKNOWN, "", f"unreadable: {error}; {excerpt(reply.body)}")]
-
-    def on_silence(self, call: Call, sent: bool, reason: str, now: int) -> Sequence[Fact]:
-        """What is known when no answer comes: nothing, unless the request never left."""
-        return outcome(call.request, Reaction.UNKNOWN if sent else Fault.BUSY, "", reason)
 
     def _failure_facts(
         self, call: Call, reply: Reply, code: str, said: str, now: int, *, proven: bool
@@ -536,7 +495,7 @@ class Weex:
                 return [self._offset.measure(call.at, wire.SERVER_TIME.decode(body).server_time * MS, MS, now)]
             case What.INSTRUMENTS:
                 info = wire.EXCHANGE_INFO.decode(body)
-                return [*self._instruments_answer(info.symbols), *terms.budgets(info.rate_limits)]
+                return [*self._instruments_answer(info.symbols), *allowed_of(info.rate_limits, terms.ALLOWED)]
             case What.PRICES:
                 return each(ask.what, RAWS.decode(body), self._index, wire.premium_facts)
             case What.VOLUMES:

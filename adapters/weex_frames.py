@@ -176,15 +176,6 @@ class ServerTime(Struct, frozen=True, rename="camel"):
     server_time: Ms
 
 
-class RateLimit(Struct, frozen=True, rename="camel"):
-    """How much may be used of a budget in an interval, as the venue has it now."""
-
-    rate_limit_type: str
-    interval: str
-    interval_num: int
-    limit: Annotated[int, Meta(ge=0)]
-
-
 class ExchangeInfo(Struct, frozen=True, rename="camel"):
     """All contracts, which are never none, and the budgets where they are told."""
 
@@ -257,6 +248,7 @@ class Asset(Struct, frozen=True, rename="camel"):
     asset: str
     balance: Text
     available_balance: Text
+    frozen: Text
     unrealize_pnl: Text
 
 
@@ -317,7 +309,6 @@ FAILURE = Decoder(Failure)
 ACK = Decoder(Ack)
 SERVER_TIME = Decoder(ServerTime)
 EXCHANGE_INFO = Decoder(ExchangeInfo)
-RATE_LIMIT = Decoder(RateLimit)
 CONTRACT = Decoder(Contract)
 PREMIUM = Decoder(Premium)
 DAY = Decoder(Day)
@@ -427,7 +418,10 @@ def leverage_of(row: SymbolConfig) -> int:
 
 
 def account_facts(rows: Sequence[Asset], settle: str, asked_at: int, *, streamed: bool) -> list[fact.Fact]:
-    """Wallets, and the totals of the settlement asset. ``streamed``: the stream has said that they changed."""
+    """Wallets, and the totals of the settlement asset. ``streamed``: the stream has said that they changed.
+
+    The venue states no margin of positions; what is neither free nor frozen by orders shows that there are some.
+    """
     found = {row.asset: row for row in rows}
     if settle not in found:
         raise ValueError(f"no {settle:.20} in it")
@@ -440,6 +434,7 @@ def account_facts(rows: Sequence[Asset], settle: str, asked_at: int, *, streamed
         maintenance=None,
         available=available,
         asked_at=asked_at,
+        in_use=float(exact(text(one.balance)) - exact(text(one.available_balance)) - exact(text(one.frozen))),
     )
     told_at = asked_at + 1 if streamed else asked_at  # the news was the stream's, this only says what it was
     return [margin, *(fact.Balance(row.asset, _wallet(row), told_at) for row in rows)]

@@ -6,16 +6,14 @@ import hashlib
 import hmac
 import re
 from base64 import b64encode
-from collections.abc import Sequence
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from adapters import weex_frames as wire
 from adapters.answers import Reaction, replies
 from adapters.reading import MISREAD, MS, excerpt
-from agent.core import events as fact
-from agent.core.events import Fact, Fault
+from agent.core.events import Fault
 from agent.core.venue import Bucket, Credentials, Reply, What
 
 SECOND: Final = 1_000 * MS
@@ -49,8 +47,6 @@ ALLOWED: Final = {
 WINDOW_MS: Final = 30_000
 """A request is good for so long after its timestamp."""
 FUNDING_NS: Final = 5 * SECOND
-CALL_MS: Final = 10_000
-ORDER_MS: Final = 5_000
 NAMES_MAX: Final = 1_000
 OPEN_PAGE: Final = 100
 HISTORY_PAGE: Final = 1_000
@@ -137,20 +133,6 @@ class Signer:
             ("ACCESS-TIMESTAMP", str(stamp_ms)),
             ("Content-Type", "application/json"),
         )
-
-
-def budgets(rows: Sequence[Raw]) -> list[Fact]:
-    """The budgets that we know, at the size they have now; others, and what can't be read, are the venue's affair."""
-    facts: list[Fact] = []
-    for row in rows:
-        try:
-            limit = wire.RATE_LIMIT.decode(row)
-        except MISREAD:
-            continue
-        bucket = ALLOWED.get((limit.rate_limit_type, limit.interval, limit.interval_num))
-        if bucket is not None:
-            facts.append(fact.Allowed(bucket, limit.limit))
-    return facts
 
 
 def words(reply: Reply) -> tuple[str, str]:

@@ -7,10 +7,11 @@ would hold the agent back is told in its own words. Nothing is sent that could c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,12 +24,14 @@ from agent.core.events import PRIVATE, Rights
 from agent.core.guard import Guard
 from agent.core.margin import most_value
 from agent.core.orders import MS, S
-from agent.core.venue import Dialect, What
+from agent.core.venue import SIGNED, Dialect, What
 from agent.run import Agent, Unlisted
 
-Grade = Literal["ok", "warning", "refused", "unknown"]
+Grade = Literal["refused", "unknown", "warning", "ok"]
 Fitness = Literal["nothing", "paper", "observe", "trade"]
 
+GRADES: Final[tuple[Grade, ...]] = get_args(Grade)
+"""In the order in which findings are told: what stands in the way first."""
 LADDER: Final[tuple[Fitness, ...]] = ("nothing", "paper", "observe", "trade")
 """What may be done, each besides all before it."""
 NEEDED: Final[dict[Mode, Fitness]] = {"paper": "paper", "observe": "observe", "live": "trade"}
@@ -103,19 +106,20 @@ async def examine(
         while loop.time() < deadline and not stop.is_set() and not running.done() and not _told(agent):
             await asyncio.wait({running}, timeout=LOOK_S)
         findings, verdicts = [], []
-        for guard, account in zip(agent.engine.guards, portfolio.seats.values(), strict=True):
-            found = [*_connection(guard, keyed=keyed), *_market(guard)]
+        both = zip(agent.engine.guards, agent.desk.channels, strict=True)
+        for (guard, channel), account in zip(both, portfolio.seats.values(), strict=True):
+            locked = channel.lockout.until is not None
+            found = [*_connection(guard, keyed=keyed, locked=locked), *_market(guard, account.venue)]
             if keyed:
-                found += [*_key(guard), *_account(guard), *_fees(guard, portfolio)]
+                found += [*_key(guard, locked=locked), *_account(guard), *_fees(guard, portfolio)]
                 found += [*_room(agent.engine, guard, portfolio), *_others(guard)]
             findings += [replace(one, account=guard.name) for one in found]
             verdicts.append(Verdict(guard.name, account.venue, _verdict(guard, found, keyed=keyed)))
         findings += [Finding("agent", "warning", f"{symbol}: {text}" if symbol else text) for symbol, text in notes]
         stop.set()
-        try:
+        with contextlib.suppress(Unlisted):  # which is among the findings
             await running
-        except Unlisted as error:
-            findings.append(Finding("instruments", "refused", f"{error}; correct the name in targets, or take it out"))
+    findings.sort(key=lambda one: GRADES.index(one.grade))
     least = min((one.verdict for one in verdicts), key=LADDER.index)
     return Diagnosis(mode=portfolio.mode, verdict=least, accounts=tuple(verdicts), findings=tuple(findings))
 
@@ -148,24 +152,42 @@ def _verdict(guard: Guard, findings: list[Finding], *, keyed: bool) -> Fitness:
     return "observe" if any(one.grade in ("refused", "unknown") for one in findings) else "trade"
 
 
-def _connection(guard: Guard, *, keyed: bool) -> Iterator[Finding]:
+def _connection(guard: Guard, *, keyed: bool, locked: bool) -> Iterator[Finding]:
+    """``locked``: the venue refuses the key, which is told elsewhere, and nothing with it was asked any more."""
     if (clock := guard.account.clock) is not None:
         off = abs(clock.offset_ns) - clock.error_ns > LATE_NS
         text = f"the venue's is {clock.offset_ns / MS:+.0f} ms ahead, give or take {clock.error_ns / MS:.0f} ms"
         cure = "; the agent works with the difference, but have the machine keep its clock right" if off else ""
         yield Finding("clock", "warning" if off else "ok", text + cure)
-    for trouble in guard.audit.troubles():
-        yield Finding("questions", "unknown", f"no answer: {trouble}")
-    silent = _silent(guard)
-    for name in silent:
-        yield Finding("streams", "unknown", f"{name} did not come up: see that this machine may open websockets")
-    if not silent:
-        yield Finding("streams", "ok", f"{', '.join(guard.readiness.streams)}: up")
     if not keyed:
         yield Finding("key", "ok", "none in the file: the account is not looked at, and paper is as far as this goes")
+    missing = guard.audit.missing()
+    if What.INSTRUMENTS in missing:  # before which nothing but the time is asked, and no stream opened
+        first = [what for what in missing if what in (What.TIME, What.INSTRUMENTS)]
+        yield from _unanswered(guard, first, cure="; see that this machine can reach the venue")
+        return
+    if guard.readiness.unlisted():  # which ends the run before all has come
+        return
+    yield from _unanswered(guard, [what for what in missing if not (locked and what in SIGNED)])
+    silent = _silent(guard)
+    for name in silent:
+        if not (locked and name == PRIVATE):
+            yield Finding("streams", "unknown", f"{name} did not come up: see that this machine may open websockets")
+    if not silent:
+        yield Finding("streams", "ok", f"{', '.join(guard.readiness.streams)}: up")
 
 
-def _market(guard: Guard) -> Iterator[Finding]:
+def _unanswered(guard: Guard, whats: Sequence[What], cure: str = "") -> Iterator[Finding]:
+    """Which of these questions have no answer, each reason once."""
+    for reason, missing in guard.audit.unanswered().items():
+        if told := ", ".join(what for what in missing if what in whats):
+            yield Finding("questions", "unknown", f"no answer about {told}{f': {reason}' if reason else ''}{cure}")
+
+
+def _market(guard: Guard, venue: str) -> Iterator[Finding]:
+    if unlisted := guard.readiness.unlisted():
+        text = f"{venue} does not list {', '.join(unlisted)}; correct the name in targets, or take it out"
+        yield Finding("instruments", "refused", text)
     rows = guard.account.rows.values()
     idle = [row.symbol for row in rows if row.instrument and not row.instrument.trading]
     if idle:
@@ -177,12 +199,17 @@ def _market(guard: Guard) -> Iterator[Finding]:
         yield Finding("prices", "unknown", f"{', '.join(unpriced)}: no mark price has come")
 
 
-def _key(guard: Guard) -> Iterator[Finding]:
+def _key(guard: Guard, *, locked: bool) -> Iterator[Finding]:
     """What the rules for the agent's own start say of the key and of how the account is set up."""
     for reason in (*guard.halts.reasons, *guard.halts.blocked.values()):
         yield Finding("account", "refused", reason)
     if (rights := guard.terms.rights) is not None:
         yield Finding("key", "ok", _words(rights))
+    elif locked:
+        text = "see that key and secret are whole, of this venue, not expired, and bound to no other address"
+        yield Finding("key", "refused", text)
+    elif not _account_known(guard):
+        return
     elif (What.RIGHTS, None) in guard.audit.polls:
         text = "what it may do could not be learnt: see at the venue that it can trade and not withdraw"
         yield Finding("key", "unknown", text)

@@ -63,7 +63,7 @@ def desk_of(portfolio: Portfolio, dialects: Sequence[Dialect], header: Header) -
             tag=tag,
             abilities=dialect.abilities,
             name=name,
-            pool=f"{account.venue} {account.settle or ''}".rstrip(),
+            pool=account.pool,
             sharing=Sharing(shared=account.shared, foreign=account.foreign),
             allow_withdrawals=account.allow_withdrawals,
             leverage=account.leverage,

@@ -59,6 +59,10 @@ LAG_S = 5.0
 """A decision loop this late no longer feeds the watchdog."""
 
 
+TAPES = "tapes"
+"""The folder of tapes in the state folder."""
+ENDED = "ended"
+"""The state that a run's last status tells."""
 RESUME = "resume"
 """A file of this name in the state folder is a person's word to resume; who takes the word takes the file away."""
 CRASHES = 5
@@ -258,7 +262,7 @@ class Agent:
         return None
 
     def _recorder(self, header: Header) -> Recorder:
-        tapes = self.folder / "tapes"
+        tapes = self.folder / TAPES
         tapes.mkdir(exist_ok=True, mode=0o700)
         return Recorder(tapes / f"{header.epoch:06d}.tape", header, lambda why: log.error("the tape stopped: %s", why))
 
@@ -525,7 +529,7 @@ class Agent:
             await self.transport.close(grace_s=CLOSE_S - 3)  # websockets take the rest
             if self._timer is not None:
                 self._timer.cancel()
-            self._show(self.view())
+            self._show(replace(self.view(), state=ENDED))
         finally:
             if self.tape is not None:
                 self.tape.close()

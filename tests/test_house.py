@@ -27,7 +27,7 @@ PURE = {
 }  # fmt: skip
 """What neither waits, nor reads a clock, a file or a network, nor throws dice."""
 
-SHARED = ("addresses", "answers", "ladder", "offset", "reading", "signing")
+SHARED = ("addresses", "answers", "conversation", "ladder", "offset", "reading", "signing")
 """What the dialects have in common: it knows no venue."""
 
 WIRE = PURE | {"base64", "gzip", "hmac", "json", "urllib", "zlib", "cryptography"}

@@ -16,22 +16,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import msgspec
-from msgspec import Struct
 
-from adapters.simulator import binance_api, binance_faults, wire
+from adapters.simulator import binance_api, wire
 from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.binance_account import ACCOUNT
 from adapters.simulator.binance_call import Call, Endpoint, Params
-from adapters.simulator.binance_errors import WireError, bad_key, bad_key_format, of_rejection
+from adapters.simulator.binance_errors import bad_key, bad_key_format, of_rejection
+from adapters.simulator.binance_faults import BinanceFaults
 from adapters.simulator.binance_orders import ORDERS
 from adapters.simulator.binance_public import PUBLIC
 from adapters.simulator.binance_streams import Session, Streams
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.limits import Counter, Gate, Limit
 from adapters.simulator.orders import Rejected
-from adapters.simulator.signing import Verifier, decode_pairs, signed_part
-from adapters.simulator.wire import Frame, Reply, Topic
+from adapters.simulator.side import MS, Key, Request
+from adapters.simulator.signing import decode_pairs, signed_part
+from adapters.simulator.wire import HTML, JSON, Reply, WireError
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -49,23 +50,7 @@ _AHEAD_MS = 1_000
 _SHORTEST_KEY = 8
 
 
-class Key(Struct):
-    """An API key: whose it is, how its signatures are checked, what it may do and until when."""
-
-    account: Account
-    verifier: Verifier
-    rights: dict[str, object]
-    may_trade: bool = True
-    expires_ms: int | None = None
-
-    def allows(self, method: str, path: str, now_ms: int) -> bool:
-        """Whether a request is within its rights: without that to trade it may only ask."""
-        trading = method != "GET" and not path.endswith("/listenKey")
-        expired = self.expires_ms is not None and now_ms >= self.expires_ms
-        return not trading or (self.may_trade and not expired)
-
-
-class Binance:
+class Binance(BinanceFaults):
     """The venue's REST and websocket protocol for one exchange.
 
     `legacy_streams` makes paths without a category serve every stream, as the venue's test
@@ -76,7 +61,7 @@ class Binance:
     engine does not look at a timestamp again that the gateway has let in, as older venues don't.
     """
 
-    binary = False
+    streams: Streams
     routes = ROUTES
     futures = "U_MARGINED"
     coin_margined = False
@@ -94,7 +79,7 @@ class Binance:
         mark_pace: float = 1.0,
         rechecks: bool = True,
     ) -> None:
-        self.exchange = exchange
+        super().__init__(exchange)
         self.streams = Streams(
             exchange,
             unrouted="all" if legacy_streams else "public",
@@ -107,44 +92,25 @@ class Binance:
         self.orders_10s = orders_10s
         self.orders_1m = orders_1m
         exchange.listener = self.streams.tell
-        self.keys: dict[str, Key] = {}
-        for key, account in exchange.accounts.items():
-            self.keys[key] = Key(account, Verifier(account.secret, account.public_key), account.rights)
-            for further, secret in account.keys.items():
-                self.keys[further] = Key(account, Verifier(secret, None), dict(account.rights))
         self._gates: dict[str, Gate] = {}
         self._funding_pools: dict[str, Counter] = {}
         self._order_counts = {
             key: (Counter(Limit(orders_10s, 10_000)), Counter(Limit(orders_1m, 60_000))) for key in exchange.accounts
         }
 
-    @exactly
-    def request(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: int,
-        *,
-        client: str = "127.0.0.1",
-        arrived: int | None = None,
-    ) -> Reply:
-        """Answer an HTTP request; what it causes on streams waits for `advance`.
-
-        `client` is the address whose weight it uses. `arrived` is when the gateway let it in, if
-        the matching engine gets to see it only now: the engine looks at the timestamp again.
-        """
-        self.exchange.advance(now // 1_000_000)
-        arrived_ms = self.exchange.now_ms if arrived is None else arrived // 1_000_000
-        if (method, path) not in self.routes:
-            return Reply(404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>")
-        text = body.decode("utf-8", "replace")
-        words = {**decode_pairs(text), **decode_pairs(query)}
-        key = headers.get("X-MBX-APIKEY") or ""
-        signed = signed_part(query, text)
-        return self.serve(method, path, words, key=key, signed=signed, arrived_ms=arrived_ms, client=client)
+    def answer(self, request: Request) -> Reply:
+        """Answer a request; one that has waited in the gateway has its time looked at again by the engine."""
+        if (request.method, request.path) not in self.routes:
+            return Reply(404, HTML, b"<html>404 Not Found</html>")
+        return self.serve(
+            request.method,
+            request.path,
+            {**decode_pairs(request.text), **decode_pairs(request.query)},
+            key=request.headers.get("X-MBX-APIKEY") or "",
+            signed=signed_part(request.query, request.text),
+            arrived_ms=request.arrived_ms,
+            client=request.client,
+        )
 
     def serve(
         self,
@@ -167,10 +133,7 @@ class Binance:
         weight = endpoint.weight(params)
         status = gate.enter(weight, now_ms)
         self.exchange.ledger.weigh(client, now_ms // 60_000, weight)
-        answer = {
-            "Content-Type": "application/json",
-            "X-MBX-USED-WEIGHT-1M": str(gate.weight.used(now_ms)),
-        }
+        answer = {**JSON, "X-MBX-USED-WEIGHT-1M": str(gate.weight.used(now_ms))}
         if status != 200:
             return self._turned_away(status, gate, client, answer, now_ms)
         account: Account | None = None
@@ -183,7 +146,8 @@ class Binance:
                 account = found.account
             if found is not None and account is not None and endpoint.security == "SIGNED":
                 self._verify(found, f"{method} {path}", signed, params, arrived_ms)
-                if not found.allows(method, path, now_ms):
+                trades = method != "GET" and not path.endswith("/listenKey")
+                if trades and (not found.may_trade or found.has_expired(now_ms)):
                     raise bad_key()
                 self._count_orders(endpoint, account, params, now_ms, arrived_ms)
             result = endpoint.handle(Call(self, found, params, now_ms))
@@ -201,7 +165,7 @@ class Binance:
     @exactly
     def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
         """Open a websocket on a path with its query; it always succeeds, as at the venue, which looks at no header."""
-        self.exchange.advance(now // 1_000_000)
+        self.exchange.advance(now // MS)
         session = self.streams.connect(target, self.exchange.now_ms)
         if session.asks:
             self.use_weight(binance_api.HANDSHAKE_WEIGHT, now)
@@ -220,39 +184,14 @@ class Binance:
     def receive(self, session: wire.Session, text: str | bytes, now: int) -> list[bytes]:
         """The answers to a message from a client."""
         assert isinstance(session, Session)
-        self.exchange.advance(now // 1_000_000)
-        if session.asks:
-            return [] if session.closed else [binance_api.answer(self, session, text, now)]
-        return self.streams.receive(session, text, self.exchange.now_ms)
-
-    def disconnect(self, session: wire.Session) -> None:
-        """Note that a client has gone."""
-        assert isinstance(session, Session)
-        self.streams.forget(session)
-
-    def disconnect_all(self) -> None:
-        """Close every socket from the exchange's side."""
-        for session in list(self.streams.sessions.values()):
-            self.streams.close(session)
-
-    @exactly
-    def advance(self, now: int) -> list[tuple[Session, Frame]]:
-        """Let everything happen that is due, and take the frames to send, in order."""
-        self.exchange.advance(now // 1_000_000)
-        self.streams.publish(self.exchange.now_ms)
-        frames = self.streams.outbox
-        if frames:
-            self.streams.outbox = []
-        return frames
-
-    @property
-    def next_at(self) -> int:
-        """When something next happens here by itself."""
-        return min(self.exchange.due_ms, self.streams.due_ms) * 1_000_000
+        if not session.asks:
+            return super().receive(session, text, now)
+        self.exchange.advance(now // MS)
+        return [] if session.closed else [binance_api.answer(self, session, text, now)]
 
     def ban(self, now: int, for_ms: int, client: str = "127.0.0.1") -> None:
         """Shut an address out as if it had asked too often."""
-        self._gate(client).ban(now // 1_000_000, for_ms)
+        self._gate(client).ban(now // MS, for_ms)
 
     def set_limits(self, weight: int | None, orders_10s: int | None, orders_1m: int | None) -> tuple[int, int, int]:
         """Change the request weight of each address and the order counts of each account; gives what was before."""
@@ -268,82 +207,29 @@ class Binance:
 
     def use_weight(self, weight: int, now: int, client: str = "127.0.0.1") -> None:
         """Have somebody else at an address use some of its weight."""
-        self._gate(client).weight.add(weight, now // 1_000_000)
+        self._gate(client).weight.add(weight, now // MS)
 
     def step_clock(self, ms: int) -> None:
         """Put the venue's clock forward or back; what was due in a while is due in that while still."""
-        self.streams.step_clock(ms)
+        super().step_clock(ms)
         for gate in self._gates.values():
             gate.banned_until_ms += ms
-        self.exchange.step_clock(ms)
-
-    def change_key(self, key: str, rights: Mapping[str, object]) -> None:
-        """Change what a key may do: `trade`, `withdraw`, `ip` (bound to addresses), `expires_ms`."""
-        found = self.keys[key]
-        for name, value in rights.items():
-            match name:
-                case "trade":
-                    found.may_trade = bool(value)
-                    found.rights["enableFutures"] = bool(value)
-                case "withdraw":
-                    found.rights["enableWithdrawals"] = bool(value)
-                case "ip":
-                    found.rights["ipRestrict"] = bool(value)
-                case "expires_ms":
-                    assert isinstance(value, int)
-                    found.expires_ms = value
-                    found.rights["tradingAuthorityExpirationTime"] = value
-                case _:
-                    raise ValueError(f"{name} is no right of a key")
 
     def revoke_key(self, key: str) -> None:
         """Forget a key: whoever uses it is told that it is invalid, and its private streams fall silent."""
-        found = self.keys.pop(key, None)
+        account = self.forget_key(key)
         for session in self.streams.sessions.values():
             if session.key == key:
                 session.key = None
                 self.streams.outbox.append((session, binance_api.revoked()))
-        if found is not None and all(other.account is not found.account for other in self.keys.values()):
-            for name, listen_key in list(self.streams.listen_keys.items()):
-                if listen_key.account == found.account.api_key:
-                    del self.streams.listen_keys[name]
-
-    def kind(self, method: str, path: str) -> str:
-        """What a request is for, in the fault file's words."""
-        return binance_faults.kind_of(method, path)
-
-    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-        """Who asks what, equal for two equal questions."""
-        return binance_faults.question_of(path, query, headers)
-
-    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
-        """The venue's own words for a failure."""
-        return binance_faults.failure(do, code, until // 1_000_000, now // 1_000_000)
-
-    def shorten(self, body: bytes, keep: int) -> bytes | None:
-        """A reply's list with so many items left, or None."""
-        return binance_faults.shorten(body, keep)
-
-    def refusal(self, text: str | bytes) -> bytes:
-        """The frame that refuses a message from a client."""
-        return binance_faults.refusal(text)
-
-    def text(self, frame: bytes) -> bytes:
-        """What a frame says: itself."""
-        return frame
-
-    def topic(self, frame: bytes) -> Topic:
-        """What a frame is about."""
-        return binance_faults.topic_of(frame)
-
-    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
-        """A frame with something wrong in it, or None."""
-        return binance_faults.forge(frame, do, by, symbol)
+        for name, listen_key in list(self.streams.listen_keys.items()):
+            if account is not None and listen_key.account == account.api_key:
+                del self.streams.listen_keys[name]
 
     def expire(self, session: wire.Session, now: int, *, told: bool) -> bool:
         """End the listen keys of a socket, with or without saying so; whether it had any."""
         assert isinstance(session, Session)
-        ended = [self.streams.expire(key, now // 1_000_000, told=told) for key in session.listen_keys]
+        ended = [self.streams.expire(key, now // MS, told=told) for key in session.listen_keys]
         return any(ended)
 
     def _gate(self, client: str) -> Gate:

@@ -3,18 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
+from adapters.simulator.arithmetic import plain
 from adapters.simulator.binance_call import Call, Endpoint, flat
-from adapters.simulator.binance_errors import WireError, not_valid
+from adapters.simulator.binance_errors import not_valid
 from adapters.simulator.binance_streams import ListenKey
-from adapters.simulator.binance_views import (
-    AccountViews,
-    View,
-    bracket_view,
-    income_view,
-    plain,
-    trade_view,
-)
+from adapters.simulator.binance_views import AccountViews, View, bracket_view, income_view, trade_view
 from adapters.simulator.orders import Reason, Rejected
+from adapters.simulator.wire import WireError
 
 _KEY_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -149,8 +144,8 @@ def _order_limits(call: Call) -> list[View]:
     return [
         {"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": limit}
         for interval, number, limit in (
-            ("SECOND", 10, call.binance.orders_10s),
-            ("MINUTE", 1, call.binance.orders_1m),
+            ("SECOND", 10, call.side.orders_10s),
+            ("MINUTE", 1, call.side.orders_1m),
         )
     ]
 
@@ -224,7 +219,7 @@ def _adl(call: Call) -> list[View]:
 
 
 def _own_key(call: Call) -> ListenKey | None:
-    keys = call.binance.streams.listen_keys.values()
+    keys = call.side.streams.listen_keys.values()
     return next((key for key in keys if key.account == call.account.api_key), None)
 
 
@@ -234,14 +229,14 @@ def _listen_key(call: Call) -> View:
     if key is None:
         letters = "".join(call.exchange.random.choice(_KEY_LETTERS) for _ in range(64))
         key = ListenKey(letters, call.account.api_key, 0)
-        call.binance.streams.listen_keys[letters] = key
+        call.side.streams.listen_keys[letters] = key
     _extend(call, key)
     return {"listenKey": key.key}
 
 
 def _extend(call: Call, key: ListenKey) -> None:
-    streams = call.binance.streams
-    key.expires_ms = call.now_ms + call.binance.listen_key_life_ms
+    streams = call.side.streams
+    key.expires_ms = call.now_ms + call.side.listen_key_life_ms
 
     def look(at_ms: int) -> None:
         if at_ms >= key.expires_ms and key.key in streams.listen_keys:
@@ -262,8 +257,16 @@ def _close_listen_key(call: Call) -> View:
     key = _own_key(call)
     if key is None:
         raise WireError(-1125, "This listenKey does not exist.")
-    del call.binance.streams.listen_keys[key.key]
+    del call.side.streams.listen_keys[key.key]
     return {}
+
+
+_RIGHTS = {
+    "trade": "enableFutures",
+    "withdraw": "enableWithdrawals",
+    "ip": "ipRestrict",
+    "expires_ms": "tradingAuthorityExpirationTime",
+}
 
 
 def _restrictions(call: Call) -> View:
@@ -280,7 +283,8 @@ def _restrictions(call: Call) -> View:
         "enableSpotAndMarginTrading": False,
         "enableWithdrawals": False,
         "enableMargin": False,
-        **call.key.rights,
+        **call.account.rights,
+        **{_RIGHTS[name]: value for name, value in call.key.changes.items()},
     }
 
 

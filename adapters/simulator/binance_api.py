@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from adapters.simulator.binance_errors import WireError
 from adapters.simulator.binance_streams import Session
-from adapters.simulator.wire import Reply
+from adapters.simulator.wire import Reply, WireError
 
 if TYPE_CHECKING:
     from adapters.simulator.binance import Binance

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from adapters.simulator.account import Account
-from adapters.simulator.binance_errors import WireError, missing, not_valid
-from adapters.simulator.exchange import Exchange
+from adapters.simulator.binance_errors import missing, not_valid
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.side import BaseCall
+from adapters.simulator.wire import WireError
 
 if TYPE_CHECKING:
-    from adapters.simulator.binance import Binance, Key
+    from adapters.simulator.binance import Binance
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
 
@@ -73,26 +73,10 @@ class Params:
         return self.integer("startTime", 0), self.integer("endTime", 1 << 62)
 
 
-class Call:
+class Call(BaseCall[Params]):
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, binance: "Binance", key: "Key | None", params: Params, now_ms: int) -> None:
-        self.binance = binance
-        self.exchange: Exchange = binance.exchange
-        self.params = params
-        self.now_ms = now_ms
-        self._key = key
-
-    @property
-    def key(self) -> "Key":
-        """The key of the request, on endpoints that need one."""
-        assert self._key is not None, "this endpoint lets everybody in"
-        return self._key
-
-    @property
-    def account(self) -> Account:
-        """Who asks, on endpoints that need a key."""
-        return self.key.account
+    side: "Binance"
 
     def symbol(self) -> str:
         """The mandatory `symbol`, which must be listed."""

@@ -7,10 +7,11 @@ account here holds one.
 from typing import Any
 
 from adapters.simulator.account import Position
+from adapters.simulator.arithmetic import money, on_grid, plain
 from adapters.simulator.binance import ROUTES as USDM
 from adapters.simulator.binance import Binance
 from adapters.simulator.binance_call import Call, Endpoint, flat, per_symbol
-from adapters.simulator.binance_views import AccountViews, View, bracket_view, money, on_grid, plain
+from adapters.simulator.binance_views import AccountViews, View, bracket_view
 from adapters.simulator.orders import ZERO
 
 _ABSENT = (

@@ -3,16 +3,7 @@
 from decimal import Decimal
 
 from adapters.simulator.orders import Reason, Rejected
-
-
-class WireError(Exception):
-    """An answer that is not a success: HTTP status, code and text."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
-        self.status = status
+from adapters.simulator.wire import WireError
 
 
 def bad_key_format() -> WireError:

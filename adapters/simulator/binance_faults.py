@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator.binance_errors import text_of
-from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
+from adapters.simulator.side import MS, Side
+from adapters.simulator.wire import JSON, Reply, Topic, forged, mispriced, without
 
 _ORDER, _BATCH, _OPEN = "/fapi/v1/order", "/fapi/v1/batchOrders", "/fapi/v1/allOpenOrders"
 
@@ -64,8 +65,6 @@ _KINDS_BY_PATH: Final = {
     "/sapi/v1/account/apiRestrictions": "rights",
 }
 
-_JSON: Final = {"Content-Type": "application/json"}
-
 _FAILURES: Final = {
     "unknown": (503, -1000, "Unknown error, please check your request or try again later."),
     "timeout": (
@@ -105,52 +104,6 @@ _REQUIRED: Final = {
     "ACCOUNT_UPDATE": "a",
 }
 _WORDS: Final = {"ORDER_TRADE_UPDATE": ("o", "X"), "ACCOUNT_UPDATE": ("a", "m"), "contractInfo": ("", "cs")}
-_ABSURD: Final = {"zero": "0.00000000", "nan": "NaN", "overflow": "1e400"}
-
-
-def kind_of(method: str, path: str) -> str:
-    """What a request is for, in the fault file's words. Paths of the coin-margined side differ by a letter."""
-    path = path.replace("/dapi/", "/fapi/")
-    return _KINDS.get((method, path)) or _KINDS_BY_PATH.get(path, "other")
-
-
-def question_of(path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Who asks what, without what makes every signed request different."""
-    fleeting = ("timestamp=", "signature=", "recvWindow=")
-    pairs = (pair for pair in query.split("&") if not pair.startswith(fleeting))
-    return headers.get("X-MBX-APIKEY") or "", path, "&".join(pairs)
-
-
-def failure(do: str, code: int | None, until_ms: int, now_ms: int) -> Reply:
-    """The venue's own words for a failure."""
-    headers = _JSON
-    if do in _FAILURES:
-        status, usual, text = _FAILURES[do]
-    else:  # "refuse" and "error inside 200"
-        status, usual, text = 400, -1000, ""
-    if code is not None and code != usual:
-        usual, text = code, text_of(code)
-    if do == "limit":
-        headers = {**_JSON, "Retry-After": str(max(1, -(-(until_ms - now_ms) // 1_000)))}
-    text = text or "An unknown error occurred while processing the request."
-    return Reply(status, headers, msgspec.json.encode({"code": usual, "msg": text}))
-
-
-def shorten(body: bytes, keep: int) -> bytes | None:
-    """A list with so many items left; None if it is none, or no longer than that."""
-    found = msgspec.json.decode(body)
-    if not isinstance(found, list) or len(found) <= keep:
-        return None
-    return msgspec.json.encode(found[:keep])
-
-
-def refusal(text: str | bytes) -> bytes:
-    """The frame that refuses a message."""
-    try:
-        number = msgspec.json.decode(text).get("id")
-    except (msgspec.DecodeError, AttributeError):
-        number = None
-    return msgspec.json.encode({"error": {"code": 2, "msg": "Invalid request: refused"}, "id": number})
 
 
 class _Order(Struct):
@@ -173,34 +126,59 @@ class _Label(Struct):
 _LABEL: Final = msgspec.json.Decoder(_Label)
 
 
-def topic_of(frame: bytes) -> Topic:
-    """What a frame is about. An array about all symbols has none; what has no event is an answer."""
-    if frame.startswith((b"[", b'{"stream":"!markPrice@arr')):
-        return Topic("mark")
-    label = _LABEL.decode(frame)
-    event = label.data or label
-    if not event.e:
-        return Topic("reply")
-    return Topic(_TOPICS.get(event.e, "account"), event.s or (event.o.s if event.o else ""))
+class BinanceFaults(Side):
+    """A side as far as the gateway must know it to make it fail as the venue would."""
+
+    def kind(self, method: str, path: str) -> str:
+        """What a request is for, in the fault file's words. Paths of the coin-margined side differ by a letter."""
+        path = path.replace("/dapi/", "/fapi/")
+        return _KINDS.get((method, path)) or _KINDS_BY_PATH.get(path, "other")
+
+    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Who asks what, without what makes every signed request different."""
+        return headers.get("X-MBX-APIKEY") or "", path, without(query, "timestamp=", "signature=", "recvWindow=")
+
+    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
+        """The venue's own words for a failure."""
+        headers = JSON
+        if do in _FAILURES:
+            status, usual, text = _FAILURES[do]
+        else:  # "refuse" and "error inside 200"
+            status, usual, text = 400, -1000, ""
+        if code is not None and code != usual:
+            usual, text = code, text_of(code)
+        if do == "limit":
+            headers = {**JSON, "Retry-After": str(max(1, -(-(until // MS - now // MS) // 1_000)))}
+        text = text or "An unknown error occurred while processing the request."
+        return Reply(status, headers, msgspec.json.encode({"code": usual, "msg": text}))
+
+    def refusal(self, text: str | bytes) -> bytes:
+        """The frame that refuses a message."""
+        try:
+            number = msgspec.json.decode(text).get("id")
+        except (msgspec.DecodeError, AttributeError):
+            number = None
+        return msgspec.json.encode({"error": {"code": 2, "msg": "Invalid request: refused"}, "id": number})
+
+    def topic(self, frame: bytes) -> Topic:
+        """What a frame is about. An array about all symbols has none; what has no event is an answer."""
+        if frame.startswith((b"[", b'{"stream":"!markPrice@arr')):
+            return Topic("mark")
+        label = _LABEL.decode(frame)
+        event = label.data or label
+        if not event.e:
+            return Topic("reply")
+        return Topic(_TOPICS.get(event.e, "account"), event.s or (event.o.s if event.o else ""))
+
+    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
+        """A frame with something wrong in it; None where it has no place for that."""
+        return forged(frame, do, lambda whole: _alter(whole.get("data", whole), do, by, symbol))
 
 
-def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
-    """A frame with something wrong in it; None where it has no place for that."""
-    spoilt = spoil(frame, do)
-    if spoilt is not None:
-        return spoilt
-    try:
-        whole: Any = msgspec.json.decode(frame)
-    except UNREADABLE:  # another fault was here before
-        return None
-    event = whole.get("data", whole) if isinstance(whole, dict) else None
+def _alter(event: Any, do: str, by: float, symbol: str) -> bool:
+    """Put something wrong into an event; whether it is one and has a place for it."""
     if not isinstance(event, dict) or "e" not in event:
-        return None
-    return msgspec.json.encode(whole) if _alter(event, do, by, symbol) else None
-
-
-def _alter(event: dict[str, Any], do: str, by: float, symbol: str) -> bool:
-    """Put something wrong into an event; whether it has a place for it."""
+        return False
     kind = event["e"]
     match do:
         case "unknown":
@@ -239,6 +217,5 @@ def _misprice(event: dict[str, Any], do: str, by: float) -> bool:
             event["p"] = f"{float(event['i']) * 1.5:.8f}"
         return True
     for name in names:
-        price = float(event[name])
-        event[name] = _ABSURD.get(do) or f"{-price if do == 'negative' else price * by:.8f}"
+        event[name] = mispriced(event[name], do, by)
     return True

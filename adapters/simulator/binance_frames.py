@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from adapters.simulator.binance_views import FOREVER_MS, LISTED_MS, SIDES, View, money, on_grid, plain
+from adapters.simulator.arithmetic import money, on_grid, plain
+from adapters.simulator.binance_views import FOREVER_MS, LISTED_MS, SIDES, View
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import ZERO, Fill, Order, PositionView

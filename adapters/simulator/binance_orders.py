@@ -9,17 +9,12 @@ import msgspec
 
 from adapters.simulator.account import Account
 from adapters.simulator.binance_call import Call, Endpoint, Params, flat, per_symbol
-from adapters.simulator.binance_errors import (
-    WireError,
-    missing,
-    not_needed,
-    not_valid,
-    of_rejection,
-)
+from adapters.simulator.binance_errors import missing, not_needed, not_valid, of_rejection
 from adapters.simulator.binance_views import View, order_reply, order_view
 from adapters.simulator.book import BUY, SELL
 from adapters.simulator.checks import grid_price
 from adapters.simulator.orders import Order, OrderRequest, Reason, Rejected
+from adapters.simulator.wire import WireError
 
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 _CONDITIONAL = (

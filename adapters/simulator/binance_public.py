@@ -3,20 +3,12 @@
 from decimal import Decimal
 from typing import Any
 
+from adapters.simulator.arithmetic import money, on_grid, plain
 from adapters.simulator.binance_call import Call, Endpoint, Params, flat, per_symbol
-from adapters.simulator.binance_errors import WireError
 from adapters.simulator.binance_streams import level_text
-from adapters.simulator.binance_views import (
-    View,
-    funding_info_view,
-    funding_view,
-    money,
-    on_grid,
-    plain,
-    premium_view,
-    symbol_view,
-)
+from adapters.simulator.binance_views import View, funding_info_view, funding_view, premium_view, symbol_view
 from adapters.simulator.book import BUY, SELL
+from adapters.simulator.wire import WireError
 
 _DAY_MS = 86_400_000
 _TRADE_SIZE = 4_000
@@ -50,7 +42,7 @@ def _time(call: Call) -> View:
 
 def _exchange_info(call: Call) -> View:
     """Every symbol, whatever `symbol` says."""
-    binance = call.binance
+    binance = call.side
     return {
         "timezone": "UTC",
         "serverTime": call.now_ms,
@@ -80,7 +72,7 @@ def _rate_limit(kind: str, interval: str, number: int, limit: int) -> View:
 
 def _one_or_all(call: Call, rows: list[View]) -> Any:
     """One row where one symbol is asked for, but the coin-margined side always answers with a list."""
-    return rows[0] if "symbol" in call.params and not call.binance.coin_margined else rows
+    return rows[0] if "symbol" in call.params and not call.side.coin_margined else rows
 
 
 def _premium_index(call: Call) -> Any:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator import wire
+from adapters.simulator.arithmetic import on_grid
 from adapters.simulator.binance_frames import (
     account_frame,
     contract_frame,
@@ -22,7 +22,7 @@ from adapters.simulator.binance_frames import (
     product,
     trade_lite_frame,
 )
-from adapters.simulator.binance_views import View, on_grid
+from adapters.simulator.binance_views import View
 from adapters.simulator.book import BUY, SELL, Level
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
@@ -37,6 +37,7 @@ from adapters.simulator.orders import (
     Opened,
     WalletChanged,
 )
+from adapters.simulator.side import Sockets
 from adapters.simulator.signing import decode_pairs
 
 MOST_STREAMS = 1_024
@@ -118,18 +119,15 @@ class ListenKey(Struct):
     expires_ms: int
 
 
-class Streams:
-    """All sessions of the exchange and the frames waiting to be sent to them."""
+class Streams(Sockets[Session]):
+    """All sessions, what they have subscribed to, and the keys of accounts' streams."""
 
     def __init__(self, exchange: Exchange, *, unrouted: str, session_life_ms: int, mark_pace: float) -> None:
-        self.exchange = exchange
+        super().__init__(exchange)
         self._mark_pace = mark_pace
-        self.sessions: dict[int, Session] = {}
         self.listen_keys: dict[str, ListenKey] = {}
-        self.outbox: list[tuple[Session, wire.Frame]] = []
         self._unrouted = unrouted
         self._session_life_ms = session_life_ms
-        self._count = 0
         self._streams: dict[str, Stream] = {}
         self._timed: list[Stream] = []
         self._on_change: list[Stream] = []
@@ -164,16 +162,9 @@ class Streams:
         self._subscribe(session, [name for name in names if name])
         return session
 
-    def close(self, session: Session) -> None:
-        """Close a session from the exchange's side."""
-        if not session.closed:
-            self.forget(session)
-            self.outbox.append((session, wire.CLOSE))
-
     def forget(self, session: Session) -> None:
         """Drop a session whose socket is gone."""
-        session.closed = True
-        self.sessions.pop(session.number, None)
+        super().forget(session)
         for name in session.names:
             stream = self._streams.get(name)
             if stream is not None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.simulator.account import Account, Position
+from adapters.simulator.arithmetic import money, on_grid, plain
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.margin import maintenance_margin
@@ -18,24 +19,6 @@ View = dict[str, Any]
 SIDES = {1: "BUY", -1: "SELL"}
 FOREVER_MS = 4_133_404_800_000
 LISTED_MS = 1_567_965_300_000
-
-
-def plain(value: Decimal) -> str:
-    """A number without trailing zeros or exponent: 0.02, 2313, 0."""
-    text = f"{value:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
-
-
-def money(value: Decimal) -> str:
-    """An amount with eight decimals."""
-    return f"{value:.8f}"
-
-
-def on_grid(value: Decimal, places: int) -> str:
-    """A number with the decimals of its grid."""
-    return f"{value:.{places}f}"
 
 
 def symbol_view(one: Instrument) -> View:

@@ -5,32 +5,29 @@ kinds of sockets that serve USDT-margined contracts are spoken. Times are UTC na
 milliseconds.
 """
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
-from adapters.simulator import bingx_faults, wire
+from adapters.simulator import wire
 from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.bingx_account import ACCOUNT
 from adapters.simulator.bingx_call import Call, Endpoint, Params, pairs_of
 from adapters.simulator.bingx_errors import TOO_OFTEN, WireError, of_rejection
-from adapters.simulator.bingx_faults import KEY_PATH
+from adapters.simulator.bingx_faults import KEY_PATH, BingXFaults
 from adapters.simulator.bingx_orders import ORDERS, TAKEN
 from adapters.simulator.bingx_public import PUBLIC
-from adapters.simulator.bingx_streams import Session, Streams, unpacked
-from adapters.simulator.bingx_views import name_of
+from adapters.simulator.bingx_streams import Session, Streams
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.limits import Counter, Gate, Limit
 from adapters.simulator.orders import Rejected
+from adapters.simulator.side import MS, Key, Request
 from adapters.simulator.signing import decode_pairs
-from adapters.simulator.wire import Frame, Reply, Topic
+from adapters.simulator.wire import JSON, Reply
 
-MS: Final = 1_000_000
 HOUR_MS: Final = 3_600_000
 WINDOW_MS: Final = 5_000
 """How old a request may be, unless it says less."""
@@ -39,31 +36,8 @@ MARKET_10S: Final = 500
 ROUTES: Final[dict[tuple[str, str], Endpoint]] = {**PUBLIC, **ACCOUNT, **ORDERS}
 """Every REST endpoint but the listen key's, by method and path."""
 
-READ, TRADE, TRANSFER, WITHDRAW = 2, 3, 4, 5
-"""What a key may do, by the venue's numbers."""
 
-
-class Key(Struct):
-    """An API key: whose it is, what signs for it, what it may do and until when."""
-
-    name: str
-    account: Account
-    secret: str
-    rights: list[int]
-    bound: bool = True
-    expires_ms: int | None = None
-
-    def allows(self, method: str, now_ms: int) -> bool:
-        """Whether a request is within its rights: without that to trade it may only ask."""
-        expired = self.expires_ms is not None and now_ms >= self.expires_ms
-        return method == "GET" or (TRADE in self.rights and not expired)
-
-    def permit(self, right: int, *, given: bool) -> None:
-        """Give it a right, or take it away."""
-        self.rights = sorted({*self.rights, right} if given else {*self.rights} - {right})
-
-
-class BingX:
+class BingX(BingXFaults):
     """The venue's REST and websocket protocol for one exchange.
 
     `mark_pace` publishes prices so many times more often, for a market that runs fast; `listen_key_life_ms` shortens
@@ -72,6 +46,7 @@ class BingX:
     """
 
     binary = True
+    streams: Streams
 
     def __init__(
         self,
@@ -82,61 +57,40 @@ class BingX:
         terse: bool = False,
         market_10s: int = MARKET_10S,
     ) -> None:
-        self.exchange = exchange
+        super().__init__(exchange)
         self.streams = Streams(exchange, mark_pace, terse=terse)
         self.listen_key_life_ms = listen_key_life_ms
         self.market_10s = market_10s
         self.orders_10s = self.orders_1m = 0
         """Orders of an account in ten seconds and in a minute; 0: as many as its endpoints take in each second."""
         exchange.listener = self.streams.tell
-        self.keys: dict[str, Key] = {}
-        for name, account in exchange.accounts.items():
-            for key, secret in ((name, account.secret), *account.keys.items()):
-                self.keys[key] = Key(key, account, secret, [READ, TRADE])
         self._gates: dict[str, Gate] = {}
         self._counts: dict[tuple[str, str], Counter] = {}
         self._order_counts: dict[str, tuple[Counter, Counter]] = {}
 
-    @exactly
-    def request(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: int,
-        *,
-        client: str = "127.0.0.1",
-        arrived: int | None = None,
-    ) -> Reply:
-        """Answer an HTTP request; what it causes on streams waits for `advance`.
-
-        `client` is the address whose budget it uses, `arrived` when the gateway let it in, if it is carried out later.
-        """
-        self.exchange.advance(now // MS)
-        now_ms = self.exchange.now_ms
+    def answer(self, request: Request) -> Reply:
+        """Answer a request; one that has waited in the gateway is as old as it was when it came there."""
+        now_ms, path = self.exchange.now_ms, request.path
         if path == KEY_PATH:
-            return self._listen_key(method, query, headers, now_ms)
-        endpoint = ROUTES.get((method, path))
+            return self._listen_key(request, now_ms)
+        endpoint = ROUTES.get((request.method, path))
         if endpoint is None:
             return _answer(100400, f"this api is not exist, please refer to the API docs: {path}", {})
         key: Key | None = None
         try:
-            self._enter(client, 0 if endpoint.per_second else 1, now_ms)
-            sent = pairs_of(query or body.decode("utf-8", "replace"))
+            self._enter(request.client, 0 if endpoint.per_second else 1, now_ms)
+            sent = pairs_of(request.query or request.text)
             params = Params(dict(sent))
             if endpoint.per_second:
-                key = self._identify(headers)
-                arrived_ms = now_ms if arrived is None else arrived // MS
-                self._verify(key, f"{method} {path}", sent, params, arrived_ms)
-                if not key.allows(method, now_ms):
+                key = self._identify(request.headers)
+                self._verify(key, request, sent, params)
+                if request.method != "GET" and (not key.may_trade or key.has_expired(now_ms)):
                     raise WireError(100004, "Permission denied, the API key was created without the permission")
-                self._count(key.account, f"{method} {path}", endpoint, now_ms)
+                self._count(key.account, request.name, endpoint, now_ms)
             result = endpoint.handle(Call(self, key, params, now_ms))
         except (Rejected, WireError) as failed:
             error = of_rejection(failed) if isinstance(failed, Rejected) else failed
-            if key is not None and method == "POST" and path.endswith(TAKEN):
+            if key is not None and request.method == "POST" and path.endswith(TAKEN):
                 self.exchange.ledger.reject(key.account.api_key, error.code)
             return _answer(error.code, error.message, {}, error.status)
         return _bare(result) if endpoint.bare else _answer(0, "", result)
@@ -156,21 +110,21 @@ class BingX:
             raise WireError(100413, "Incorrect apiKey, please check your valid api key")
         return key
 
-    def _verify(self, key: Key, what: str, sent: list[tuple[str, str]], params: Params, arrived_ms: int) -> None:
+    def _verify(self, key: Key, request: Request, sent: list[tuple[str, str]], params: Params) -> None:
         """The signature covers the raw values, in the order of sending or in that of the alphabet."""
         signature = params.get("signature")
         if signature is None:
             raise WireError(100412, "signature is null")
         signed = [(name, value) for name, value in sent if name != "signature"]
         texts = ("&".join(f"{name}={value}" for name, value in pairs) for pairs in (signed, sorted(signed)))
-        wanted = [hmac.new(key.secret.encode(), text.encode(), hashlib.sha256).hexdigest() for text in texts]
+        wanted = [key.verifier.digest(text.encode()).hex() for text in texts]
         if not any(hmac.compare_digest(one, signature) for one in wanted):
             raise WireError(100001, "Signature verification failed")
         timestamp, window = params.get("timestamp") or "", params.integer("recvWindow", WINDOW_MS)
         if not timestamp.isdecimal() or len(timestamp) > 15:
             raise WireError(100421, "Null timestamp or timestamp mismatch")
-        self.exchange.ledger.sign(timestamp, signature, what)
-        age_ms = arrived_ms - int(timestamp)
+        self.exchange.ledger.sign(timestamp, signature, request.name)
+        age_ms = request.arrived_ms - int(timestamp)
         if not -AHEAD_MS < age_ms <= min(window or WINDOW_MS, WINDOW_MS):
             raise WireError(100421, "Null timestamp or timestamp mismatch")
 
@@ -185,26 +139,26 @@ class BingX:
             if not one.add(1, now_ms):
                 raise WireError(100410, TOO_OFTEN.format(now_ms + one.wait_ms(now_ms)), 429)
 
-    def _listen_key(self, method: str, query: str, headers: Mapping[str, str], now_ms: int) -> Reply:
+    def _listen_key(self, request: Request, now_ms: int) -> Reply:
         """Make, renew or end the key of an account's stream: a renewal is answered with a status alone."""
         try:
-            account = self._identify(headers).account
+            account = self._identify(request.headers).account
         except WireError as error:
             return _answer(error.code, error.message, {}, error.status)
-        keys, given = self.streams.keys, decode_pairs(query).get("listenKey", "")
-        if method == "POST":
+        keys, given = self.streams.keys, decode_pairs(request.query).get("listenKey", "")
+        if request.method == "POST":
             key = next((name for name, (owner, _) in keys.items() if owner == account.api_key), "")
             key = key or f"{self.exchange.random.getrandbits(256):064x}"
         elif given not in keys:
             return Reply(404 if given else 204, {}, b"")
-        elif method == "DELETE":
+        elif request.method == "DELETE":
             self.streams.expire(given, now_ms, told=False)
             return Reply(200, {}, b"")
         else:
             key = given
         keys[key] = (account.api_key, now_ms + self.listen_key_life_ms)
         self.exchange.at(now_ms + self.listen_key_life_ms, lambda at_ms: self._lapse(key, at_ms))
-        return _bare({"listenKey": key}) if method == "POST" else Reply(200, {}, b"")
+        return _bare({"listenKey": key}) if request.method == "POST" else Reply(200, {}, b"")
 
     def _lapse(self, key: str, now_ms: int) -> None:
         if key in self.streams.keys and now_ms >= self.streams.keys[key][1]:
@@ -215,38 +169,6 @@ class BingX:
         """Open a websocket; it always succeeds, as at the venue."""
         self.exchange.advance(now // MS)
         return self.streams.connect(target, self.exchange.now_ms)
-
-    @exactly
-    def receive(self, session: wire.Session, text: str | bytes, now: int) -> list[bytes]:
-        """The answers to a message from a client."""
-        assert isinstance(session, Session)
-        self.exchange.advance(now // MS)
-        return self.streams.receive(session, text, self.exchange.now_ms)
-
-    def disconnect(self, session: wire.Session) -> None:
-        """Note that a client has gone."""
-        assert isinstance(session, Session)
-        self.streams.forget(session)
-
-    def disconnect_all(self) -> None:
-        """Close every socket from the exchange's side."""
-        for session in list(self.streams.sessions.values()):
-            self.streams.close(session)
-
-    @exactly
-    def advance(self, now: int) -> list[tuple[Session, Frame]]:
-        """Let everything happen that is due, and take the frames to send, in order."""
-        self.exchange.advance(now // MS)
-        self.streams.publish(self.exchange.now_ms)
-        frames = self.streams.outbox
-        if frames:
-            self.streams.outbox = []
-        return frames
-
-    @property
-    def next_at(self) -> int:
-        """When something next happens here by itself."""
-        return min(self.exchange.due_ms, self.streams.due_ms) * MS
 
     def ban(self, now: int, for_ms: int, client: str = "127.0.0.1") -> None:
         """Shut an address out as if it had asked too often."""
@@ -270,71 +192,16 @@ class BingX:
 
     def step_clock(self, ms: int) -> None:
         """Put the venue's clock forward or back; what was due in a while is due in that while still."""
-        self.streams.step_clock(ms)
+        super().step_clock(ms)
         for gate in self._gates.values():
             gate.banned_until_ms += ms
-        self.exchange.step_clock(ms)
-
-    def change_key(self, key: str, rights: Mapping[str, object]) -> None:
-        """Change what a key may do: `trade`, `withdraw`, `ip` (bound to addresses), `expires_ms`."""
-        found = self.keys[key]
-        for name, value in rights.items():
-            match name:
-                case "trade":
-                    found.permit(TRADE, given=bool(value))
-                case "withdraw":
-                    found.permit(WITHDRAW, given=bool(value))
-                case "ip":
-                    found.bound = bool(value)
-                case "expires_ms":
-                    assert isinstance(value, int)
-                    found.expires_ms = value
-                case _:
-                    raise ValueError(f"{name} is no right of a key")
 
     def revoke_key(self, key: str) -> None:
         """Forget a key: whoever uses it is told that it is wrong, and its private streams fall silent."""
-        found = self.keys.pop(key, None)
-        if found is not None and all(other.account is not found.account for other in self.keys.values()):
-            for name, (owner, _) in list(self.streams.keys.items()):
-                if owner == found.account.api_key:
-                    del self.streams.keys[name]
-
-    def kind(self, method: str, path: str) -> str:
-        """What a request is for, in the fault file's words."""
-        return bingx_faults.kind_of(method, path)
-
-    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-        """Who asks what, equal for two equal questions."""
-        return bingx_faults.question_of(path, query, headers)
-
-    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
-        """The venue's own words for a failure."""
-        return bingx_faults.failure(do, code, until // MS)
-
-    def shorten(self, body: bytes, keep: int) -> bytes | None:
-        """A reply's list with so many items left, or None."""
-        return bingx_faults.shorten(body, keep)
-
-    def refusal(self, text: str | bytes) -> bytes:
-        """The frame that refuses a message from a client."""
-        return bingx_faults.refusal(text)
-
-    def text(self, frame: bytes) -> bytes:
-        """What a frame says, unpacked."""
-        return unpacked(frame)
-
-    def topic(self, frame: bytes) -> Topic:
-        """What a frame is about."""
-        return bingx_faults.topic_of(frame)
-
-    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
-        """A frame with something wrong in it, or None."""
-        return bingx_faults.forge(frame, do, by, symbol, self._spell)
-
-    def _spell(self, symbol: str) -> str:
-        one = self.exchange.instruments.get(symbol)
-        return name_of(one) if one is not None else symbol
+        account = self.forget_key(key)
+        for name, (owner, _) in list(self.streams.keys.items()):
+            if account is not None and owner == account.api_key:
+                del self.streams.keys[name]
 
     def expire(self, session: wire.Session, now: int, *, told: bool) -> bool:
         """End the listen key of a socket, with or without saying so; whether it had one."""
@@ -354,4 +221,4 @@ def _answer(code: int, message: str, data: Any, status: int = 200) -> Reply:
 
 
 def _bare(body: Any, status: int = 200) -> Reply:
-    return Reply(status, {"Content-Type": "application/json"}, msgspec.json.encode(body))
+    return Reply(status, JSON, msgspec.json.encode(body))

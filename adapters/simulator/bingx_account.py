@@ -7,6 +7,9 @@ from adapters.simulator.bingx_call import SWAP, Call, Endpoint
 from adapters.simulator.bingx_errors import HEDGE, ONE_WAY, WireError, bad
 from adapters.simulator.bingx_views import View, balance_views, leverage_view, name_of, position_view, tier_views
 
+READ, TRADE, WITHDRAW = 2, 3, 5
+"""What a key may do, by the venue's numbers."""
+
 
 def _balance(call: Call) -> list[View]:
     return balance_views(call.exchange, call.account)
@@ -115,9 +118,10 @@ def _no_orders(call: Call) -> View:
 
 
 def _permissions(call: Call) -> View:
+    allowed = {READ: True, TRADE: call.key.may_trade, WITHDRAW: call.key.withdraws}
     return {
         "apiKey": call.key.name,
-        "permissions": call.key.rights,
+        "permissions": [right for right, given in allowed.items() if given],
         "ipAddresses": ["127.0.0.1"] if call.key.bound else [],
         "note": "local",
     }

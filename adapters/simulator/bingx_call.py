@@ -8,14 +8,13 @@ from urllib.parse import unquote_plus
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator.account import Account
 from adapters.simulator.bingx_errors import WireError, bad
 from adapters.simulator.bingx_views import name_of
-from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.side import BaseCall
 
 if TYPE_CHECKING:
-    from adapters.simulator.bingx import BingX, Key
+    from adapters.simulator.bingx import BingX
 
 SWAP: Final = "/openApi/swap"
 
@@ -57,29 +56,10 @@ class Params:
         return int(value)
 
 
-class Call(Struct, frozen=True):
+class Call(BaseCall[Params]):
     """A request that has passed the gateway: who asks for what, when."""
 
-    bingx: "BingX"
-    own: "Key | None"
-    params: Params
-    now_ms: int
-
-    @property
-    def exchange(self) -> Exchange:
-        """The exchange behind the wire."""
-        return self.bingx.exchange
-
-    @property
-    def key(self) -> "Key":
-        """The key of the request, on endpoints that need one."""
-        assert self.own is not None, "this endpoint lets everybody in"
-        return self.own
-
-    @property
-    def account(self) -> Account:
-        """Who asks, on endpoints that need a key."""
-        return self.key.account
+    side: "BingX"
 
     def one(self) -> Instrument:
         """The instrument of the mandatory symbol."""

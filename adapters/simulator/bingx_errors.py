@@ -2,17 +2,14 @@
 
 from typing import Final
 
+from adapters.simulator import wire
 from adapters.simulator.orders import Reason, Rejected
 
 
-class WireError(Exception):
-    """An answer that is not a success: code, text, and the HTTP status, which is 200 most of the time."""
+class WireError(wire.WireError):
+    """An answer that is not a success, which comes under status 200 most of the time."""
 
-    def __init__(self, code: int, message: str, status: int = 200) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
-        self.status = status
+    status = 200
 
 
 def bad(what: str) -> WireError:

@@ -1,6 +1,6 @@
 """What the gateway must know of BingX's perpetuals to make them fail as the venue would: requests, topics, errors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +9,9 @@ from msgspec import Struct
 from adapters.simulator.bingx_call import SWAP
 from adapters.simulator.bingx_errors import BUSY, TOO_OFTEN, text_of
 from adapters.simulator.bingx_streams import packed, refused, unpacked
-from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
+from adapters.simulator.bingx_views import name_of
+from adapters.simulator.side import MS, Side
+from adapters.simulator.wire import HTML, JSON, Reply, Topic, forged, mispriced, without
 
 KEY_PATH: Final = "/openApi/user/auth/userDataStream"
 
@@ -50,8 +52,6 @@ _KINDS_BY_PATH: Final = {
     f"{SWAP}/v2/trade/cancelAllAfter": "switch",
     "/openApi/v1/account/apiPermissions": "rights",
 }
-_JSON: Final = {"Content-Type": "application/json"}
-_PAGE: Final = {"Content-Type": "text/html"}
 
 _TOPICS: Final = {
     "markPrice": "mark",
@@ -63,61 +63,6 @@ _TOPICS: Final = {
 _PRICES: Final = {"markPriceUpdate": ("p",), "bookTicker": ("b", "a")}
 _REQUIRED: Final = {"markPriceUpdate": "p", "bookTicker": "a", "ORDER_TRADE_UPDATE": "o", "ACCOUNT_UPDATE": "a"}
 _WORDS: Final = {"ORDER_TRADE_UPDATE": ("o", "X"), "ACCOUNT_UPDATE": ("a", "m")}
-_ABSURD: Final = {"zero": "0.00000000", "nan": "NaN", "overflow": "1e400"}
-
-
-def kind_of(method: str, path: str) -> str:
-    """What a request is for, in the fault file's words."""
-    return _KINDS.get(f"{method} {path}") or _KINDS_BY_PATH.get(path, "other")
-
-
-def question_of(path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Who asks what, without what makes every signed request different."""
-    fleeting = ("timestamp=", "signature=", "recvWindow=")
-    pairs = (pair for pair in query.split("&") if not pair.startswith(fleeting))
-    return headers.get("X-BX-APIKEY") or "", path, "&".join(pairs)
-
-
-def failure(do: str, code: int | None, until_ms: int) -> Reply:
-    """The venue's own words for a failure: most of them come with status 200."""
-    match do:
-        case "unavailable":
-            return Reply(503, _PAGE, b"<html>503 Service Temporarily Unavailable</html>")
-        case "timeout" if code is None:
-            return Reply(504, _PAGE, b"<html>504 Gateway Time-out</html>")
-        case "limit":
-            return _error(code or 100410, TOO_OFTEN.format(until_ms), 429)
-        case "overload":
-            return _error(code or 101214, "Funding is being settled, please try again later")
-        case _:
-            return _error(code or 109500, BUSY if code is None else text_of(code))
-
-
-def _error(code: int, text: str, status: int = 200) -> Reply:
-    return Reply(status, _JSON, msgspec.json.encode({"code": code, "msg": text, "data": {}}))
-
-
-def shorten(body: bytes, keep: int) -> bytes | None:
-    """An answer whose list has so many items left; None if it has none, or no longer one than that."""
-    whole: Any = msgspec.json.decode(body)
-    data: Any = whole.get("data") if isinstance(whole, dict) else None
-    place, inside = whole, "data"
-    if isinstance(data, dict):
-        place, inside = data, next((key for key, value in data.items() if isinstance(value, list)), "")
-    rows = place.get(inside) if isinstance(place, dict) else None
-    if not isinstance(rows, list) or len(rows) <= keep:
-        return None
-    place[inside] = rows[:keep]
-    return msgspec.json.encode(whole)
-
-
-def refusal(text: str | bytes) -> bytes:
-    """The frame that refuses a message."""
-    try:
-        number = str(msgspec.json.decode(text)["id"])
-    except (msgspec.DecodeError, TypeError, KeyError):
-        number = ""
-    return packed(refused(number, 100500, "refused"))
 
 
 class _Symbol(Struct):
@@ -134,38 +79,85 @@ class _Head(Struct):
 _HEAD: Final = msgspec.json.Decoder(_Head)
 
 
-def topic_of(frame: bytes) -> Topic:
-    """What a frame is about; greetings count as answers."""
-    text = unpacked(frame)
-    if text == b"Ping":
-        return Topic("reply")
-    head = _HEAD.decode(text)
-    symbol, _, kind = head.dataType.partition("@")
-    if kind:
-        return Topic(_TOPICS.get(kind, "quote"), symbol.replace("-", ""))
-    about = head.o or head.ac
-    return Topic(_TOPICS.get(head.e, "reply"), about.s.replace("-", "") if about else "")
+class BingXFaults(Side):
+    """A side as far as the gateway must know it to make it fail as the venue would."""
+
+    def kind(self, method: str, path: str) -> str:
+        """What a request is for, in the fault file's words."""
+        return _KINDS.get(f"{method} {path}") or _KINDS_BY_PATH.get(path, "other")
+
+    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Who asks what, without what makes every signed request different."""
+        return headers.get("X-BX-APIKEY") or "", path, without(query, "timestamp=", "signature=", "recvWindow=")
+
+    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
+        """The venue's own words for a failure: most of them come with status 200."""
+        match do:
+            case "unavailable":
+                return Reply(503, HTML, b"<html>503 Service Temporarily Unavailable</html>")
+            case "timeout" if code is None:
+                return Reply(504, HTML, b"<html>504 Gateway Time-out</html>")
+            case "limit":
+                return _error(code or 100410, TOO_OFTEN.format(until // MS), 429)
+            case "overload":
+                return _error(code or 101214, "Funding is being settled, please try again later")
+            case _:
+                return _error(code or 109500, BUSY if code is None else text_of(code))
+
+    def shorten(self, body: bytes, keep: int) -> bytes | None:
+        """An answer whose list has so many items left; None if it has none, or no longer one than that."""
+        whole: Any = msgspec.json.decode(body)
+        data: Any = whole.get("data") if isinstance(whole, dict) else None
+        place, inside = whole, "data"
+        if isinstance(data, dict):
+            place, inside = data, next((key for key, value in data.items() if isinstance(value, list)), "")
+        rows = place.get(inside) if isinstance(place, dict) else None
+        if not isinstance(rows, list) or len(rows) <= keep:
+            return None
+        place[inside] = rows[:keep]
+        return msgspec.json.encode(whole)
+
+    def refusal(self, text: str | bytes) -> bytes:
+        """The frame that refuses a message."""
+        try:
+            number = str(msgspec.json.decode(text)["id"])
+        except (msgspec.DecodeError, TypeError, KeyError):
+            number = ""
+        return packed(refused(number, 100500, "refused"))
+
+    def text(self, frame: bytes) -> bytes:
+        """What a frame says, unpacked."""
+        return unpacked(frame)
+
+    def topic(self, frame: bytes) -> Topic:
+        """What a frame is about; greetings count as answers."""
+        text = unpacked(frame)
+        if text == b"Ping":
+            return Topic("reply")
+        head = _HEAD.decode(text)
+        symbol, _, kind = head.dataType.partition("@")
+        if kind:
+            return Topic(_TOPICS.get(kind, "quote"), symbol.replace("-", ""))
+        about = head.o or head.ac
+        return Topic(_TOPICS.get(head.e, "reply"), about.s.replace("-", "") if about else "")
+
+    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
+        """A frame with something wrong in it; None where it has no place for that."""
+        one = self.exchange.instruments.get(symbol)
+        name = name_of(one) if one is not None else symbol
+        text = forged(unpacked(frame), do, lambda whole: _alter(whole, do, by, name))
+        return None if text is None else packed(text)
 
 
-def forge(frame: bytes, do: str, by: float, symbol: str, spell: Callable[[str], str]) -> bytes | None:
-    """A frame with something wrong in it; None where it has no place for that. `spell` is how the venue writes a
-    symbol."""
-    text = unpacked(frame)
-    spoilt = spoil(text, do)
-    if spoilt is not None:
-        return packed(spoilt)
-    try:
-        whole: Any = msgspec.json.decode(text)
-    except UNREADABLE:  # a greeting, or another fault was here before
-        return None
+def _error(code: int, text: str, status: int = 200) -> Reply:
+    return Reply(status, JSON, msgspec.json.encode({"code": code, "msg": text, "data": {}}))
+
+
+def _alter(whole: dict[str, Any], do: str, by: float, symbol: str) -> bool:
+    """Put something wrong into an event; whether it is one and has a place for it."""
     event = whole if "e" in whole else whole.get("data")
     if not isinstance(event, dict) or "e" not in event:
-        return None
-    return packed(msgspec.json.encode(whole)) if _alter(whole, event, do, by, spell(symbol)) else None
-
-
-def _alter(whole: dict[str, Any], event: dict[str, Any], do: str, by: float, symbol: str) -> bool:
-    """Put something wrong into an event; whether it has a place for it."""
+        return False
     kind = event["e"]
     match do:
         case "unknown":
@@ -207,6 +199,5 @@ def _misprice(event: dict[str, Any], do: str, by: float) -> bool:
         event["b"], event["a"] = event["a"], event["b"]
         return True
     for name in names:
-        price = float(event[name])
-        event[name] = _ABSURD.get(do) or f"{-price if do == 'negative' else price * by:.8f}"
+        event[name] = mispriced(event[name], do, by)
     return True

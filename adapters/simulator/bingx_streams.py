@@ -32,8 +32,8 @@ from adapters.simulator.orders import (
     PositionView,
     WalletChanged,
 )
+from adapters.simulator.side import Sockets
 from adapters.simulator.signing import decode_pairs
-from adapters.simulator.wire import CLOSE, Close
 
 PING_MS = 5_000
 MISSED_MS = 15_000
@@ -83,19 +83,16 @@ class Session:
         return bool(self.key)
 
 
-class Streams:
-    """All sessions of the exchange and the frames waiting to be sent to them."""
+class Streams(Sockets[Session]):
+    """All sessions, and the keys that open accounts' ones."""
 
     def __init__(self, exchange: Exchange, mark_pace: float, *, terse: bool) -> None:
-        self.exchange = exchange
+        super().__init__(exchange)
         self.terse = terse
-        self.sessions: dict[int, Session] = {}
         self.keys: dict[str, tuple[str, int]] = {}
         """Account and end of each listen key, in milliseconds."""
-        self.outbox: list[tuple[Session, bytes | Close]] = []
         self._symbols = {name_of(one): symbol for symbol, one in exchange.instruments.items()}
         self._pace = mark_pace
-        self._count = 0
 
     @property
     def due_ms(self) -> int:
@@ -114,17 +111,6 @@ class Streams:
         if session.private:
             self._tell_settings(session, now_ms)
         return session
-
-    def close(self, session: Session) -> None:
-        """Close a session from the exchange's side."""
-        if not session.closed:
-            self.forget(session)
-            self.outbox.append((session, CLOSE))
-
-    def forget(self, session: Session) -> None:
-        """Drop a session whose socket is gone."""
-        session.closed = True
-        self.sessions.pop(session.number, None)
 
     def step_clock(self, ms: int) -> None:
         """Note that the exchange's clock is stepped by so much."""

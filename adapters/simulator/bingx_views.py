@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.simulator.account import Account, Position
+from adapters.simulator.arithmetic import money
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.margin import liquidation_price, maintenance_margin
@@ -36,11 +37,6 @@ def name_of(one: Instrument) -> str:
 def client_of(order: Order) -> str:
     """The id that a client gave an order; empty where none did."""
     return "" if order.client_id.startswith((NAMELESS, *KINDS, "settlement_")) else order.client_id
-
-
-def money(value: Decimal) -> str:
-    """An amount with eight decimals."""
-    return f"{value:.8f}"
 
 
 def contract_view(one: Instrument) -> View:

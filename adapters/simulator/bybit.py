@@ -18,21 +18,22 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator import bybit_faults, wire
 from adapters.simulator.account import Account
 from adapters.simulator.arithmetic import exactly
 from adapters.simulator.bybit_account import ACCOUNT, funding_row
 from adapters.simulator.bybit_call import Call, Endpoint, Params, View
-from adapters.simulator.bybit_errors import WireError, of_rejection, parameter, text_of
+from adapters.simulator.bybit_errors import of_rejection, parameter, text_of
+from adapters.simulator.bybit_faults import BybitFaults
 from adapters.simulator.bybit_orders import ORDERS
 from adapters.simulator.bybit_public import PUBLIC
 from adapters.simulator.bybit_streams import Session, Streams
 from adapters.simulator.bybit_views import name_of, number_of
 from adapters.simulator.exchange import Exchange
-from adapters.simulator.instruments import DOLLARS, Instrument
+from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import Order, OrderRequest, Rejected
-from adapters.simulator.signing import Verifier, decode_pairs
-from adapters.simulator.wire import Frame, Reply, Topic
+from adapters.simulator.side import MS, Key, Request
+from adapters.simulator.signing import decode_pairs
+from adapters.simulator.wire import HTML, JSON, Reply, WireError
 
 ROUTES = {**PUBLIC, **ACCOUNT, **ORDERS}
 """Every REST endpoint by method and path."""
@@ -52,27 +53,6 @@ READS_1S = 50
 _BAN_MS = 600_000
 _AHEAD_MS = 1_000
 _LONGEST_WINDOW_MS = 60_000
-
-
-class Key(Struct):
-    """An API key: whose it is, how its signatures are checked, what it may do and until when."""
-
-    name: str
-    account: Account
-    verifier: Verifier
-    may_trade: bool = True
-    withdraws: bool = False
-    bound: bool = True
-    expires_ms: int | None = None
-
-    def has_expired(self, now_ms: int) -> bool:
-        """Whether it is over."""
-        return self.expires_ms is not None and now_ms >= self.expires_ms
-
-    def expired_at(self) -> str:
-        """When it ends, as the venue writes it: at the beginning of time where it doesn't."""
-        seconds = (self.expires_ms or 0) // 1_000
-        return f"{_date(seconds // 86_400)}T{seconds // 3_600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}Z"
 
 
 class Served(Struct, frozen=True):
@@ -110,7 +90,7 @@ class Rolling:
         return self._times[0] + self.span_ms if self.left(now_ms) <= 0 and self._times else now_ms
 
 
-class Bybit:
+class Bybit(BybitFaults):
     """The venue's REST and websocket protocol for one exchange.
 
     `mark_pace` publishes tickers so many times more often, for a market that runs fast. `lag_ms` is how long after its
@@ -118,7 +98,7 @@ class Bybit:
     orders an account may place, and so for each other request about orders.
     """
 
-    binary = False
+    streams: Streams
 
     def __init__(
         self,
@@ -129,7 +109,7 @@ class Bybit:
         requests_5s: int = REQUESTS_5S,
         orders_1s: int = ORDERS_1S,
     ) -> None:
-        self.exchange = exchange
+        super().__init__(exchange)
         exchange.matcher.post_only_expires = True
         self.requests_5s = requests_5s
         self.orders_1s = orders_1s
@@ -140,11 +120,6 @@ class Bybit:
         """Orders that were acknowledged, and not taken after all."""
         self.streams = Streams(self, mark_pace=mark_pace)
         exchange.listener = self.streams.tell
-        self.keys: dict[str, Key] = {}
-        for name, account in exchange.accounts.items():
-            self.keys[name] = Key(name, account, Verifier(account.secret, account.public_key))
-            for further, secret in account.keys.items():
-                self.keys[further] = Key(further, account, Verifier(secret, None))
         self._lag_ms = lag_ms
         self._addresses: dict[str, Rolling] = {}
         self._banned: dict[str, int] = {}
@@ -219,46 +194,27 @@ class Bybit:
 
     # Requests
 
-    @exactly
-    def request(
-        self,
-        method: str,
-        path: str,
-        query: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        now: int,
-        *,
-        client: str = "127.0.0.1",
-        arrived: int | None = None,
-    ) -> Reply:
-        """Answer an HTTP request; what it causes on streams waits for `advance`.
-
-        `client` is the address that asks. `arrived` is when the gateway let it in, if the matching engine gets to see
-        it only now: the time limit is looked at there alone.
-        """
-        self.exchange.advance(now // 1_000_000)
+    def answer(self, request: Request) -> Reply:
+        """Answer a request; the time limit of one that has waited in the gateway is looked at there alone."""
         now_ms = self.exchange.now_ms
-        arrived_ms = now_ms if arrived is None else arrived // 1_000_000
-        self.exchange.ledger.weigh(client, now_ms // 60_000, 1)
-        if (shut := self._shut_out(client, now_ms)) is not None:
+        self.exchange.ledger.weigh(request.client, now_ms // 60_000, 1)
+        if (shut := self._shut_out(request.client, now_ms)) is not None:
             return shut
-        endpoint = ROUTES.get((method, path))
+        endpoint = ROUTES.get((request.method, request.path))
         if endpoint is None:
-            return Reply(404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>")
-        text = body.decode("utf-8", "replace")
-        if method == "GET" and body:
-            return Reply(403, {"Content-Type": "text/html"}, b"<html>403 Forbidden</html>")
-        low = {name.lower(): value for name, value in headers.items()}
-        answer = {"Content-Type": "application/json", "Timenow": str(now_ms)}
+            return Reply(404, HTML, b"<html>404 Not Found</html>")
+        asks = request.method == "GET"
+        if asks and request.body:
+            return Reply(403, HTML, b"<html>403 Forbidden</html>")
+        answer = {**JSON, "Timenow": str(now_ms)}
         key: Key | None = None
         try:
             if endpoint.budget:
-                key = self._identify(low, query if method == "GET" else text, f"{method} {path}", arrived_ms)
-            params = Params(decode_pairs(query) if method == "GET" else decoded(text))
+                key = self._identify(request, request.query if asks else request.text)
+            params = Params(decode_pairs(request.query) if asks else decoded(request.text))
         except WireError as failed:
             return Reply(200, answer, envelope(failed.code, failed.message, {}, now_ms))
-        served = self.serve(method, path, params, key, answer)
+        served = self.serve(request.method, request.path, params, key, answer)
         return Reply(200, answer, envelope(served.code, served.message, served.result, now_ms, served.extra))
 
     def serve(self, method: str, path: str, params: Params, key: Key | None, headers: dict[str, str]) -> Served:
@@ -287,10 +243,12 @@ class Bybit:
         if now_ms >= self._banned.get(client, 0):
             self._banned[client] = now_ms + _BAN_MS
         self.exchange.ledger.turned_away[403] += 1
-        return Reply(403, {"Content-Type": "text/html"}, b"403, access too frequent")
+        return Reply(403, HTML, b"403, access too frequent")
 
-    def _identify(self, headers: Mapping[str, str], signed: str, what: str, now_ms: int) -> Key:
+    def _identify(self, request: Request, signed: str) -> Key:
         """Whose request it is, once key, time and signature are right."""
+        now_ms = request.arrived_ms
+        headers = {name.lower(): value for name, value in request.headers.items()}
         name, stamp = headers.get("x-bapi-api-key", ""), headers.get("x-bapi-timestamp", "")
         window, signature = headers.get("x-bapi-recv-window", "5000"), headers.get("x-bapi-sign", "")
         key = self.keys.get(name)
@@ -302,7 +260,7 @@ class Bybit:
             raise WireError(33004, text_of(33004))
         if not key.verifier.accepts(f"{stamp}{name}{window}{signed}", signature):
             raise WireError(10004, f"error sign! origin_string[{stamp}{name}{window}{signed}]")
-        self.exchange.ledger.sign(stamp, signature, what)
+        self.exchange.ledger.sign(stamp, signature, request.name)
         if not now_ms - int(window) <= int(stamp) < now_ms + _AHEAD_MS:
             raise WireError(
                 10002,
@@ -332,46 +290,14 @@ class Bybit:
     @exactly
     def connect(self, target: str, now: int, headers: Mapping[str, str] = MappingProxyType({})) -> Session:
         """Open a websocket on a path; what it is for shows in what it takes."""
-        self.exchange.advance(now // 1_000_000)
+        self.exchange.advance(now // MS)
         return self.streams.connect(target, self.exchange.now_ms)
-
-    @exactly
-    def receive(self, session: wire.Session, text: str | bytes, now: int) -> list[bytes]:
-        """The answers to a message from a client."""
-        assert isinstance(session, Session)
-        self.exchange.advance(now // 1_000_000)
-        return self.streams.receive(session, text, self.exchange.now_ms)
-
-    def disconnect(self, session: wire.Session) -> None:
-        """Note that a client has gone."""
-        assert isinstance(session, Session)
-        self.streams.forget(session)
-
-    def disconnect_all(self) -> None:
-        """Close every socket from the exchange's side."""
-        for session in list(self.streams.sessions.values()):
-            self.streams.close(session)
-
-    @exactly
-    def advance(self, now: int) -> list[tuple[Session, Frame]]:
-        """Let everything happen that is due, and take the frames to send, in order."""
-        self.exchange.advance(now // 1_000_000)
-        self.streams.publish(self.exchange.now_ms)
-        frames = self.streams.outbox
-        if frames:
-            self.streams.outbox = []
-        return frames
-
-    @property
-    def next_at(self) -> int:
-        """When something next happens here by itself."""
-        return min(self.exchange.due_ms, self.streams.due_ms) * 1_000_000
 
     # What a fault plan does
 
     def ban(self, now: int, for_ms: int, client: str = "127.0.0.1") -> None:
         """Shut an address out as if it had asked too often."""
-        self._banned[client] = now // 1_000_000 + for_ms
+        self._banned[client] = now // MS + for_ms
 
     def set_limits(self, weight: int | None, orders_10s: int | None, orders_1m: int | None) -> tuple[int, int, int]:
         """Change what an address may ask, given for a minute, and the orders of an account, given for ten seconds."""
@@ -391,78 +317,21 @@ class Bybit:
     def use_weight(self, weight: int, now: int, client: str = "127.0.0.1") -> None:
         """Have somebody else at an address ask so often."""
         asked = self._addresses.setdefault(client, Rolling(self.requests_5s, 5_000))
-        asked.take(min(weight, asked.left(now // 1_000_000)), now // 1_000_000)
+        asked.take(min(weight, asked.left(now // MS)), now // MS)
 
     def step_clock(self, ms: int) -> None:
         """Put the venue's clock forward or back; what was due in a while is due in that while still."""
-        self.streams.step_clock(ms)
+        super().step_clock(ms)
         self._banned = {client: until + ms for client, until in self._banned.items()}
         self._addresses.clear()
         self._budgets.clear()
-        self.exchange.step_clock(ms)
-
-    def change_key(self, key: str, rights: Mapping[str, object]) -> None:
-        """Change what a key may do: `trade`, `withdraw`, `ip` (bound to addresses), `expires_ms`."""
-        found = self.keys[key]
-        for name, value in rights.items():
-            match name:
-                case "trade":
-                    found.may_trade = bool(value)
-                case "withdraw":
-                    found.withdraws = bool(value)
-                case "ip":
-                    found.bound = bool(value)
-                case "expires_ms":
-                    assert isinstance(value, int)
-                    found.expires_ms = value
-                case _:
-                    raise ValueError(f"{name} is no right of a key")
 
     def revoke_key(self, key: str) -> None:
         """Forget a key: whoever uses it is told that it is invalid, and its private streams fall silent."""
-        found = self.keys.pop(key, None)
-        if found is not None and all(other.account is not found.account for other in self.keys.values()):
-            for session in self.streams.sessions.values():
-                if session.account == found.account.api_key:
-                    session.account = None
-
-    def kind(self, method: str, path: str) -> str:
-        """What a request is for, in the fault file's words."""
-        return bybit_faults.kind_of(path)
-
-    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-        """Who asks what, equal for two equal questions."""
-        return headers.get("X-BAPI-API-KEY") or "", path, query
-
-    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
-        """The venue's own words for a failure."""
-        return bybit_faults.failure(do, code, until // 1_000_000, now // 1_000_000)
-
-    def shorten(self, body: bytes, keep: int) -> bytes | None:
-        """A reply's list with so many items left, or None."""
-        return bybit_faults.shorten(body, keep)
-
-    def refusal(self, text: str | bytes) -> bytes:
-        """The frame that refuses a message from a client."""
-        return bybit_faults.refusal(text)
-
-    def text(self, frame: bytes) -> bytes:
-        """A frame is its text."""
-        return frame
-
-    def topic(self, frame: bytes) -> Topic:
-        """What a frame is about."""
-        found = bybit_faults.topic_of(frame)
-        listed = found.symbol + DOLLARS
-        return found._replace(symbol=listed) if listed in self.exchange.books else found
-
-    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
-        """A frame with something wrong in it, or None."""
-        return bybit_faults.forge(frame, do, by, symbol)
-
-    def expire(self, session: wire.Session, now: int, *, told: bool) -> bool:
-        """There are no keys of sockets here that could end."""
-        return False
+        account = self.forget_key(key)
+        for session in self.streams.sessions.values():
+            if account is not None and session.account == account.api_key:
+                session.account = None
 
 
 def spelt(one: Instrument) -> str:
@@ -483,17 +352,3 @@ def decoded(text: str) -> dict[str, object]:
         return msgspec.json.decode(text or "{}", type=dict[str, object])
     except (msgspec.DecodeError, msgspec.ValidationError):
         raise parameter("the body is no JSON object") from None
-
-
-def _date(days: int) -> str:
-    """The date so many days after the beginning of 1970."""
-    year = 1970
-    while days >= (length := 366 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 365):
-        days -= length
-        year += 1
-    months = [31, 29 if length == 366 else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-    month = 0
-    while days >= months[month]:
-        days -= months[month]
-        month += 1
-    return f"{year:04d}-{month + 1:02d}-{days + 1:02d}"

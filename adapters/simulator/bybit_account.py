@@ -1,12 +1,15 @@
 """The account endpoints of Bybit v5: wallet, positions, settings, trades, payments, and what a key may do."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+from adapters.simulator.arithmetic import plain
 from adapters.simulator.bybit_call import Call, Endpoint, View, category_of
-from adapters.simulator.bybit_errors import WireError, parameter
-from adapters.simulator.bybit_views import AccountView, execution_row, money, name_of, plain
+from adapters.simulator.bybit_errors import parameter
+from adapters.simulator.bybit_views import AccountView, execution_row, money, name_of
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import Income, Reason, Rejected
+from adapters.simulator.wire import WireError
 
 _LEDGER_KINDS = {
     "REALIZED_PNL": "TRADE",
@@ -17,7 +20,7 @@ _LEDGER_KINDS = {
 
 
 def _views(call: Call) -> AccountView:
-    return AccountView(call.exchange, call.account, call.bybit.spell, call.bybit.sequences)
+    return AccountView(call.exchange, call.account, call.side.spell, call.side.sequences)
 
 
 def _info(call: Call) -> View:
@@ -47,7 +50,7 @@ def _wallet(call: Call) -> View:
 def _fee_rate(call: Call) -> View:
     fees = call.exchange.fees
     rows = [
-        {"symbol": call.bybit.spell(one), "takerFeeRate": plain(fees.taker), "makerFeeRate": plain(fees.maker)}
+        {"symbol": call.side.spell(one), "takerFeeRate": plain(fees.taker), "makerFeeRate": plain(fees.maker)}
         for one in call.wanted()
     ]
     return {"list": rows}
@@ -60,7 +63,7 @@ def _positions(call: Call) -> View:
         rows = _views(call).positions(call.listing().symbol)
     else:
         coin = call.params.text("settleCoin", "" if category == "inverse" else None)
-        spelt = {call.bybit.spell(one) for one in call.listings() if coin in ("", one.asset)}
+        spelt = {call.side.spell(one) for one in call.listings() if coin in ("", one.asset)}
         rows = [row for row in _views(call).positions() if row["symbol"] in spelt]
     return {**call.page(rows, 20, 200), "category": category}
 
@@ -120,12 +123,12 @@ def _no_dcp(call: Call) -> Any:
 
 def _behaviour(call: Call) -> View:
     """Whether a price out of range is refused instead of moved."""
-    return {"lpaSpot": False, "lpaPerp": not call.bybit.moves_prices, "smsef": False, "fmsef": False}
+    return {"lpaSpot": False, "lpaPerp": not call.side.moves_prices, "smsef": False, "fmsef": False}
 
 
 def _set_behaviour(call: Call) -> View:
     call.category()
-    call.bybit.moves_prices = call.params.flag("modifyEnable")
+    call.side.moves_prices = call.params.flag("modifyEnable")
     return {}
 
 
@@ -154,11 +157,11 @@ def _executions(call: Call) -> View:
         if fill.account != key or fill.symbol not in wanted or not start_ms <= fill.at_ms <= end_ms:
             continue
         order = ledger.orders[fill.order_id]
-        own = call.bybit.names_of(order)
+        own = call.side.names_of(order)
         if (name and name != own[0]) or (link and link != own[1]):
             continue
         mark = call.exchange.books[fill.symbol].mark
-        row = execution_row(fill, order, wanted[fill.symbol], call.bybit.spell, *own, mark)
+        row = execution_row(fill, order, wanted[fill.symbol], call.side.spell, *own, mark)
         if kind in ("", row["execType"]):
             rows.append((fill.at_ms, row))
     if kind in ("", "Funding") and not name and not link:
@@ -178,7 +181,7 @@ def funding_row(call: Call, income: Income, one: Instrument) -> View:
     mark = call.exchange.books[income.symbol].mark
     return {
         "category": category_of(one),
-        "symbol": call.bybit.spell(one),
+        "symbol": call.side.spell(one),
         "orderType": "UNKNOWN",
         "orderId": name_of(income.id, 2),
         "orderLinkId": "",
@@ -218,7 +221,7 @@ def _transactions(call: Call) -> View:
         rows.append(
             {
                 "id": str(income.id),
-                "symbol": call.bybit.spell(one) if one else "",
+                "symbol": call.side.spell(one) if one else "",
                 "category": category_of(one) if one else "",
                 "side": "None",
                 "transactionTime": str(income.at_ms),
@@ -267,7 +270,7 @@ def _key(call: Call) -> View:
         "ips": ["127.0.0.1"] if key.bound else ["*"],
         "type": 1,
         "deadlineDay": -2 if key.expires_ms is None else 90,
-        "expiredAt": key.expired_at(),
+        "expiredAt": _moment(key.expires_ms or 0),
         "createdAt": "2025-10-13T03:20:45Z",
         "unified": 0,
         "uta": 1,
@@ -314,3 +317,8 @@ ACCOUNT = {
     ("POST", "/v5/order/disconnected-cancel-all"): Endpoint(_no_dcp, "settings"),
 }
 """Account endpoints, all signed."""
+
+
+def _moment(ms: int) -> str:
+    """A time as the venue writes it; the beginning of time where there is none."""
+    return datetime.fromtimestamp(ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

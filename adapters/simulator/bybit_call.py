@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from adapters.simulator.account import Account
-from adapters.simulator.bybit_errors import WireError, parameter
-from adapters.simulator.exchange import Exchange
+from adapters.simulator.bybit_errors import parameter
 from adapters.simulator.instruments import Instrument
+from adapters.simulator.side import BaseCall
+from adapters.simulator.wire import WireError
 
 if TYPE_CHECKING:
-    from adapters.simulator.bybit import Bybit, Key
+    from adapters.simulator.bybit import Bybit
 
 View = dict[str, Any]
 
@@ -65,28 +65,12 @@ class Params:
         return self.integer("startTime", 0), self.integer("endTime", 1 << 62)
 
 
-class Call:
+class Call(BaseCall[Params]):
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, bybit: "Bybit", key: "Key | None", params: Params, now_ms: int) -> None:
-        self.bybit = bybit
-        self.exchange: Exchange = bybit.exchange
-        self.params = params
-        self.now_ms = now_ms
-        self._key = key
-        self.extra: object = None
-        """What stands beside the result, as for the rows of a batch."""
-
-    @property
-    def key(self) -> "Key":
-        """The key of the request, on endpoints that need one."""
-        assert self._key is not None, "this endpoint lets everybody in"
-        return self._key
-
-    @property
-    def account(self) -> Account:
-        """Who asks, on endpoints that need a key."""
-        return self.key.account
+    side: "Bybit"
+    extra: object = None
+    """What stands beside the result, as for the rows of a batch."""
 
     def category(self) -> str:
         """The mandatory kind of contract."""
@@ -104,7 +88,7 @@ class Call:
         """The instrument of the mandatory `symbol`."""
         symbol = self.params.text("symbol")
         for one in self.listings():
-            if self.bybit.spell(one) == symbol:
+            if self.side.spell(one) == symbol:
                 return one
         raise parameter("symbol invalid")
 

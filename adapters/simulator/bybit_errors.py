@@ -3,15 +3,7 @@
 from decimal import Decimal
 
 from adapters.simulator.orders import Reason, Rejected
-
-
-class WireError(Exception):
-    """An answer that is not a success: the venue's code and its words."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
+from adapters.simulator.wire import WireError
 
 
 def parameter(words: str) -> WireError:

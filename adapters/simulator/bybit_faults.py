@@ -1,11 +1,14 @@
 """What the gateway must know of Bybit v5 to make it fail as the venue would: its requests, topics and errors."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from adapters.simulator.bybit_errors import text_of
-from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
+from adapters.simulator.instruments import DOLLARS
+from adapters.simulator.side import MS, Side
+from adapters.simulator.wire import HTML, JSON, Reply, Topic, forged, mispriced
 
 _KINDS: Final = {
     "/v5/order/create": "order",
@@ -37,7 +40,6 @@ _KINDS: Final = {
     "/v5/user/query-api": "rights",
 }
 
-_JSON: Final = {"Content-Type": "application/json"}
 _CODES: Final = {"unknown": 10016, "timeout": 10000, "overload": 10429, "limit": 10006}
 _TOPICS: Final = {
     "tickers": "mark",
@@ -57,48 +59,6 @@ _REQUIRED: Final = {
     "wallet": "coin",
 }
 _WORDS: Final = {"order": "orderStatus", "execution": "execType", "position": "side"}
-_ABSURD: Final = {"zero": "0", "nan": "NaN", "overflow": "1e400"}
-
-
-def kind_of(path: str) -> str:
-    """What a request is for, in the fault file's words."""
-    return _KINDS.get(path, "other")
-
-
-def failure(do: str, code: int | None, until_ms: int, now_ms: int) -> Reply:
-    """The venue's own words for a failure."""
-    if do == "unavailable":
-        return Reply(503, {"Content-Type": "text/html"}, b"<html>503 Service Temporarily Unavailable</html>")
-    number = code if code is not None else _CODES.get(do, 10016)
-    headers = _JSON
-    if do == "limit":
-        headers = {**_JSON, "X-Bapi-Limit-Status": "0", "X-Bapi-Limit-Reset-Timestamp": str(until_ms)}
-    text = text_of(number) or "Something went wrong."
-    body = {"retCode": number, "retMsg": text, "result": {}, "retExtInfo": {}, "time": now_ms}
-    return Reply(200, headers, msgspec.json.encode(body))
-
-
-def shorten(body: bytes, keep: int) -> bytes | None:
-    """A list with so many items left; None if it is none, or no longer than that."""
-    found = msgspec.json.decode(body)
-    result = found.get("result") if isinstance(found, dict) else None
-    rows = result.get("list") if isinstance(result, dict) else None
-    if not isinstance(rows, list) or len(rows) <= keep:
-        return None
-    del rows[keep:]
-    return msgspec.json.encode(found)
-
-
-def refusal(text: str | bytes) -> bytes:
-    """The frame that refuses a message."""
-    try:
-        message = msgspec.json.decode(text)
-        op, number = str(message.get("op", "")), str(message.get("req_id", ""))
-    except (msgspec.DecodeError, AttributeError):
-        op, number = "", ""
-    return msgspec.json.encode(
-        {"success": False, "ret_msg": "error:refused", "conn_id": "local", "req_id": number, "op": op}
-    )
 
 
 class _Row(msgspec.Struct):
@@ -114,35 +74,75 @@ _LABEL: Final = msgspec.json.Decoder(_Label)
 _ROWS: Final = msgspec.json.Decoder(list[_Row])
 
 
-def topic_of(frame: bytes) -> Topic:
-    """What a frame is about; what has no topic is an answer."""
-    label = _LABEL.decode(frame)
-    if not label.topic:
-        return Topic("reply")
-    kind, *rest = label.topic.split(".")
-    if kind in ("tickers", "orderbook"):
-        return Topic(_TOPICS[kind], rest[-1])
-    rows = _ROWS.decode(label.data)
-    return Topic(_TOPICS.get(kind, "account"), rows[0].symbol if rows else "")
+class BybitFaults(Side):
+    """A side as far as the gateway must know it to make it fail as the venue would."""
+
+    def kind(self, method: str, path: str) -> str:
+        """What a request is for, in the fault file's words."""
+        return _KINDS.get(path, "other")
+
+    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Who asks what: what makes a signed request different stands in its headers."""
+        return headers.get("X-BAPI-API-KEY") or "", path, query
+
+    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
+        """The venue's own words for a failure."""
+        if do == "unavailable":
+            return Reply(503, HTML, b"<html>503 Service Temporarily Unavailable</html>")
+        number = code if code is not None else _CODES.get(do, 10016)
+        headers = JSON
+        if do == "limit":
+            headers = {**JSON, "X-Bapi-Limit-Status": "0", "X-Bapi-Limit-Reset-Timestamp": str(until // MS)}
+        text = text_of(number) or "Something went wrong."
+        body = {"retCode": number, "retMsg": text, "result": {}, "retExtInfo": {}, "time": now // MS}
+        return Reply(200, headers, msgspec.json.encode(body))
+
+    def shorten(self, body: bytes, keep: int) -> bytes | None:
+        """A list with so many items left; None if it is none, or no longer than that."""
+        found = msgspec.json.decode(body)
+        result = found.get("result") if isinstance(found, dict) else None
+        rows = result.get("list") if isinstance(result, dict) else None
+        if not isinstance(rows, list) or len(rows) <= keep:
+            return None
+        del rows[keep:]
+        return msgspec.json.encode(found)
+
+    def refusal(self, text: str | bytes) -> bytes:
+        """The frame that refuses a message."""
+        try:
+            message = msgspec.json.decode(text)
+            op, number = str(message.get("op", "")), str(message.get("req_id", ""))
+        except (msgspec.DecodeError, AttributeError):
+            op, number = "", ""
+        return msgspec.json.encode(
+            {"success": False, "ret_msg": "error:refused", "conn_id": "local", "req_id": number, "op": op}
+        )
+
+    def topic(self, frame: bytes) -> Topic:
+        """What a frame is about; what has no topic is an answer."""
+        label = _LABEL.decode(frame)
+        if not label.topic:
+            return Topic("reply")
+        kind, *rest = label.topic.split(".")
+        if kind in ("tickers", "orderbook"):
+            return Topic(_TOPICS[kind], self._listed(rest[-1]))
+        rows = _ROWS.decode(label.data)
+        return Topic(_TOPICS.get(kind, "account"), self._listed(rows[0].symbol) if rows else "")
+
+    def _listed(self, symbol: str) -> str:
+        """The exchange's own name of a contract that settles in its coin."""
+        return symbol + DOLLARS if symbol + DOLLARS in self.exchange.books else symbol
+
+    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
+        """A frame with something wrong in it; None where it has no place for that."""
+        return forged(frame, do, lambda whole: _alter(whole, do, by, symbol))
 
 
-def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
-    """A frame with something wrong in it; None where it has no place for that."""
-    spoilt = spoil(frame, do)
-    if spoilt is not None:
-        return spoilt
-    try:
-        whole: Any = msgspec.json.decode(frame)
-    except UNREADABLE:  # another fault was here before
-        return None
-    if not isinstance(whole, dict) or "topic" not in whole or not whole.get("data"):
-        return None
-    rows = whole["data"] if isinstance(whole["data"], list) else [whole["data"]]
-    return msgspec.json.encode(whole) if _alter(whole, rows[0], do, by, symbol) else None
-
-
-def _alter(whole: dict[str, Any], row: dict[str, Any], do: str, by: float, symbol: str) -> bool:
-    """Put something wrong into an event; whether it has a place for it."""
+def _alter(whole: dict[str, Any], do: str, by: float, symbol: str) -> bool:
+    """Put something wrong into an event; whether it is one and has a place for it."""
+    if "topic" not in whole or not whole.get("data"):
+        return False
+    row: dict[str, Any] = whole["data"][0] if isinstance(whole["data"], list) else whole["data"]
     kind, _, rest = whole["topic"].partition(".")
     match do:
         case "unknown":
@@ -180,7 +180,7 @@ def _misprice(kind: str, row: dict[str, Any], do: str, by: float) -> bool:
             row["markPrice"] = f"{float(row['markPrice']) * 1.5:.8f}"
             return True
         for name in names:
-            row[name] = _wrong(float(row[name]), do, by)
+            row[name] = mispriced(row[name], do, by)
         return True
     if kind != "orderbook" or not row.get("b") or not row.get("a"):
         return False
@@ -188,9 +188,5 @@ def _misprice(kind: str, row: dict[str, Any], do: str, by: float) -> bool:
         row["b"], row["a"] = row["a"], row["b"]
         return True
     for side in ("b", "a"):
-        row[side] = [[_wrong(float(price), do, by), size] for price, size in row[side]]
+        row[side] = [[mispriced(price, do, by), size] for price, size in row[side]]
     return True
-
-
-def _wrong(price: float, do: str, by: float) -> str:
-    return _ABSURD.get(do) or f"{-price if do == 'negative' else price * by:.8f}"

@@ -13,10 +13,11 @@ from msgspec import structs
 from adapters.simulator.account import Account
 from adapters.simulator.book import BUY, SELL
 from adapters.simulator.bybit_call import Call, Endpoint, Params, View
-from adapters.simulator.bybit_errors import REJECTIONS, WireError, of_rejection, parameter
+from adapters.simulator.bybit_errors import REJECTIONS, of_rejection, parameter
 from adapters.simulator.bybit_views import order_row
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import ZERO, Order, OrderRequest, Reason, Rejected
+from adapters.simulator.wire import WireError
 
 _LINK = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _IN_FORCE = {"GTC": "GTC", "IOC": "IOC", "FOK": "FOK", "PostOnly": "GTX"}
@@ -60,7 +61,7 @@ def _price(call: Call, one: Instrument, side: int) -> Any:
     """The limit price; one out of range is moved to the nearest that is in it, without a word."""
     price = call.params.number("price")
     mark = call.exchange.books[one.symbol].mark
-    if not call.bybit.moves_prices or price <= 0:
+    if not call.side.moves_prices or price <= 0:
         return price
     if side == BUY:
         return min(price, mark * (1 + one.band) // one.tick * one.tick)
@@ -69,9 +70,9 @@ def _price(call: Call, one: Instrument, side: int) -> Any:
 
 def _create_one(call: Call) -> View:
     """Take an order in, as far as can be seen from outside of the matching engine."""
-    name = call.bybit.next_name()
+    name = call.side.next_name()
     request, account = _parse(call, name), call.account
-    if call.bybit.knows(account, request.client_id):
+    if call.side.knows(account, request.client_id):
         raise Rejected(Reason.CLIENT_ID_IN_USE)
     if request.reduce_only and request.position_side != "BOTH":
         request = structs.replace(request, reduce_only=False)  # the row says what reduces
@@ -82,8 +83,8 @@ def _create_one(call: Call) -> View:
     except Rejected as failed:
         if failed.reason is not Reason.CANNOT_FILL:
             raise
-    call.bybit.take_in(account, request, name)
-    call.bybit.later(lambda at_ms: _match(call, account, request, at_ms))
+    call.side.take_in(account, request, name)
+    call.side.later(lambda at_ms: _match(call, account, request, at_ms))
     return {"orderId": name, "orderLinkId": call.params.text("orderLinkId", "")}
 
 
@@ -109,7 +110,7 @@ def _match(call: Call, account: Account, request: OrderRequest, now_ms: int) -> 
             status="EXPIRED" if failed.reason is Reason.CANNOT_FILL else "REJECTED",
         )
         call.exchange.ledger.reject(account.api_key, of_rejection(failed).code)
-        call.bybit.turn_down(order, REJECTIONS.get(failed.reason, "EC_Others"))
+        call.side.turn_down(order, REJECTIONS.get(failed.reason, "EC_Others"))
 
 
 def _create(call: Call) -> View:
@@ -118,7 +119,7 @@ def _create(call: Call) -> View:
 
 def _found(call: Call) -> Order:
     """The account's order by `orderId` or `orderLinkId`, the first of which wins."""
-    order = call.bybit.find(call.account, call.params.text("orderId", ""), call.params.text("orderLinkId", ""))
+    order = call.side.find(call.account, call.params.text("orderId", ""), call.params.text("orderLinkId", ""))
     if "orderId" not in call.params and "orderLinkId" not in call.params:
         raise parameter("orderId or orderLinkId is missing")
     if order is None or order.symbol != call.listing().symbol or not order.is_open:
@@ -127,13 +128,13 @@ def _found(call: Call) -> Order:
 
 
 def _ids(call: Call, order: Order) -> View:
-    name, link = call.bybit.names_of(order)
+    name, link = call.side.names_of(order)
     return {"orderId": name, "orderLinkId": link}
 
 
 def _cancel_one(call: Call) -> View:
     order = _found(call)
-    call.bybit.later(lambda at_ms: _end(call, order, at_ms))
+    call.side.later(lambda at_ms: _end(call, order, at_ms))
     return _ids(call, order)
 
 
@@ -142,7 +143,7 @@ def _end(call: Call, order: Order, now_ms: int) -> None:
     if order.is_open:
         call.exchange.matcher.cancel(call.account, order, now_ms)
     elif order.status == "FILLED":
-        call.bybit.streams.tell_late(order)
+        call.side.streams.tell_late(order)
 
 
 def _cancel(call: Call) -> View:
@@ -165,7 +166,7 @@ def _amend_one(call: Call) -> View:
             except Rejected:
                 call.exchange.ledger.reject(call.account.api_key, 110003)
 
-    call.bybit.later(amend)
+    call.side.later(amend)
     return _ids(call, order)
 
 
@@ -178,7 +179,7 @@ def _cancel_all(call: Call) -> View:
         raise parameter("symbol, baseCoin or settleCoin is missing")
     mine = [order for order in call.account.open_orders.values() if _is_about(call, order)][:_RECENT]
     for order in mine:
-        call.bybit.later(lambda at_ms, order=order: _end(call, order, at_ms))  # type: ignore[misc]
+        call.side.later(lambda at_ms, order=order: _end(call, order, at_ms))  # type: ignore[misc]
     return {"list": [_ids(call, order) for order in mine], "success": "1"}
 
 
@@ -187,7 +188,7 @@ def _is_about(call: Call, order: Order) -> bool:
     one = call.exchange.instruments[order.symbol]
     return (
         one in call.listings()
-        and call.params.text("symbol", "") in ("", call.bybit.spell(one))
+        and call.params.text("symbol", "") in ("", call.side.spell(one))
         and call.params.text("settleCoin", "") in ("", one.asset)
         and call.params.text("baseCoin", "") in ("", one.base)
     )
@@ -202,7 +203,7 @@ def _each(call: Call, act: Callable[[Call], View]) -> View:
     ends: list[View] = []
     for row in rows:
         given = row if isinstance(row, dict) else {}
-        one = Call(call.bybit, call.key, Params({**given, "category": call.category()}), call.now_ms)
+        one = Call(call.side, call.key, Params({**given, "category": call.category()}), call.now_ms)
         names = {"category": call.category(), "symbol": str(given.get("symbol", ""))}
         try:
             answers.append({**names, **act(one), "createAt": str(call.now_ms)})
@@ -234,9 +235,9 @@ def _rows(call: Call, orders: list[Order]) -> View:
         order_row(
             order,
             call.exchange.instruments[order.symbol],
-            call.bybit.spell,
-            *call.bybit.names_of(order),
-            call.bybit.reason_of(order),
+            call.side.spell,
+            *call.side.names_of(order),
+            call.side.reason_of(order),
         )
         for order in orders
     ]
@@ -246,14 +247,14 @@ def _rows(call: Call, orders: list[Order]) -> View:
 def _mine(call: Call) -> list[Order]:
     """The account's orders, those that were turned down as well, newest first."""
     orders = [order for order in call.exchange.ledger.orders.values() if order.account == call.account.api_key]
-    orders += [order for order in call.bybit.turned_down if order.account == call.account.api_key]
+    orders += [order for order in call.side.turned_down if order.account == call.account.api_key]
     return sorted(orders, key=lambda order: order.created_ms, reverse=True)
 
 
 def _asked(call: Call) -> Callable[[Order], bool]:
     """Whether an order is asked for by one of its names; all are where none is given."""
     name, link = call.params.text("orderId", ""), call.params.text("orderLinkId", "")
-    return lambda order: name in ("", call.bybit.names_of(order)[0]) and link in ("", call.bybit.names_of(order)[1])
+    return lambda order: name in ("", call.side.names_of(order)[0]) and link in ("", call.side.names_of(order)[1])
 
 
 def _realtime(call: Call) -> View:

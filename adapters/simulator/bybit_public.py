@@ -2,10 +2,11 @@
 
 from decimal import Decimal
 
+from adapters.simulator.arithmetic import plain
 from adapters.simulator.book import BUY, SELL, Level
 from adapters.simulator.bybit_call import Call, Endpoint, View
 from adapters.simulator.bybit_errors import parameter
-from adapters.simulator.bybit_views import contract_row, money, plain, risk_rows, ticker_row
+from adapters.simulator.bybit_views import contract_row, money, risk_rows, ticker_row
 
 _MINUTE_MS = 60_000
 _INTERVALS_MS = {str(minutes): minutes * _MINUTE_MS for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)} | {
@@ -20,7 +21,7 @@ def _time(call: Call) -> View:
 
 def _instruments(call: Call) -> View:
     """Those that trade, unless another status or one symbol is asked for."""
-    rows = [contract_row(one, call.bybit.spell) for one in call.wanted()]
+    rows = [contract_row(one, call.side.spell) for one in call.wanted()]
     if "symbol" not in call.params:
         status = call.params.text("status", "Trading")
         rows = [row for row in rows if row["status"] == status]
@@ -28,7 +29,7 @@ def _instruments(call: Call) -> View:
 
 
 def _tickers(call: Call) -> View:
-    rows = [ticker_row(call.exchange, one, call.bybit.spell) for one in call.wanted()]
+    rows = [ticker_row(call.exchange, one, call.side.spell) for one in call.wanted()]
     return {"category": call.category(), "list": rows}
 
 
@@ -44,7 +45,7 @@ def _orderbook(call: Call) -> View:
         raise parameter("limit invalid")
     book.show()
     return {
-        "s": call.bybit.spell(one),
+        "s": call.side.spell(one),
         "b": [level_text(level) for level in book.levels(BUY)[:limit]],
         "a": [level_text(level) for level in book.levels(SELL)[:limit]],
         "ts": call.now_ms,
@@ -60,7 +61,7 @@ def _risk_limit(call: Call) -> View:
     start = call.params.integer("cursor", 0)
     page = wanted[start : start + _SYMBOLS_A_PAGE]
     end = start + _SYMBOLS_A_PAGE
-    rows = [row for one in page for row in risk_rows(one, call.bybit.spell)]
+    rows = [row for one in page for row in risk_rows(one, call.side.spell)]
     return {"category": call.category(), "list": rows, "nextPageCursor": str(end) if end < len(wanted) else ""}
 
 
@@ -72,7 +73,7 @@ def _funding_history(call: Call) -> View:
     start_ms, end_ms = call.params.span()
     rows = [
         {
-            "symbol": call.bybit.spell(one),
+            "symbol": call.side.spell(one),
             "fundingRate": money(row.rate),
             "fundingRateTimestamp": str(row.at_ms),
         }
@@ -86,7 +87,7 @@ def _price_limit(call: Call) -> View:
     one = call.listing()
     mark = call.exchange.books[one.symbol].mark
     return {
-        "symbol": call.bybit.spell(one),
+        "symbol": call.side.spell(one),
         "buyLmt": plain((mark * (1 + one.band)) // one.tick * one.tick),
         "sellLmt": plain(-(mark * (1 - one.band) * -1 // one.tick) * one.tick),
         "ts": str(call.now_ms),
@@ -108,7 +109,7 @@ def _kline(call: Call) -> View:
         ]
         for each in reversed(candles)
     ]
-    return {"category": call.category(), "symbol": call.bybit.spell(one), "list": rows}
+    return {"category": call.category(), "symbol": call.side.spell(one), "list": rows}
 
 
 def _trades(call: Call) -> View:
@@ -116,7 +117,7 @@ def _trades(call: Call) -> View:
     book = call.exchange.books[one.symbol]
     row = {
         "execId": str(book.update_id),
-        "symbol": call.bybit.spell(one),
+        "symbol": call.side.spell(one),
         "price": plain(book.mark.quantize(one.tick)),
         "size": plain(one.step),
         "side": "Buy",
@@ -128,9 +129,9 @@ def _trades(call: Call) -> View:
 
 def _open_interest(call: Call) -> View:
     one = call.listing()
-    held = Decimal(ticker_row(call.exchange, one, call.bybit.spell)["openInterest"])
+    held = Decimal(ticker_row(call.exchange, one, call.side.spell)["openInterest"])
     row = {"openInterest": plain(held), "timestamp": str(call.now_ms)}
-    return {"category": call.category(), "symbol": call.bybit.spell(one), "list": [row], "nextPageCursor": ""}
+    return {"category": call.category(), "symbol": call.side.spell(one), "list": [row], "nextPageCursor": ""}
 
 
 PUBLIC = {

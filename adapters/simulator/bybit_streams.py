@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from adapters.simulator import bybit_entry, wire
+from adapters.simulator import bybit_entry
 from adapters.simulator.book import BUY, SELL, Book
 from adapters.simulator.bybit_call import CATEGORIES, View, category_of
 from adapters.simulator.bybit_public import level_text
 from adapters.simulator.bybit_views import AccountView, execution_row, order_row, ticker_row
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import Amended, Closed, Event, Filled, LeverageChanged, Opened, Order, WalletChanged
+from adapters.simulator.side import Sockets
 
 if TYPE_CHECKING:
     from adapters.simulator.bybit import Bybit
@@ -74,18 +75,15 @@ class Feed:
         self.last: Any = None
 
 
-class Streams:
-    """All sessions of the exchange and the frames waiting to be sent to them."""
+class Streams(Sockets[Session]):
+    """All sessions and the topics that they have subscribed to."""
 
     def __init__(self, bybit: "Bybit", *, mark_pace: float) -> None:
         self.bybit = bybit
-        self.exchange = bybit.exchange
-        self.sessions: dict[int, Session] = {}
-        self.outbox: list[tuple[Session, wire.Frame]] = []
+        super().__init__(bybit.exchange)
         self._ticker_ms = max(_FASTEST_MS, round(_TICKER_MS / mark_pace))
         self._feeds: dict[str, Feed] = {}
         self._due_ms = 1 << 62
-        self._count = 0
         self._dice = random.Random(self.exchange.random.getrandbits(32))
 
     @property
@@ -116,16 +114,9 @@ class Streams:
 
         self.exchange.at(now_ms + IDLE_MS, look)
 
-    def close(self, session: Session) -> None:
-        """Close a session from the exchange's side."""
-        if session.number in self.sessions:
-            self.forget(session)
-            self.outbox.append((session, wire.CLOSE))
-
     def forget(self, session: Session) -> None:
         """Note that a client has gone."""
-        session.closed = True
-        self.sessions.pop(session.number, None)
+        super().forget(session)
         for feed in self._feeds.values():
             feed.sessions.pop(session.number, None)
             feed.fresh.pop(session.number, None)

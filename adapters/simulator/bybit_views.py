@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from adapters.simulator.account import Account, Position
+from adapters.simulator.arithmetic import plain
 from adapters.simulator.bybit_call import View, category_of
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
@@ -35,14 +36,6 @@ _FORCED = {
     "settlement_autoclose-": ("CreateBySettle", "Delivery"),
 }
 """How the exchange names the orders it makes itself: how the venue says they were made, and what their trades are."""
-
-
-def plain(value: Decimal) -> str:
-    """A number without trailing zeros or exponent: 0.02, 2313, 0."""
-    text = f"{value:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
 
 
 def money(value: Decimal) -> str:

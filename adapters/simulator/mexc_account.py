@@ -28,11 +28,11 @@ def _mode(call: Call) -> int:
 
 
 def _set_mode(call: Call) -> None:
-    mode = call.fields.integer("positionMode")
+    mode = call.params.integer("positionMode")
     if mode not in (1, 2):
         raise WireError(600)
     call.exchange.set_hedge(call.account, mode == 1)
-    call.mexc.streams.tell_mode(call.account.api_key)
+    call.side.streams.tell_mode(call.account.api_key)
 
 
 def _leverage(call: Call) -> list[View]:
@@ -59,7 +59,7 @@ def _leverage(call: Call) -> list[View]:
 
 def _set_leverage(call: Call) -> None:
     """By the number of a position, or by symbol, direction and kind of margin. Both directions share one setting."""
-    fields, account = call.fields, call.account
+    fields, account = call.params, call.account
     leverage = fields.integer("leverage")
     if "positionId" in fields:
         call.exchange.set_leverage(account, _numbered(call).symbol, leverage)
@@ -73,21 +73,21 @@ def _set_leverage(call: Call) -> None:
 
 
 def _open_type(call: Call) -> bool:
-    kind = call.fields.integer("openType")
+    kind = call.params.integer("openType")
     if kind not in (1, 2):
         raise WireError(2002)
     return kind == 1
 
 
 def _numbered(call: Call) -> Position:
-    held = call.views.numbered(call.account, call.fields.integer("positionId"))
+    held = call.views.numbered(call.account, call.params.integer("positionId"))
     if held is None:
         raise WireError(2009)
     return held
 
 
 def _change_margin(call: Call) -> None:
-    held, amount, kind = _numbered(call), call.fields.number("amount"), call.fields.text("type")
+    held, amount, kind = _numbered(call), call.params.number("amount"), call.params.text("type")
     if amount <= 0 or kind not in ("ADD", "SUB"):
         raise WireError(600)
     call.exchange.move_margin(call.account, held.symbol, held.side, amount if kind == "ADD" else -amount)

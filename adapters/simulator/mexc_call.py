@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from adapters.simulator.account import Account
-from adapters.simulator.exchange import Exchange
 from adapters.simulator.mexc_errors import WireError
 from adapters.simulator.mexc_views import View, Views
+from adapters.simulator.side import BaseCall, Key
 
 if TYPE_CHECKING:
     from adapters.simulator.mexc import Mexc
@@ -57,26 +56,18 @@ class Fields:
         return str(self._pairs.get(name)).lower() == "true"
 
 
-class Call:
+class Call(BaseCall[Fields]):
     """A request that has passed the gate: who asks for what, when. `parts` are what its path says besides its name."""
 
+    side: "Mexc"
+
     def __init__(
-        self, mexc: "Mexc", account: Account | None, fields: Fields, body: object, parts: Sequence[str], now_ms: int
+        self, mexc: "Mexc", key: Key | None, fields: Fields, body: object, parts: Sequence[str], now_ms: int
     ) -> None:
-        self.mexc = mexc
+        super().__init__(mexc, key, fields, now_ms)
         self.views: Views = mexc.views
-        self.exchange: Exchange = mexc.exchange
-        self.fields = fields
         self.body = body
         self.parts = parts
-        self.now_ms = now_ms
-        self._account = account
-
-    @property
-    def account(self) -> Account:
-        """Who asks, on paths that need a key."""
-        assert self._account is not None, "this path lets everybody in"
-        return self._account
 
     def listed(self, name: str) -> str:
         """The exchange's symbol of one of the venue's; it must be listed."""
@@ -87,15 +78,15 @@ class Call:
 
     def symbol(self) -> str:
         """The mandatory `symbol`."""
-        return self.listed(self.fields.text("symbol"))
+        return self.listed(self.params.text("symbol"))
 
     def symbols(self) -> list[str]:
         """The one `symbol` asked for, or all."""
-        return [self.symbol()] if "symbol" in self.fields else list(self.views.names)
+        return [self.symbol()] if "symbol" in self.params else list(self.views.names)
 
     def page(self, rows: Sequence[Any], default: int = 20) -> list[Any]:
         """The page of rows that is asked for."""
-        number, size = self.fields.integer("page_num", 1), self.fields.integer("page_size", default)
+        number, size = self.params.integer("page_num", 1), self.params.integer("page_size", default)
         if number < 1 or not 1 <= size <= 1_000:
             raise WireError(600)
         return list(rows[(number - 1) * size : number * size])
@@ -109,12 +100,12 @@ class Call:
 
 def paged(call: Call, rows: Sequence[View]) -> View:
     """A page of rows with its frame."""
-    size = call.fields.integer("page_size", 20)
+    size = call.params.integer("page_size", 20)
     return {
         "pageSize": size,
         "totalCount": len(rows),
         "totalPage": -(-len(rows) // size),
-        "currentPage": call.fields.integer("page_num", 1),
+        "currentPage": call.params.integer("page_num", 1),
         "resultList": call.page(rows),
     }
 

@@ -5,17 +5,17 @@ Refusals come under status 200, in an envelope that says so.
 
 from typing import Final
 
+from adapters.simulator import wire
 from adapters.simulator.orders import Reason, Rejected
 
 
-class WireError(Exception):
-    """An answer that is not a success: its code, its text, and the HTTP status it comes under."""
+class WireError(wire.WireError):
+    """An answer that is not a success, in the venue's words for its code where there are no others."""
 
-    def __init__(self, code: int, message: str = "", status: int = 200) -> None:
-        self.code = code
-        self.message = message or TEXTS.get(code, "Operation failed")
-        self.status = status
-        super().__init__(f"{code} {self.message}")
+    status = 200
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(code, message or TEXTS.get(code, "Operation failed"))
 
 
 TEXTS: Final = {

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator.mexc_errors import TEXTS
-from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
-
-JSON: Final = {"Content-Type": "application/json"}
+from adapters.simulator.mexc_views import Views
+from adapters.simulator.side import Side
+from adapters.simulator.wire import HTML, JSON, Reply, Topic, forged
 
 _CONTRACT, _PRIVATE = "/api/v1/contract", "/api/v1/private"
 
@@ -83,47 +83,9 @@ _UNKNOWN_WORD: Final = 77
 _TIMES: Final = ("timestamp", "updateTime")
 
 
-def kind_of(method: str, path: str) -> str:
-    """What a request is for, in the fault file's words."""
-    known = _KINDS.get(path)
-    return known or next((kind for start, kind in _KINDS_BY_START.items() if path.startswith(start)), "other")
-
-
-def question_of(path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Who asks what: what makes a signed request different stands in its headers."""
-    return headers.get("ApiKey") or "", path, query
-
-
 def envelope(code: int, message: str) -> bytes:
     """A refusal as the venue writes it."""
     return msgspec.json.encode({"success": False, "code": code, "message": message})
-
-
-def failure(do: str, code: int | None) -> Reply:
-    """The venue's own words for a failure. It does not say how long a limit or a maintenance lasts."""
-    status, usual = _FAILURES.get(do, (200, 9999))
-    if do in ("timeout", "unavailable") and code is None:
-        return Reply(status, {"Content-Type": "text/html"}, b"<html><body><h1>The server is busy</h1></body></html>")
-    shown = usual if code is None else code
-    return Reply(status, JSON, envelope(shown, TEXTS.get(shown, "Operation failed")))
-
-
-def shorten(body: bytes, keep: int) -> bytes | None:
-    """A list with so many items left, in its envelope; None if it is none, or no longer than that."""
-    whole = msgspec.json.decode(body)
-    rows = whole.get("data") if isinstance(whole, dict) else None
-    if isinstance(rows, dict) and isinstance(rows.get("resultList"), list) and len(rows["resultList"]) > keep:
-        rows["resultList"] = rows["resultList"][:keep]
-    elif isinstance(rows, list) and len(rows) > keep:
-        whole["data"] = rows[:keep]
-    else:
-        return None
-    return msgspec.json.encode(whole)
-
-
-def refusal(text: str | bytes) -> bytes:
-    """The frame that refuses a message."""
-    return msgspec.json.encode({"channel": "rs.error", "data": "refused!", "ts": "0"})
 
 
 class _Row(Struct):
@@ -140,42 +102,62 @@ _LABEL: Final = msgspec.json.Decoder(_Label)
 _ROW: Final = msgspec.json.Decoder(_Row)
 
 
-def topic_of(frame: bytes, symbols: Mapping[str, str]) -> Topic:
-    """What a frame is about; `symbols` gives the exchange's name of the venue's."""
-    label = _LABEL.decode(frame)
-    if not label.channel.startswith("push."):
-        return Topic("reply")
-    name = label.symbol or (_ROW.decode(label.data).symbol if bytes(label.data).startswith(b"{") else "")
-    return Topic(_TOPICS.get(label.channel, "account"), symbols.get(name, ""))
+class MexcFaults(Side):
+    """A side as far as the gateway must know it to make it fail as the venue would."""
 
+    views: Views
 
-def forge(frame: bytes, do: str, by: float, name: str) -> bytes | None:
-    """A frame with something wrong in it; None where it has no place for that. `name` is another contract's."""
-    spoilt = spoil(frame, do)
-    if spoilt is not None:
-        return spoilt
-    try:
-        whole: Any = msgspec.json.decode(frame)
-    except UNREADABLE:  # another fault was here before
-        return None
-    if not isinstance(whole, dict) or not isinstance(whole.get("data"), dict):
-        return None
-    if do in ("nan", "overflow"):
-        return _absurd(whole, do)
-    return msgspec.json.encode(whole) if _alter(whole, do, by, name) else None
+    def kind(self, method: str, path: str) -> str:
+        """What a request is for, in the fault file's words."""
+        known = _KINDS.get(path)
+        return known or next((kind for start, kind in _KINDS_BY_START.items() if path.startswith(start)), "other")
 
+    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Who asks what: what makes a signed request different stands in its headers."""
+        return headers.get("ApiKey") or "", path, query
 
-def _absurd(whole: dict[str, Any], do: str) -> bytes | None:
-    """Prices that are no JSON numbers, or none that anybody can hold."""
-    names = [name for name in _PRICES.get(whole["channel"], ()) if name in whole["data"]]
-    for name in names:
-        whole["data"][name] = msgspec.Raw(b'"NaN"' if do == "nan" else b"1e400")
-    return msgspec.json.encode(whole) if names else None
+    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
+        """The venue's own words for a failure. It does not say how long a limit or a maintenance lasts."""
+        status, usual = _FAILURES.get(do, (200, 9999))
+        if do in ("timeout", "unavailable") and code is None:
+            return Reply(status, HTML, b"<html><body><h1>The server is busy</h1></body></html>")
+        shown = usual if code is None else code
+        return Reply(status, JSON, envelope(shown, TEXTS.get(shown, "Operation failed")))
+
+    def shorten(self, body: bytes, keep: int) -> bytes | None:
+        """A list with so many items left, in its envelope; None if it is none, or no longer than that."""
+        whole = msgspec.json.decode(body)
+        rows = whole.get("data") if isinstance(whole, dict) else None
+        if isinstance(rows, dict) and isinstance(rows.get("resultList"), list) and len(rows["resultList"]) > keep:
+            rows["resultList"] = rows["resultList"][:keep]
+        elif isinstance(rows, list) and len(rows) > keep:
+            whole["data"] = rows[:keep]
+        else:
+            return None
+        return msgspec.json.encode(whole)
+
+    def refusal(self, text: str | bytes) -> bytes:
+        """The frame that refuses a message."""
+        return msgspec.json.encode({"channel": "rs.error", "data": "refused!", "ts": "0"})
+
+    def topic(self, frame: bytes) -> Topic:
+        """What a frame is about."""
+        label = _LABEL.decode(frame)
+        if not label.channel.startswith("push."):
+            return Topic("reply")
+        name = label.symbol or (_ROW.decode(label.data).symbol if bytes(label.data).startswith(b"{") else "")
+        return Topic(_TOPICS.get(label.channel, "account"), self.views.symbols.get(name, ""))
+
+    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
+        """A frame with something wrong in it; None where it has no place for that."""
+        return forged(frame, do, lambda whole: _alter(whole, do, by, self.views.names.get(symbol, symbol)))
 
 
 def _alter(whole: dict[str, Any], do: str, by: float, name: str) -> bool:
-    """Put something wrong into a frame; whether it has a place for it."""
-    channel, data = whole["channel"], whole["data"]
+    """Put something wrong into a frame; whether it has a place for it. `name` is another contract's."""
+    channel, data = whole["channel"], whole.get("data")
+    if not isinstance(data, dict):
+        return False
     match do:
         case "unknown":
             whole["channel"] = f"{channel}.somethingNew"
@@ -196,6 +178,10 @@ def _alter(whole: dict[str, Any], do: str, by: float, name: str) -> bool:
             for time in _TIMES:
                 if time in data:
                     data[time] -= round(by)
+        case "nan" | "overflow":
+            names = [name for name in _PRICES.get(channel, ()) if name in data]
+            data.update(dict.fromkeys(names, msgspec.Raw(b'"NaN"' if do == "nan" else b"1e400")))
+            return bool(names)
         case _:
             return _misprice(channel, data, do, by)
     return True

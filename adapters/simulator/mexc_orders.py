@@ -23,7 +23,7 @@ _CLOSES = (2, 4)
 
 
 def _create(call: Call) -> View:
-    order = _place(call, call.fields)
+    order = _place(call, call.params)
     return {"orderId": str(order.id), "ts": order.created_ms}
 
 
@@ -127,7 +127,7 @@ def _shown(call: Call, order: Order | None) -> View:
 
 
 def _batch_query(call: Call) -> list[View]:
-    numbers = call.fields.text("order_ids").split(",")
+    numbers = call.params.text("order_ids").split(",")
     if len(numbers) > _MOST_CANCELS:
         raise WireError(2034)
     found = (_own(call, number) for number in numbers)
@@ -162,7 +162,7 @@ def _cancel_external(call: Call) -> list[View]:
 
 
 def _cancel_one_external(call: Call) -> None:
-    order = _named(call, call.symbol(), call.fields.text("externalOid"))
+    order = _named(call, call.symbol(), call.params.text("externalOid"))
     row = _cancelled(call, order, 0)
     if row["errorCode"]:
         raise WireError(row["errorCode"])
@@ -190,11 +190,11 @@ def _submit_batch(call: Call) -> list[View]:
 
 
 def _amend(call: Call) -> str:
-    order = _own(call, call.fields.text("orderId"))
+    order = _own(call, call.params.text("orderId"))
     if order is None or not order.is_open:
         raise WireError(2040)
-    quantity = call.views.quantity(order.symbol, call.fields.number("vol"))
-    call.exchange.matcher.amend(call.account, order, call.fields.number("price"), quantity, call.now_ms)
+    quantity = call.views.quantity(order.symbol, call.params.number("vol"))
+    call.exchange.matcher.amend(call.account, order, call.params.number("price"), quantity, call.now_ms)
     return str(order.id)
 
 
@@ -206,8 +206,8 @@ def _open_orders(call: Call) -> list[View]:
 
 def _history(call: Call) -> list[View]:
     wanted = set(call.symbols())
-    states = set(call.fields.text("states", "1,2,3,4,5").split(","))
-    start_ms, end_ms = call.fields.integer("start_time", 0), call.fields.integer("end_time", 1 << 62)
+    states = set(call.params.text("states", "1,2,3,4,5").split(","))
+    start_ms, end_ms = call.params.integer("start_time", 0), call.params.integer("end_time", 1 << 62)
     rows = [
         call.views.order(order)
         for order in reversed(call.exchange.ledger.orders.values())
@@ -225,7 +225,7 @@ def _counts(call: Call) -> View:
 def _deals(call: Call) -> list[View]:
     """Fills, newest first."""
     wanted = {call.symbol()}
-    start_ms, end_ms = call.fields.integer("start_time", 0), call.fields.integer("end_time", 1 << 62)
+    start_ms, end_ms = call.params.integer("start_time", 0), call.params.integer("end_time", 1 << 62)
     rows = [
         {**call.views.deal(fill), "taker": not fill.maker}
         for fill in reversed(call.exchange.ledger.fills)

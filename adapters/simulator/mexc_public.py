@@ -24,7 +24,7 @@ def _ping(call: Call) -> int:
 
 
 def _one_or_all(call: Call, rows: list[View]) -> Any:
-    return rows[0] if "symbol" in call.fields else rows
+    return rows[0] if "symbol" in call.params else rows
 
 
 def _detail(call: Call) -> Any:
@@ -59,7 +59,7 @@ def _funding_history(call: Call) -> View:
 
 def _depth(call: Call) -> View:
     symbol = call.listed(call.parts[0])
-    limit = call.fields.integer("limit", 1_000)
+    limit = call.params.integer("limit", 1_000)
     book = call.exchange.books[symbol]
     book.show()
     return {
@@ -73,7 +73,7 @@ def _depth(call: Call) -> View:
 def _candles(call: Call) -> View:
     """Candles of the mark since the exchange opened; no volume."""
     symbol = call.listed(call.parts[-1])
-    interval_ms = _INTERVALS_MS.get(call.fields.text("interval", "Min1"))
+    interval_ms = _INTERVALS_MS.get(call.params.text("interval", "Min1"))
     if interval_ms is None:
         raise WireError(600)
     rows = call.exchange.candles.latest(symbol, interval_ms, 2_000, call.now_ms)

@@ -5,17 +5,16 @@ and closes a socket that has not pinged for a minute. After a login everything a
 login or a filter says otherwise, and nothing of what is already there.
 """
 
-import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from adapters.simulator import wire
 from adapters.simulator.book import BUY, SELL
 from adapters.simulator.mexc_views import View, Views
 from adapters.simulator.orders import Amended, Closed, Event, Filled, LeverageChanged, Opened, WalletChanged
+from adapters.simulator.side import Key, Sockets
 
 IDLE_MS = 60_000
 """A socket without a ping for so long is closed."""
@@ -67,17 +66,14 @@ Name = tuple[str, str, int]
 """A channel, a symbol where it is about one, and a depth where it has one."""
 
 
-class Streams:
-    """All sessions of the exchange and the frames waiting to be sent to them."""
+class Streams(Sockets[Session]):
+    """All sessions and the streams that they have subscribed to."""
 
-    def __init__(self, views: Views, keys: Callable[[str], tuple[str, str] | None], mark_pace: float) -> None:
+    def __init__(self, views: Views, keys: Mapping[str, Key], mark_pace: float) -> None:
+        super().__init__(views.exchange)
         self.views = views
-        self.exchange = views.exchange
-        self.sessions: dict[int, Session] = {}
-        self.outbox: list[tuple[Session, wire.Frame]] = []
         self._keys = keys
         self._pace_ms = max(_FASTEST_MS, round(1_000 / mark_pace))
-        self._count = 0
         self._streams: dict[Name, Stream] = {}
 
     @property
@@ -103,16 +99,9 @@ class Streams:
 
         self.exchange.at(now_ms + IDLE_MS, look)
 
-    def close(self, session: Session) -> None:
-        """Close a session from the exchange's side."""
-        if not session.closed:
-            self.forget(session)
-            self.outbox.append((session, wire.CLOSE))
-
     def forget(self, session: Session) -> None:
         """Drop a session whose socket is gone."""
-        session.closed = True
-        self.sessions.pop(session.number, None)
+        super().forget(session)
         for stream in self._streams.values():
             stream.sessions.pop(session.number, None)
         self._streams = {name: stream for name, stream in self._streams.items() if stream.sessions}
@@ -163,15 +152,14 @@ class Streams:
         return ""
 
     def _login(self, session: Session, param: dict[str, Any], pushes: bool, now_ms: int) -> str:
-        key, stamp = str(param.get("apiKey")), str(param.get("reqTime"))
-        found = self._keys(key)
-        if found is None or not stamp.isdecimal() or abs(now_ms - int(stamp)) > LOGIN_WINDOW_MS:
+        name, stamp = str(param.get("apiKey")), str(param.get("reqTime"))
+        key = self._keys.get(name)
+        if key is None or not stamp.isdecimal() or abs(now_ms - int(stamp)) > LOGIN_WINDOW_MS:
             return "login failed: invalid key or time!"
-        account, secret = found
-        wanted = hmac.new(secret.encode(), f"{key}{stamp}".encode(), hashlib.sha256).hexdigest()
+        wanted = key.verifier.digest(f"{name}{stamp}".encode()).hex()
         if not hmac.compare_digest(wanted, str(param.get("signature"))):
             return "login failed: confirming signature failed!"
-        session.account, session.filters = account, None if pushes else frozenset()
+        session.account, session.filters = key.account.api_key, None if pushes else frozenset()
         return ""
 
     def publish(self, now_ms: int) -> None:

@@ -32,6 +32,10 @@ class Verifier:
         self._secret = secret.encode()
         self._key = load_pem_public_key(public_key.encode()) if public_key else None
 
+    def digest(self, payload: bytes) -> bytes:
+        """The HMAC-SHA256 of a payload with the secret."""
+        return hmac.new(self._secret, payload, hashlib.sha256).digest()
+
     @property
     def ed25519(self) -> bool:
         """Whether it is an Ed25519 key."""
@@ -40,8 +44,7 @@ class Verifier:
     def accepts(self, payload: str, signature: str) -> bool:
         """Whether this is the key's signature of the payload."""
         if self._key is None:
-            wanted = hmac.new(self._secret, payload.encode(), hashlib.sha256).hexdigest()
-            return hmac.compare_digest(wanted, signature.lower())
+            return hmac.compare_digest(self.digest(payload.encode()).hex(), signature.lower())
         try:
             raw = base64.b64decode(signature, validate=True)
         except binascii.Error:

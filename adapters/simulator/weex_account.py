@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters.simulator.account import Account, Position
+from adapters.simulator.arithmetic import plain
 from adapters.simulator.orders import Reason, Rejected
-from adapters.simulator.weex_call import Call, Endpoint, View, WireError, plain, wrong
+from adapters.simulator.weex_call import Call, Endpoint, View, wrong
 from adapters.simulator.weex_views import (
     balance_view,
     income_view,
@@ -14,6 +15,7 @@ from adapters.simulator.weex_views import (
     settings_view,
     trade_view,
 )
+from adapters.simulator.wire import WireError
 
 _WEEK_MS = 7 * 86_400_000
 _FILLS_MAX = 100
@@ -127,7 +129,7 @@ def _user_trades(call: Call) -> list[View]:
         if fill.account == call.account.api_key and symbol in (None, fill.symbol) and start_ms <= fill.at_ms <= end_ms
     ]
     found = [view for view in found if order in (0, view["orderId"])][-limit:]
-    call.weex.dice.shuffle(found)
+    call.side.dice.shuffle(found)
     return found
 
 

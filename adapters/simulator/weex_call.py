@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from adapters.simulator.account import Account
-from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import Reason, Rejected
+from adapters.simulator.side import BaseCall
+from adapters.simulator.wire import WireError
 
 if TYPE_CHECKING:
-    from adapters.simulator.weex import Key, Weex
+    from adapters.simulator.weex import Weex
 
 View = dict[str, Any]
 
@@ -27,16 +27,6 @@ ID_BASE: Final = 700_000_000_000_000_000
 """Ids are numbers beyond what a float holds exactly, as the venue's are."""
 
 _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,18})?")
-
-
-class WireError(Exception):
-    """An answer that is not a success: HTTP status, code and text."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-        self.message = message
-        self.status = status
 
 
 def empty(name: str) -> WireError:
@@ -195,26 +185,10 @@ class Params:
         return start_ms, end_ms
 
 
-class Call:
+class Call(BaseCall[Params]):
     """A request that has passed the gateway: who asks for what, when."""
 
-    def __init__(self, weex: "Weex", key: "Key | None", params: Params, now_ms: int) -> None:
-        self.weex = weex
-        self.exchange: Exchange = weex.exchange
-        self.params = params
-        self.now_ms = now_ms
-        self._key = key
-
-    @property
-    def key(self) -> "Key":
-        """The key of the request, on endpoints that need one."""
-        assert self._key is not None, "this endpoint lets everybody in"
-        return self._key
-
-    @property
-    def account(self) -> Account:
-        """Who asks, on endpoints that need a key."""
-        return self.key.account
+    side: "Weex"
 
     def symbol(self) -> str:
         """The mandatory `symbol`, which must be listed."""
@@ -242,21 +216,3 @@ class Endpoint(Struct, frozen=True):
     """Whether it counts as an order."""
     trades: bool = False
     """Whether the key needs the right to trade."""
-
-
-def plain(value: Decimal) -> str:
-    """A number without trailing zeros or exponent: 0.02, 2313, 0."""
-    text = f"{value:f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in ("-0", "") else text
-
-
-def money(value: Decimal) -> str:
-    """An amount with eight decimals."""
-    return f"{value:.8f}"
-
-
-def on_grid(value: Decimal, places: int) -> str:
-    """A number with the decimals of its grid."""
-    return f"{value:.{places}f}"

@@ -7,8 +7,9 @@ import msgspec
 from msgspec import Struct
 
 from adapters.simulator import weex_streams
+from adapters.simulator.side import Side
 from adapters.simulator.weex_call import text_of
-from adapters.simulator.wire import UNREADABLE, Reply, Topic, spoil
+from adapters.simulator.wire import HTML, JSON, Reply, Topic, forged, mispriced, without
 
 _ORDER, _BATCH = "/capi/v3/order", "/capi/v3/batchOrders"
 
@@ -46,8 +47,6 @@ _KINDS_BY_PATH: Final = {
     "/capi/v3/account/positionMargin": "settings",
 }
 
-_JSON: Final = {"Content-Type": "application/json"}
-
 _FAILURES: Final = {
     "unknown": (500, -1000),
     "timeout": (504, -1000),
@@ -73,45 +72,6 @@ _REQUIRED: Final = {
 }
 """A field of the first row of an event without which it says nothing."""
 _WORDS: Final = {"orders": "status", "fill": "orderSide", "positions": "side"}
-_ABSURD: Final = {"zero": "0", "nan": "NaN", "overflow": "1e400"}
-
-
-def kind_of(method: str, path: str) -> str:
-    """What a request is for, in the fault file's words."""
-    return _KINDS.get((method, path)) or _KINDS_BY_PATH.get(path, "other")
-
-
-def question_of(path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Who asks what; what makes each request different stands in its headers."""
-    pairs = (pair for pair in query.split("&") if not pair.startswith("startTime="))
-    return headers.get("ACCESS-KEY") or "", path, "&".join(pairs)
-
-
-def failure(do: str, code: int | None) -> Reply:
-    """The venue's own words for a failure; how long to be silent is not among them."""
-    if do == "unavailable":
-        return Reply(503, {"Content-Type": "text/html"}, b"<html>503 Service Unavailable</html>")
-    status, usual = _FAILURES.get(do, (400, -1000))  # else "refuse" and "error inside 200"
-    usual = usual if code is None else code
-    text = "Too many requests" if usual == 429 else text_of(usual) or text_of(-1000)
-    return Reply(status, _JSON, msgspec.json.encode({"code": usual, "msg": text}))
-
-
-def shorten(body: bytes, keep: int) -> bytes | None:
-    """A list with so many items left; None if it is none, or no longer than that."""
-    found = msgspec.json.decode(body)
-    if not isinstance(found, list) or len(found) <= keep:
-        return None
-    return msgspec.json.encode(found[:keep])
-
-
-def refusal(text: str | bytes) -> bytes:
-    """The frame that refuses a message."""
-    try:
-        number = msgspec.json.decode(text).get("id")
-    except (msgspec.DecodeError, AttributeError):
-        number = None
-    return weex_streams.refusal(number, "INVALID_ARGUMENT: refused")
 
 
 class _Row(Struct):
@@ -131,30 +91,48 @@ _LABEL: Final = msgspec.json.Decoder(_Label)
 _ROWS: Final = msgspec.json.Decoder(_Rows)
 
 
-def topic_of(frame: bytes) -> Topic:
-    """What a frame is about; what has no event is a ping or an answer."""
-    label = _LABEL.decode(frame)
-    what = _TOPICS.get(label.e)
-    if what is None:
-        return Topic("reply")
-    if label.s:
-        return Topic(what, label.s)
-    rows = _ROWS.decode(frame).d
-    return Topic(what, rows[0].symbol if rows else "")
+class WeexFaults(Side):
+    """A side as far as the gateway must know it to make it fail as the venue would."""
 
+    def kind(self, method: str, path: str) -> str:
+        """What a request is for, in the fault file's words."""
+        return _KINDS.get((method, path)) or _KINDS_BY_PATH.get(path, "other")
 
-def forge(frame: bytes, do: str, by: float, symbol: str) -> bytes | None:
-    """A frame with something wrong in it; None where it has no place for that."""
-    spoilt = spoil(frame, do)
-    if spoilt is not None:
-        return spoilt
-    try:
-        event: Any = msgspec.json.decode(frame)
-    except UNREADABLE:  # another fault was here before
-        return None
-    if not isinstance(event, dict) or "e" not in event:
-        return None
-    return msgspec.json.encode(event) if _alter(event, do, by, symbol) else None
+    def question(self, path: str, query: str, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Who asks what; what makes each request different stands in its headers."""
+        return headers.get("ACCESS-KEY") or "", path, without(query, "startTime=")
+
+    def failure(self, do: str, *, code: int | None, until: int, client: str, now: int) -> Reply:
+        """The venue's own words for a failure; how long to be silent is not among them."""
+        if do == "unavailable":
+            return Reply(503, HTML, b"<html>503 Service Unavailable</html>")
+        status, usual = _FAILURES.get(do, (400, -1000))  # else "refuse" and "error inside 200"
+        usual = usual if code is None else code
+        text = "Too many requests" if usual == 429 else text_of(usual) or text_of(-1000)
+        return Reply(status, JSON, msgspec.json.encode({"code": usual, "msg": text}))
+
+    def refusal(self, text: str | bytes) -> bytes:
+        """The frame that refuses a message."""
+        try:
+            number = msgspec.json.decode(text).get("id")
+        except (msgspec.DecodeError, AttributeError):
+            number = None
+        return weex_streams.refusal(number, "INVALID_ARGUMENT: refused")
+
+    def topic(self, frame: bytes) -> Topic:
+        """What a frame is about; what has no event is a ping or an answer."""
+        label = _LABEL.decode(frame)
+        what = _TOPICS.get(label.e)
+        if what is None:
+            return Topic("reply")
+        if label.s:
+            return Topic(what, label.s)
+        rows = _ROWS.decode(frame).d
+        return Topic(what, rows[0].symbol if rows else "")
+
+    def forge(self, frame: bytes, do: str, *, by: float, symbol: str) -> bytes | None:
+        """A frame with something wrong in it; None where it has no place for that."""
+        return forged(frame, do, lambda event: "e" in event and _alter(event, do, by, symbol))
 
 
 def _alter(event: dict[str, Any], do: str, by: float, symbol: str) -> bool:
@@ -193,8 +171,7 @@ def _misprice(event: dict[str, Any], rows: list[dict[str, Any]], do: str, by: fl
             rows[0]["m"] = f"{float(rows[0]['i']) * 1.5:.8f}"
             return True
         for name in ("m", "i"):
-            price = float(rows[0][name])
-            rows[0][name] = _ABSURD.get(do) or f"{-price if do == 'negative' else price * by:.8f}"
+            rows[0][name] = mispriced(rows[0][name], do, by)
         return True
     if not event["e"].startswith("depth") or not (event["b"] and event["a"]):
         return False
@@ -202,6 +179,5 @@ def _misprice(event: dict[str, Any], rows: list[dict[str, Any]], do: str, by: fl
         event["b"], event["a"] = event["a"], event["b"]
         return True
     for level in (*event["b"], *event["a"]):
-        price = float(level[0])
-        level[0] = _ABSURD.get(do) or f"{-price if do == 'negative' else price * by:.8f}"
+        level[0] = mispriced(level[0], do, by)
     return True

@@ -6,17 +6,9 @@ from typing import Any, Final
 
 from adapters.simulator.book import BUY, SELL
 from adapters.simulator.orders import Order, OrderRequest, Reason, Rejected
-from adapters.simulator.weex_call import (
-    ID_BASE,
-    Call,
-    Endpoint,
-    Params,
-    View,
-    WireError,
-    empty,
-    refusal_of,
-)
+from adapters.simulator.weex_call import ID_BASE, Call, Endpoint, Params, View, empty, refusal_of
 from adapters.simulator.weex_views import order_view, position_id, venue_id
+from adapters.simulator.wire import WireError
 
 _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 _BUYS: Final = {"BUY": BUY, "SELL": SELL}

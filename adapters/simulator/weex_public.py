@@ -3,9 +3,11 @@
 from decimal import Decimal
 from typing import Any
 
+from adapters.simulator.arithmetic import money, on_grid, plain
 from adapters.simulator.book import BUY, SELL
-from adapters.simulator.weex_call import Call, Endpoint, View, WireError, money, on_grid, plain
+from adapters.simulator.weex_call import Call, Endpoint, View
 from adapters.simulator.weex_views import contract_view, day_view, level_text, premium_view
+from adapters.simulator.wire import WireError
 
 _WEEK_MS = 7 * 86_400_000
 
@@ -37,7 +39,7 @@ def _exchange_info(call: Call) -> View:
         ("REQUEST_WEIGHT", "ORDERS", "ORDERS"),
         ("MINUTE", "SECOND", "MINUTE"),
         (1, 10, 1),
-        call.weex.limits,
+        call.side.limits,
         strict=True,
     )
     coins = dict.fromkeys(one.base for one in call.exchange.instruments.values())

@@ -11,19 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.simulator import wire
 from adapters.simulator.book import BUY, SELL
 from adapters.simulator.exchange import Exchange
-from adapters.simulator.orders import (
-    ZERO,
-    Closed,
-    Event,
-    Filled,
-    LeverageChanged,
-    Opened,
-    Order,
-    WalletChanged,
-)
+from adapters.simulator.orders import ZERO, Closed, Event, Filled, LeverageChanged, Opened, Order, WalletChanged
+from adapters.simulator.side import Sockets
 from adapters.simulator.weex_call import View
 from adapters.simulator.weex_views import account_row, fill_row, level_text, order_row, position_row, ticker_frame
 
@@ -82,16 +73,13 @@ class Ladder:
         self.last = 0
 
 
-class Streams:
-    """All sessions of the exchange and the frames waiting to be sent to them."""
+class Streams(Sockets[Session]):
+    """All sessions, and the books as they were told."""
 
     def __init__(self, exchange: Exchange, mark_pace: float, heartbeat_ms: int) -> None:
-        self.exchange = exchange
-        self.sessions: dict[int, Session] = {}
-        self.outbox: list[tuple[Session, wire.Frame]] = []
+        super().__init__(exchange)
         ticks = max(_FASTEST_MS, round(1_000 / mark_pace))
         self._steps = {"ticker": ticks, "depth": _DEPTH_MS, "ping": PING_MS, "heartbeat": heartbeat_ms}
-        self._count = 0
         self._version = 0
         self._ladders: dict[str, Ladder] = {}
         self._paid: dict[str, tuple[Decimal, Decimal]] = {}
@@ -113,17 +101,6 @@ class Streams:
             self._due = dict.fromkeys(self._steps, 0)
             self._plan(now_ms)
         return session
-
-    def close(self, session: Session) -> None:
-        """Close a session from the exchange's side."""
-        if not session.closed:
-            self.forget(session)
-            self.outbox.append((session, wire.CLOSE))
-
-    def forget(self, session: Session) -> None:
-        """Drop a session whose socket is gone."""
-        session.closed = True
-        self.sessions.pop(session.number, None)
 
     def step_clock(self, ms: int) -> None:
         """Note that the exchange's clock is stepped by so much."""

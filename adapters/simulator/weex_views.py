@@ -4,11 +4,12 @@ from decimal import Decimal
 from itertools import takewhile
 
 from adapters.simulator.account import Account, Position
+from adapters.simulator.arithmetic import money, on_grid, plain
 from adapters.simulator.book import Level
 from adapters.simulator.exchange import Exchange
 from adapters.simulator.instruments import Instrument
 from adapters.simulator.orders import ZERO, Fill, Income, Order
-from adapters.simulator.weex_call import ID_BASE, View, money, on_grid, plain
+from adapters.simulator.weex_call import ID_BASE, View
 
 SIDES = {1: "BUY", -1: "SELL"}
 

@@ -2,13 +2,17 @@
 
 import random
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from adapters.simulator.exchange import Exchange
+
+JSON: Final = {"Content-Type": "application/json"}
+HTML: Final = {"Content-Type": "text/html"}
 
 
 class Reply(Struct, frozen=True):
@@ -23,6 +27,18 @@ class Reply(Struct, frozen=True):
     body: bytes
     cut: int | None = None
     drip_ms: float = 0.0
+
+
+class WireError(Exception):
+    """An answer that is not a success: the venue's code, its words, and the HTTP status that they come under."""
+
+    status = 400
+
+    def __init__(self, code: int, message: str, status: int | None = None) -> None:
+        super().__init__(f"{code} {message}")
+        self.code = code
+        self.message = message
+        self.status = self.status if status is None else status
 
 
 class Close(Struct, frozen=True):
@@ -73,6 +89,32 @@ def spoil(frame: bytes, do: str) -> bytes | None:
             return frame[:1] + b" " * _PADDING + frame[1:]
         case _:
             return None
+
+
+def forged(frame: bytes, do: str, alter: Callable[[Any], bool]) -> bytes | None:
+    """A frame of JSON text garbled, or else what is in it altered; None where it has no place for that.
+
+    `alter` puts something wrong into what was decoded, and says whether it could.
+    """
+    spoilt = spoil(frame, do)
+    if spoilt is not None:
+        return spoilt
+    try:
+        whole = msgspec.json.decode(frame)
+    except UNREADABLE:  # another fault was here before
+        return None
+    return msgspec.json.encode(whole) if isinstance(whole, dict) and alter(whole) else None
+
+
+def mispriced(price: str, do: str, by: float) -> str:
+    """A price as a fault leaves it: nought with its decimals, no number, one that nobody can hold, or another one."""
+    absurd = {"zero": f"{Decimal(price) * 0:f}", "nan": "NaN", "overflow": "1e400"}
+    return absurd.get(do) or f"{float(price) * (-1 if do == 'negative' else by):.8f}"
+
+
+def without(query: str, *beginnings: str) -> str:
+    """A query without the pairs that begin so."""
+    return "&".join(pair for pair in query.split("&") if not pair.startswith(beginnings))
 
 
 def misshape(body: bytes, do: str) -> bytes | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
+import math
 import os
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -41,32 +42,37 @@ from agent.claim import Claimed
 from agent.cli import bench as benches
 from agent.cli import demo as demos
 from agent.cli import policy, screen
-from agent.cli.build import claim_of, dialects_of, state_home, tag_of
-from agent.config import ConfigError, Portfolio, load, render, starter
+from agent.cli.build import claim_of, dialects_of, home_of_demos, state_home, tag_of
+from agent.cli.preview import Unready, preview
+from agent.config import ConfigError, Portfolio, Problem, load, render, starter
 from agent.core.covariance import VOLATILITY
 from agent.core.decisions import Decision
+from agent.core.orders import S
 from agent.core.targets import gross, wishes_of
 from agent.core.upkeep import upkeep
 from agent.core.venue import Credentials, Dialect, Secret
-from agent.core.view import Safety, View, safety
+from agent.core.view import View
 from agent.doctor import examine
 from agent.journal import Damaged, Journal, JournalError, Locked, Records
 from agent.log import configure
 from agent.replay import replay as play
-from agent.run import RESUME, VERSION, Agent, Unfit, Unlisted
+from agent.run import ENDED, RESUME, TAPES, VERSION, Agent, Unfit, Unlisted
 from agent.secrets import SecretError, seal_process
 from agent.tape import TapeError
 
 T = TypeVar("T")
 
-FAILED, DAMAGED, BUSY, CONFIG = 1, 65, 75, 78
-"""Exit codes besides 0 for ok and 2 for wrong usage: see sysexits.h."""
+FAILED, USAGE, DAMAGED, BUSY, CONFIG = 1, 2, 65, 75, 78
+"""Exit codes besides 0 for ok: see sysexits.h."""
 DEAR_LEVERAGE = 3.0
 """Above it, `check` says what it costs to keep a leverage constant."""
 HALF_SPREAD = 0.0001
 """Assumed for that."""
 READY_S = 30.0
 """How long `plan` waits for the venue's answers."""
+PRICES = "name a CSV file of prices, plain or gzipped"
+QUIET_S = 15.0
+"""An agent at work writes its status once a second; one whose last is older is not at work."""
 RESUME_S = 10.0
 """How long `resume` waits for an agent, which looks once a second, to take the word."""
 
@@ -82,7 +88,9 @@ err = Console(stderr=True, highlight=False)
 
 File = Annotated[Path, typer.Argument(help="The portfolio file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Folder = Annotated[Path | None, typer.Option("--state", help="The agent's state folder; the newest one if not given.")]
+Folder = Annotated[
+    Path | None, typer.Option("--state", help="The agent's state folder; the one used last if not given.")
+]
 
 
 def main() -> None:
@@ -93,13 +101,8 @@ def main() -> None:
         for problem in error.problems:
             err.print(str(problem), style="red", soft_wrap=True, markup=False)
         raise SystemExit(CONFIG) from None
-    except Unlisted as error:
-        names = ", ".join(f"targets: {symbol}" for symbol in error.symbols)
-        _fail(f"{names}: {error}; correct the name, or take it out", CONFIG)
-    except SecretError as error:
-        _fail(str(error), CONFIG)
-    except Unfit as error:
-        _fail(f"account: {error}", CONFIG)
+    except Unready as error:
+        _fail(str(error), FAILED)
     except (Locked, Claimed) as error:
         _fail(str(error), BUSY)
     except msgspec.ValidationError as error:
@@ -115,6 +118,25 @@ def main() -> None:
 def _fail(text: str, code: int) -> NoReturn:
     err.print(text, style="red", soft_wrap=True, markup=False)
     raise SystemExit(code)
+
+
+@contextlib.contextmanager
+def _portfolio(file: Path) -> Iterator[Portfolio]:
+    """The portfolio in a file; what turns out to be wrong with it in use is told with the file's name."""
+    portfolio = load(file)
+    try:
+        yield portfolio
+    except ConfigError as error:
+        raise ConfigError(replace(problem, path=problem.path or str(file)) for problem in error.problems) from None
+    except SecretError as error:
+        keys = " and ".join(key for key, reference in portfolio.references.items() if reference == error.reference)
+        problem = Problem(str(file), None, keys, error.reference, error.wrong, error.cure)
+        raise ConfigError([problem]) from None
+    except Unlisted as error:
+        names = ", ".join(f"targets: {symbol}" for symbol in error.symbols)
+        _fail(f"{file}: {names}: {error}; correct the name, or take it out", CONFIG)
+    except Unfit as error:
+        _fail(f"{file}: account: {error}", CONFIG)
 
 
 def _run(make: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
@@ -149,6 +171,31 @@ def _local(venue: str) -> None:
         raise typer.BadParameter(f"there is no local {venue} exchange; choose {', '.join(LOCAL)}", param_hint="--venue")
 
 
+def _above_zero(value: float | None, option: str) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is not a number above 0; write one", param_hint=option)
+
+
+def _file(path: Path | None, option: str, cure: str) -> None:
+    """Refuse a path at which there is no file to read."""
+    if path is not None and not path.is_file():
+        wrong = "is a folder" if path.is_dir() else "is not there"
+        raise typer.BadParameter(f"{path} {wrong}; {cure}", param_hint=option)
+
+
+@contextlib.contextmanager
+def _listening(port: int) -> Iterator[None]:
+    """What keeps a local exchange from listening at this port is wrong usage."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        wrong = "is in use" if error.errno == errno.EADDRINUSE else "is not for everyone to take"
+        cure = "name another one, or 0 for any that is free"
+        raise typer.BadParameter(f"{port} {wrong}; {cure}", param_hint="--port") from None
+
+
 @app.command()
 def demo(
     for_: Annotated[float | None, typer.Option("--for", help="Seconds to run; until Ctrl-C if not given.")] = None,
@@ -157,24 +204,31 @@ def demo(
     tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
     speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 60.0,
     seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
-    port: Annotated[int, typer.Option(help="Where the local exchange listens; 0: any free port.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where the local exchange listens; 0: any free port.")
+    ] = 0,
     keep: Annotated[Path | None, typer.Option(help="Folder for journal and tape.")] = None,
 ) -> None:
     """Watch a drifted portfolio come back to its target, on an exchange inside this process.
 
     65/20/15 in BTC/ETH/SOL against a target of 50/30/20 at 3x. No key, no network, no risk.
     """
-    for name in venue.split(","):
+    names = venue.split(",")
+    for name in names:
         _local(name)
-    if not speed > 0:
-        raise typer.BadParameter("must be above 0", param_hint="--speed")
+        if names.count(name) > 1:
+            raise typer.BadParameter(f"{venue} names {name} twice; name each once", param_hint="--venue")
+    _above_zero(for_, "--for")
+    _above_zero(speed, "--speed")
+    _file(tape, "--tape", PRICES)
     configure(logging.CRITICAL)
     options = demos.Options(venue=venue, seconds=for_, tape=tape, speed=speed, seed=seed, port=port, keep=keep)
     try:
         one = demos.Demo(options)
     except demos.Unplayable as error:
         raise typer.BadParameter(str(error), param_hint="--tape" if tape else "--venue") from None
-    result = _run(lambda stop: one.run(stop, None if as_json else out))
+    with _listening(port):
+        result = _run(lambda stop: one.run(stop, None if as_json else out))
     if as_json:
         _json(result)
     else:
@@ -205,7 +259,8 @@ def init(
 @app.command()
 def check(file: File, as_json: Json = False) -> None:
     """Check a portfolio file, offline, and print it whole: merged, with all defaults, without secrets."""
-    portfolio = load(file)
+    with _portfolio(file) as portfolio:
+        _blind(portfolio)
     if as_json:
         _json(portfolio)
     else:
@@ -213,6 +268,11 @@ def check(file: File, as_json: Json = False) -> None:
         for remark in (_held_in(portfolio), _upkeep(portfolio)):
             if remark is not None:
                 sys.stdout.write(f"\n{remark}\n")
+
+
+def _blind(portfolio: Portfolio) -> list[Dialect]:
+    """The dialects of a portfolio, with keys that open nothing; raises `ConfigError` where there can be none."""
+    return dialects_of(portfolio, Credentials(*(Secret("none"),) * 3))
 
 
 def _held_in(portfolio: Portfolio) -> str | None:
@@ -253,26 +313,25 @@ def plan(
     to_target: Annotated[bool, typer.Option("--to-target", help="All the way, not just inside the band.")] = False,
 ) -> None:
     """Show what a correction would do now, what it would cost and which gate would refuse it. Sends nothing."""
-    portfolio = load(file)
     configure(logging.ERROR)
-    # A running agent may listen already; the file of its feed is only read.
-    shown = replace(portfolio, mode="observe", feed=replace(portfolio.feed, listen=None, token=None))
-    view, previewed, after = _run(lambda stop: _preview(shown, dialects_of(portfolio), stop, to_target))
-    if previewed is None:
-        missing = f" ({'; '.join(view.missing)})" if view.missing else ""
-        _fail(f"not ready after {READY_S:g} s: {view.state}{missing}", FAILED)
-    todo, refusals, verdict = previewed
+    with _portfolio(file) as portfolio:
+        dialects = dialects_of(replace(portfolio, mode="observe") if portfolio.mode == "live" else portfolio)
+        found = _run(lambda stop: preview(portfolio, dialects, stop, to_target=to_target, patience_s=READY_S))
     if as_json:
-        _json({"view": view, "plan": todo, "refusals": list(refusals.values()), "verdict": verdict, "after": after})
+        _json({**msgspec.structs.asdict(found), "refusals": list(found.refusals.values())})
         return
     if (remark := _held_in(portfolio)) is not None:
         out.print(remark.replace("# ", ""), markup=False, soft_wrap=True)
+    view, verdict = found.view, found.verdict
     inside = view.reach is not None and view.reach < 1
-    out.print(screen.header(view))
-    out.print(screen.plan(todo, refusals, view))
-    if verdict is not None and todo.legs:
+    out.print(screen.Header(view))
+    out.print(screen.plan(found.plan, found.refusals, view))
+    if verdict is not None and found.plan.legs:
         out.print(screen.verdict(verdict))
-    out.print(f"After these trades: {screen.safety(after)}", markup=False)
+    if found.lacks:
+        text = f"Not here after {READY_S:g} s, so that costs are not known or rough: {'; '.join(found.lacks)}."
+        out.print(text, style="yellow", markup=False)
+    out.print(f"After these trades: {screen.safety(found.after)}", markup=False)
     out.print("Every drift is inside its band: nothing would be done now." if inside else "The band has been left.")
 
 
@@ -283,40 +342,18 @@ def doctor(file: File, as_json: Json = False) -> None:
     Asks only. Where the file names keys, the accounts are looked at whatever the mode. Exit 0 if what the file asks for
     may be done, 78 if the key or the account is refused for it, 1 if that could not be found out.
     """
-    portfolio = load(file)
     configure(logging.CRITICAL)
-    keyed = all(account.key is not None for account in portfolio.seats.values())
-    dialects = dialects_of(replace(portfolio, mode="observe") if keyed else portfolio)
-    tag = tag_of(portfolio)
-    found = _run(lambda stop: examine(portfolio, dialects, stop, tag=tag, keyed=keyed, patience_s=READY_S))
+    with _portfolio(file) as portfolio:
+        keyed = all(account.key is not None for account in portfolio.seats.values())
+        dialects = dialects_of(replace(portfolio, mode="observe") if keyed else portfolio)
+        tag = tag_of(portfolio)
+        found = _run(lambda stop: examine(portfolio, dialects, stop, tag=tag, keyed=keyed, patience_s=READY_S))
     if as_json:
         _json(found)
     else:
         out.print(screen.diagnosis(found))
     if not found.suffices:
         raise SystemExit(CONFIG if any(one.grade == "refused" for one in found.findings) else FAILED)
-
-
-async def _preview(
-    portfolio: Portfolio, dialects: Sequence[Dialect], stop: asyncio.Event, to_target: bool
-) -> tuple[View, Any, Safety]:
-    """What there is to see, what would be done, and how safe the account would be once all that passes is done."""
-    with tempfile.TemporaryDirectory(prefix="trimtab-plan-") as folder:
-        agent = Agent(portfolio, dialects, Path(folder), tag="pl")
-        running = asyncio.create_task(agent.run(stop))
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + READY_S
-        previewed = None
-        while previewed is None and loop.time() < deadline and not running.done():
-            await asyncio.wait({running}, timeout=0.1)
-            found = agent.engine.preview(agent.clock.now(), to_target=to_target)
-            previewed = found and (*found, agent.engine.verdict(found[0]))
-        view = agent.view()
-        todo, refusals, _ = previewed or (None, {}, None)
-        after = safety(agent.engine, [leg for leg in todo.legs if leg.instrument not in refusals] if todo else [])
-        stop.set()
-        await running
-        return view, previewed, after
 
 
 @app.command()
@@ -330,19 +367,21 @@ def run(
     ] = None,
 ) -> None:
     """Run the agent until it is told to stop: observe, paper or live, as the file says."""
-    portfolio = load(file)
-    if portfolio.mode == "live" and not live:
-        _fail(f'{file}: mode = "live" trades real money; say so a second time: trimtab run {file} --live', CONFIG)
-    if live and portfolio.mode != "live":
-        _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; set mode = "live" in it', CONFIG)
-    configure(logging.INFO)
-    seal_process()
-    dialects = dialects_of(portfolio)
-    with contextlib.ExitStack() as ends:
-        ends.callback(claim_of(portfolio))
-        folder = Path(portfolio.state).expanduser()
-        agent = Agent(portfolio, dialects, folder, tag=tag_of(portfolio), record=record, succeeds=True)
-        _run(lambda stop: agent.run(stop, resolve or ()))
+    with _portfolio(file) as portfolio:
+        if portfolio.mode == "live" and not live:
+            cure = f"say so a second time: trimtab run {file} --live"
+            _fail(f'{file}: mode = "live" trades real money; {cure}', CONFIG)
+        if live and portfolio.mode != "live":
+            cure = 'set mode = "live" in it'
+            _fail(f'{file}: --live was given, but the file says mode = "{portfolio.mode}"; {cure}', CONFIG)
+        configure(logging.INFO)
+        seal_process()
+        dialects = dialects_of(portfolio)
+        with contextlib.ExitStack() as ends:
+            ends.callback(claim_of(portfolio))
+            folder = Path(portfolio.state).expanduser()
+            agent = Agent(portfolio, dialects, folder, tag=tag_of(portfolio), record=record, succeeds=True)
+            _run(lambda stop: agent.run(stop, resolve or ()))
 
 
 @app.command()
@@ -367,19 +406,25 @@ def resume(state: Folder = None) -> None:
 def status(state: Folder = None, as_json: Json = False) -> None:
     """Show how the agent stands, from the status it writes once a second."""
     folder = _folder(state)
-    path = folder / "status.json"
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        _fail(f"{path} is not there: no agent has run in this folder", FAILED)
+    raw = _written(folder)
+    if raw is None:
+        _fail(f"{folder / 'status.json'} is not there: no agent has run in this folder", FAILED)
+    is_demo = home_of_demos() in folder.parents
     if as_json:
-        sys.stdout.write(raw.decode() + "\n")
+        shown = msgspec.json.decode(raw, type=dict[str, Any])
+        age_s = (time.time_ns() - shown["at"]) / S
+        shown["mode"] = "demo" if is_demo else shown["mode"]
+        _json(
+            {**shown, "folder": str(folder), "age_s": round(age_s, 1), "running": _past(shown["state"], age_s) is None}
+        )
         return
-    view = msgspec.json.decode(raw, type=View)
+    view, past = _status(raw)
     records = Journal.read(folder / "journal.db")
     notes = [(made.at, note) for made in _decisions(records, None, 8) for note in made.notes]
-    label = "DEMO" if state_home() / "demo" in folder.parents else None
-    out.print(screen.live(view, notes[-12:], f"trimtab · {folder} · as of {screen.clock(view.at)} UTC", label))
+    if past is not None:
+        out.print(past, style="bold yellow", markup=False)
+    title = f"trimtab · {screen.moment(view.at)} · {folder}"
+    out.print(screen.live(view, notes[-12:], title, "DEMO" if is_demo else None))
 
 
 @app.command()
@@ -401,18 +446,36 @@ def why(
         out.print(f"no decision names {symbol}" if symbol else "no decision is on record yet")
     for decision in made:
         out.print(screen.told((decision.at, note) for note in decision.notes), soft_wrap=True)
-    if (view := _status(folder)) is not None:
+    if (raw := _written(folder)) is not None:
+        view, past = _status(raw)
         if symbol is not None and symbol not in {leg.symbol for leg in view.legs}:
             _fail(f"{symbol} is not in the portfolio: it has {', '.join(leg.symbol for leg in view.legs)}", FAILED)
-        out.print(screen.stance(view, symbol), soft_wrap=True)
+        out.print(screen.stance(view, symbol, past), soft_wrap=True)
 
 
-def _status(folder: Path) -> View | None:
+def _written(folder: Path) -> bytes | None:
     """The status that the agent in this folder wrote last; None if there is none."""
     try:
-        return msgspec.json.decode((folder / "status.json").read_bytes(), type=View)
+        return (folder / "status.json").read_bytes()
     except FileNotFoundError:
         return None
+
+
+def _status(raw: bytes) -> tuple[View, str | None]:
+    """A status, and in words why it is of the past; None where the agent is at work."""
+    view = msgspec.json.decode(raw, type=View)
+    past = _past(view.state, age_s := (time.time_ns() - view.at) / S)
+    if past is None:
+        return view, None
+    text = f"No agent is at work here: {past} at {screen.moment(view.at)}, {screen.ago(age_s)}. This is how it stood."
+    return replace(view, streams={}), text
+
+
+def _past(state: str, age_s: float) -> str | None:
+    """What became of the agent whose last status has this state and age; None if it is at work."""
+    if state == ENDED:
+        return "it ended"
+    return "it was killed or hangs since its last word" if age_s > QUIET_S else None
 
 
 def _decisions(records: Records, symbol: str | None, count: int) -> list[Decision]:
@@ -423,14 +486,25 @@ def _decisions(records: Records, symbol: str | None, count: int) -> list[Decisio
 
 
 def _folder(state: Path | None) -> Path:
-    """The state folder that was named, or the one whose status is newest."""
+    """The state folder that was named; else that of the agent at work, or the one used last, demos only if no other.
+
+    Which one it is goes to standard error.
+    """
     if state is not None:
         return state
     homes = [Path(home) for home in (os.environ.get("STATE_DIRECTORY"), state_home(), "/var/lib/trimtab") if home]
     found = [path for home in homes if os.access(home, os.R_OK) for path in home.rglob("status.json")]
     if not found:
         _fail(f"no agent has run yet under {' or '.join(map(str, homes))}; name a folder with --state", FAILED)
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+    written = {path.parent: path.stat().st_mtime for path in found}
+    own = {folder: at for folder, at in written.items() if home_of_demos() not in folder.parents}
+    at_work = [str(folder) for folder, at in own.items() if time.time() - at < QUIET_S]
+    if len(at_work) > 1:
+        _fail(f"several agents are at work: {' and '.join(at_work)}; name one with --state", USAGE)
+    candidates = own or written
+    chosen = max(candidates, key=lambda folder: candidates[folder])
+    err.print(f"{chosen} (another one: --state FOLDER)", style="dim", markup=False, soft_wrap=True)
+    return chosen
 
 
 @app.command()
@@ -455,10 +529,8 @@ def replay(
 ) -> None:
     """Play a tape to the same code and prove that it decides the same, byte for byte."""
 
-    def blind(portfolio: Portfolio) -> Sequence[Dialect]:
-        return dialects_of(portfolio, Credentials(*(Secret("replay"),) * 3))
-
-    found = play(tape, blind)
+    _file(tape, "TAPE", f"name a .tape file: `run --record` keeps them in STATE/{TAPES}, `demo` as well")
+    found = play(tape, _blind)
     if as_json:
         _json({"tape": str(tape), "equal": found.difference is None, **msgspec.structs.asdict(found)})
     elif found.difference is None:
@@ -475,7 +547,9 @@ def replay(
 @app.command()
 def simulate(
     venue: Annotated[str, typer.Option(help="The exchange to imitate.")] = "binance",
-    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1.")] = 9001,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Where to listen on 127.0.0.1; 0: any free port.")
+    ] = 9001,
     tape: Annotated[Path | None, typer.Option(help="Prices to play: CSV, plain or gzipped.")] = None,
     speed: Annotated[float, typer.Option(help="How much faster than real time the market runs.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="The market's seed; another market each time if not given.")] = None,
@@ -486,6 +560,10 @@ def simulate(
 ) -> None:
     """Serve the local exchange alone, for any client: ccxt, python-binance, or an agent of your own."""
     _local(venue)
+    _above_zero(speed, "--speed")
+    _above_zero(balance, "--balance")
+    _file(tape, "--tape", PRICES)
+    _file(faults, "--faults", "name a file of faults: adapters/simulator/README.md shows one")
     configure(logging.INFO)
     venues = LOCAL[venue]
     market = TapeMarket(tape) if tape else SeededMarket(seed, venues.symbols)
@@ -504,13 +582,43 @@ def simulate(
     async def forever(stop: asyncio.Event) -> None:
         async with server:
             await server.start("127.0.0.1", port)
-            out.print(f"REST    {server.rest_url}\nstreams {server.ws_url}\nkey     {DEMO_KEY}\nsecret  {DEMO_SECRET}")
-            if LOCAL[venue].passphrase:
-                out.print(f"phrase  {LOCAL[venue].passphrase}")
-            out.print(f"{len(market.symbols)} instruments. Ctrl-C ends.", style="dim")
+            sys.stdout.write(told_of(server, venue, market.symbols))
+            sys.stdout.flush()
             await stop.wait()
 
-    _run(forever)
+    with _listening(port):
+        _run(forever)
+
+
+def told_of(server: Server, venue: str, symbols: Sequence[str]) -> str:
+    """What a client needs to know of a local exchange, and a portfolio file for it; as TOML."""
+    local = LOCAL[venue]
+    spelt = [local.symbol(server.exchange.instruments[symbol]) for symbol in symbols]
+    words = {
+        "venue": venue,
+        "settle": local.coin,
+        "rest_url": server.rest_url,
+        "stream_url": server.ws_url,
+        "key": "env:LOCAL_KEY",
+        "secret": "env:LOCAL_SECRET",
+        "passphrase": "env:LOCAL_PASSPHRASE" if local.passphrase else None,
+    }
+    keys = {"LOCAL_KEY": DEMO_KEY, "LOCAL_SECRET": DEMO_SECRET, "LOCAL_PASSPHRASE": local.passphrase}
+    weighted = spelt[list(symbols).index(local.contract)] if local.contract else spelt[0]
+    return "\n".join(
+        [
+            f"# {len(spelt)} instruments: {' '.join(spelt)}",
+            "# Ctrl-C ends. What opens the account:",
+            *(f"# export {name}={word}" for name, word in keys.items() if word),
+            "# A portfolio file for it, where nothing but local money is at stake:",
+            'mode = "live"',
+            "[account]",
+            *(f'{name} = "{word}"' for name, word in words.items() if word),
+            "[targets.weights]",
+            f'{weighted} = "100%"',
+            "",
+        ]
+    )
 
 
 class Contest(StrEnum):
@@ -552,8 +660,7 @@ def bench(
 
 
 def _bench_policy(as_json: bool, file: Path | None, short: bool, data: Path | None) -> None:
-    if data is not None and not data.is_file():
-        raise typer.BadParameter(f"{data} is not there", param_hint="--data")
+    _file(data, "--data", PRICES)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("starting", total=1.0)

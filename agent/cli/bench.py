@@ -206,8 +206,8 @@ def _frames() -> tuple[bytes, bytes]:
     name = MOVER.lower()
     wire.connect(f"/market/stream?streams={name}@markPrice@1s", now)
     wire.connect(f"/public/stream?streams={name}@bookTicker", now)
-    found = {session.category: frame for session, frame in wire.advance(now + S) if isinstance(frame, bytes)}
-    return found["market"], found["public"]
+    mark, quote = (frame for _, frame in wire.advance(now + S) if isinstance(frame, bytes))
+    return mark, quote
 
 
 def _decoding(mark: bytes, quote: bytes, laps: int) -> list[Row]:

@@ -61,6 +61,7 @@ def dialects_of(portfolio: Portfolio, credentials: Credentials | None = None) ->
     public side.
 
     ``credentials`` stand in for those that the file refers to, where nothing is to be sent, or to local exchanges.
+    Raises `ConfigError`, which does not know the file's name, and `agent.secrets.SecretError`.
     """
     return [_dialect(portfolio, name, credentials) for name in portfolio.seats]
 
@@ -69,7 +70,7 @@ def _dialect(portfolio: Portfolio, name: str, credentials: Credentials | None) -
     account, table = portfolio.seats[name], f"accounts.{name}" if name else "account"
 
     def refused(key: str, value: str | None, wrong: str, cure: str) -> ConfigError:
-        return ConfigError([Problem(table, None, key, value, wrong, cure)])
+        return ConfigError([Problem("", None, f"{table}.{key}".rstrip("."), value, wrong, cure)])
 
     if account.venue not in VENUES:
         raise refused("venue", account.venue, "is not a venue that is spoken here", f"write {' or '.join(VENUES)}")
@@ -119,12 +120,15 @@ def claim_of(portfolio: Portfolio) -> Callable[[], None]:
     Only live trading claims them: watching beside it does no harm. At a local exchange a key opens another account at
     each address. Raises `agent.claim.Claimed`.
     """
+    accounts: dict[tuple[str, str], None] = {}
+    for account in portfolio.seats.values() if portfolio.mode == "live" else ():
+        assert account.key is not None, "the file was checked"
+        local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
+        where = f"{account.venue} {account.rest_url}" if local else account.venue
+        accounts[where, resolve(account.key).reveal()] = None  # one key opens the margin of every coin
     with ExitStack() as claims:
-        for account in portfolio.seats.values() if portfolio.mode == "live" else ():
-            assert account.key is not None, "the file was checked"
-            local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
-            where = f"{account.venue} {account.rest_url}" if local else account.venue
-            claims.callback(claim(where, resolve(account.key).reveal()))
+        for where, key in accounts:
+            claims.callback(claim(where, key))
         return claims.pop_all().close
 
 
@@ -138,3 +142,8 @@ def tag_of(portfolio: Portfolio) -> str:
 def state_home() -> Path:
     """Where states are kept that no file names."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "trimtab"
+
+
+def home_of_demos() -> Path:
+    """Where those of demos are kept."""
+    return state_home() / "demo"

@@ -31,7 +31,7 @@ from adapters.simulator import (
     serve,
 )
 from agent.cli import screen
-from agent.cli.build import dialects_of, state_home
+from agent.cli.build import dialects_of, home_of_demos
 from agent.config import Account as Access
 from agent.config import Portfolio
 from agent.core.decisions import Note
@@ -55,6 +55,9 @@ SETTLE_S = 20.0
 KEEP = 5
 """Demos whose records are kept."""
 
+MODE = "demo"
+"""What is told as its mode: the agent trades live, but on a local exchange."""
+
 Shares = tuple[dict[str, float], dict[str, float]]
 """Wanted and held shares of gross by symbol."""
 
@@ -64,7 +67,7 @@ class Unplayable(ValueError):
 
 
 class Options(Struct, frozen=True):
-    """How to run a demo. ``venue`` may be several, with commas between; ``seconds`` None: until Ctrl-C."""
+    """How to run a demo. ``venue`` may be several, each once, with commas between; ``seconds`` None: until Ctrl-C."""
 
     venue: str = "binance"
     seconds: float | None = None
@@ -76,8 +79,8 @@ class Options(Struct, frozen=True):
 
     @property
     def venues(self) -> list[str]:
-        """The exchanges, each once."""
-        return list(dict.fromkeys(self.venue.split(",")))
+        """The exchanges."""
+        return self.venue.split(",")
 
 
 class Standing(Struct, frozen=True):
@@ -159,7 +162,7 @@ class Site:
             for symbol, share in self.held.items()
         }
         balance = round(Decimal(equity) / self.local.rate(market), 8)
-        self.account = Account(balance=balance, positions=positions, asset=self.local.asset)
+        self.account = Account(balance=balance, positions=positions, asset=self.local.asset, alias=name)
         self.exchange = Exchange(market, [self.account], speed=options.speed, seed=options.seed or 0)
         self.venue = self.local.side(self.exchange, mark_pace=options.speed)
 
@@ -274,12 +277,18 @@ class Demo:
     def standing(self) -> Standing:
         """Where the portfolio stands now."""
         equity = sum(site.equity for site in self.sites)
-        held = {symbol: value for site in self.sites for symbol, value in site.values().items()}
-        weights = {symbol: value / equity if equity > 0 else 0.0 for symbol, value in held.items()}
-        targets = {symbol: share * LEVERAGE for site in self.sites for symbol, share in site.wanted.items()}
+        held = {self._name(site, symbol): value for site in self.sites for symbol, value in site.values().items()}
+        weights = {name: value / equity if equity > 0 else 0.0 for name, value in held.items()}
+        targets = {
+            self._name(site, symbol): share * LEVERAGE for site in self.sites for symbol, share in site.wanted.items()
+        }
         drift = max(abs(weights[symbol] - targets[symbol]) for symbol in targets) / LEVERAGE
         leverage = sum(abs(weight) for weight in weights.values())
         return Standing(weights=weights, targets=targets, drift_max=drift, leverage=leverage, equity=equity)
+
+    def _name(self, site: Site, symbol: str) -> str:
+        """An instrument in the result: with its account where there are several."""
+        return symbol if len(self.sites) == 1 else f"{site.name}:{symbol}"
 
     async def run(self, stop: asyncio.Event, console: Console | None) -> Result:
         """Run the whole demo; with a console, show it live."""
@@ -366,7 +375,7 @@ class Demo:
         names = [name for site in self.sites for _, name in site.exchange.ledger.by_client_id]
         return Result(
             venue=self.options.venue,
-            mode=portfolio.mode,
+            mode=MODE,
             start=start,
             end=self.standing(),
             band=portfolio.bands.tolerance,
@@ -390,8 +399,8 @@ class Demo:
 def summary(result: Result) -> Table:
     """The result as a small table."""
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("", "start", "end", "target"):
-        table.add_column(name, justify="right" if name else "left")
+    for name in ("share of the target gross", "start", "end", "target"):
+        table.add_column(name, justify="left" if name.startswith("share") else "right")
     gross = sum(abs(target) for target in result.start.targets.values())
     for symbol, target in result.start.targets.items():
         row = [result.start.weights[symbol], result.end.weights[symbol], target]
@@ -406,7 +415,7 @@ def summary(result: Result) -> Table:
 
 def _fresh_folder() -> Path:
     """A folder for this demo's records; those of the oldest demos are dropped."""
-    home = state_home() / "demo"
+    home = home_of_demos()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     for old in sorted(path for path in home.iterdir() if path.is_dir())[: -KEEP + 1]:
         _remove(old)

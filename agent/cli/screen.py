@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.table import Table
@@ -38,10 +39,10 @@ KINDS = {
     "funding": "yellow",
 }
 MODES = {"observe": "white on blue", "paper": "black on yellow", "live": "white on red"}
+BAND = "under ◂ band ▸ over"
 BAR = 25
 """Characters of a drift bar; odd, so that the target has a place in the middle."""
-WIDE = 120
-"""Characters that all columns of the instruments need."""
+OF_GROSS = "share, target, drift and band: parts of the target gross"
 
 
 def percent(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
@@ -59,6 +60,19 @@ def money(value: float | None) -> str:
 def clock(at: int) -> str:
     """The time of day in UTC."""
     return datetime.fromtimestamp(at / 1e9, UTC).strftime("%H:%M:%S")
+
+
+def moment(at: int) -> str:
+    """The day and the time of day in UTC."""
+    return datetime.fromtimestamp(at / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, in its largest unit."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
 
 
 def bar(drift: float | None, band: float | None, aware: float | None = None) -> Text:
@@ -124,67 +138,133 @@ def accounts(view: View) -> Table:
     return table
 
 
-class Legs:
-    """One row for each instrument. Where the terminal is too narrow for all columns, profit and funding give way."""
+class Fitting:
+    """A table that leaves out columns where the terminal is too narrow for all: those that ``give_way``, in that order.
 
-    def __init__(self, view: View) -> None:
-        self.view = view
+    Columns start on the left but for those that are ``right``. The ``folded`` one takes what room is left, and needs
+    `LEAST`.
+    """
+
+    LEAST = 10
+
+    def __init__(
+        self,
+        rows: Sequence[dict[str, str | Text]],
+        *,
+        right: Sequence[str] = (),
+        give_way: Sequence[str] = (),
+        folded: str | None = None,
+        caption: str | None = None,
+    ) -> None:
+        self.rows = rows
+        self.right = right
+        self.give_way = give_way
+        self.folded = folded
+        self.caption = caption
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= WIDE
-        table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
-        table.add_column("instrument", no_wrap=True)
-        for name in ("share", "target", "drift"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("under ◂ band ▸ over", justify="center", no_wrap=True)
-        for name in ("notional", "mark", *(("profit", "funding") if wide else ()), "age"):
-            table.add_column(name, justify="right", no_wrap=True)
-        unit = sum(abs(leg.target) for leg in self.view.legs if leg.target is not None) or 1.0
-        for leg in self.view.legs:
-            table.add_row(*_leg(leg, unit, wide=wide))
+        names = list(self.rows[0]) if self.rows else []
+        for name in self.give_way:
+            if self._width(names) <= options.max_width:
+                break
+            names.remove(name)
+        table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, padding=(0, 1, 0, 0), caption=self.caption)
+        table.caption_justify = "left"
+        for name in names:
+            table.add_column(
+                name,
+                justify="right" if name in self.right else "left",
+                no_wrap=name != self.folded,
+                overflow="fold" if name == self.folded else "ellipsis",
+            )
+        for row in self.rows:
+            table.add_row(*(row[name] for name in names))
         yield table
 
+    def _width(self, names: Sequence[str]) -> int:
+        """Characters that these columns need, with two between each and the next and one at either edge."""
+        needed = (
+            self.LEAST if name == self.folded else max(cell_len(str(cell)) for cell in [name, *self._column(name)])
+            for name in names
+        )
+        return sum(needed) + 2 * len(names)
 
-def _leg(leg: Leg, unit: float, *, wide: bool) -> list[RenderableType]:
+    def _column(self, name: str) -> list[str | Text]:
+        return [row[name] for row in self.rows]
+
+
+def legs(view: View) -> Fitting:
+    """One row for each instrument."""
+    unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
+    return Fitting(
+        [_leg(leg, unit) for leg in view.legs],
+        right=("share", "target", "drift", "notional", "mark", "profit", "funding", "age"),
+        give_way=("funding", "profit", "age", "mark", BAND, "notional", "target"),
+        caption=OF_GROSS,
+    )
+
+
+def _leg(leg: Leg, unit: float) -> dict[str, str | Text]:
     colour = "" if leg.drift is None or not leg.band or abs(leg.drift) <= leg.band else OVER if leg.drift > 0 else UNDER
     age = "–" if leg.mark_age_s is None else f"{leg.mark_age_s:.1f} s"
-    return [
-        leg.symbol,
-        percent(None if leg.weight is None else leg.weight / unit),
-        "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
-        Text(percent(leg.drift, signed=True), style=colour),
-        bar(leg.drift, leg.band, leg.aware),
-        money(leg.notional),
-        "–" if leg.mark is None else f"{leg.mark:,.6g}",
-        *((money(leg.profit), percent(leg.funding_rate, 4, signed=True)) if wide else ()),
-        Text(age, style="red" if leg.mark_age_s is not None and leg.mark_age_s > 5 else "dim"),
-    ]
+    return {
+        "instrument": leg.symbol,
+        "share": percent(None if leg.weight is None else leg.weight / unit),
+        "target": "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
+        "drift": Text(percent(leg.drift, signed=True), style=colour),
+        BAND: bar(leg.drift, leg.band, leg.aware),
+        "notional": money(leg.notional),
+        "mark": "–" if leg.mark is None else f"{leg.mark:,.6g}",
+        "profit": money(leg.profit),
+        "funding": percent(leg.funding_rate, 4, signed=True),
+        "age": Text(age, style="red" if leg.mark_age_s is not None and leg.mark_age_s > 5 else "dim"),
+    }
 
 
-def header(view: View, label: str | None = None) -> Table:
-    """Mode (or a ``label`` in its place), state and the numbers of the whole portfolio."""
-    grid = Table.grid(expand=True, padding=(0, 2))
-    grid.add_column()
-    grid.add_column(justify="right")
-    plate = (f" {label} ", "black on green") if label else (f" {view.mode.upper()} ", MODES[view.mode])
-    left = Text.assemble(plate, "  ", (view.state, "bold"))
-    leverage = "–" if view.leverage is None else f"{view.leverage:.2f}x"
-    held = ", ".join(f"{amount:,.8f} {coin}" for coin, amount in view.coins.items())
-    right = (
-        f"equity {money(view.equity)}{f' ({held})' if held else ''}   leverage {leverage} "
-        f"(target {view.leverage_target:g}x, limit {view.leverage_limit:g}x)"
-    )
-    grid.add_row(left, right)
-    feeds = "   ".join(f"{name} up {seconds:.0f} s" for name, seconds in view.streams.items()) or "no stream is up"
-    if view.missing:
-        feeds = f"no answer yet about {'; '.join(view.missing)}"
-    sums = f"fills {view.fills}   turnover {money(view.turnover)}   fees {money(view.fees)}   refused {view.refused}"
-    if view.unread:
-        sums += f"   unread {view.unread}"
-    near = view.liquidation is not None and view.liquidation < view.liquidation_floor
-    grid.add_row(Text(feeds, style="dim"), Text(safety(view), style="red" if near else "dim"))
-    grid.add_row("", Text(sums, style="dim"))
-    return grid
+class Header:
+    """Mode (or a ``label`` in its place), state and the numbers of the whole portfolio: on the left and on the right,
+    or below each other where the terminal is too narrow for that."""
+
+    def __init__(self, view: View, label: str | None = None) -> None:
+        self.view = view
+        self.label = label
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        rows = self._rows()
+        if all(left.cell_len + right.cell_len + 2 <= options.max_width for left, right in rows):
+            grid = Table.grid(expand=True, padding=(0, 2, 0, 0))
+            grid.add_column()
+            grid.add_column(justify="right")
+            for row in rows:
+                grid.add_row(*row)
+            yield grid
+        else:
+            yield from (text for row in rows for text in row if text)
+
+    def _rows(self) -> list[tuple[Text, Text]]:
+        view, label = self.view, self.label
+        plate = (f" {label} ", "black on green") if label else (f" {view.mode.upper()} ", MODES[view.mode])
+        left = Text.assemble(plate, "  ", (view.state, "bold"))
+        leverage = "–" if view.leverage is None else f"{view.leverage:.2f}x"
+        held = ", ".join(f"{amount:,.8f} {coin}" for coin, amount in view.coins.items())
+        right = (
+            f"equity {money(view.equity)}{f' ({held})' if held else ''}   leverage {leverage} "
+            f"(target {view.leverage_target:g}x, limit {view.leverage_limit:g}x)"
+        )
+        feeds = "   ".join(f"{name} up {seconds:.0f} s" for name, seconds in view.streams.items()) or "no stream is up"
+        if view.missing:
+            feeds = f"no answer yet about {'; '.join(view.missing)}"
+        sums = (
+            f"fills {view.fills}   turnover {money(view.turnover)}   fees {money(view.fees)}   refused {view.refused}"
+        )
+        if view.unread:
+            sums += f"   unread {view.unread}"
+        near = view.liquidation is not None and view.liquidation < view.liquidation_floor
+        return [
+            (left, Text(right)),
+            (Text(feeds, style="dim"), Text(safety(view), style="red" if near else "dim")),
+            (Text(), Text(sums, style="dim")),
+        ]
 
 
 def safety(stands: View | Safety) -> str:
@@ -199,14 +279,20 @@ def orders(view: View) -> RenderableType:
     """The orders that are not finished."""
     if not view.orders:
         return Text("no order is working", style="dim")
-    table = Table(box=None, pad_edge=False)
-    for name in ("order", "side", "quantity", "instrument", "limit", "state", "filled", "age"):
-        table.add_column(name, style="dim" if name in ("order", "age") else "", no_wrap=True)
-    for order in view.orders:
-        price = order.price or "market"
-        filled, age = percent(order.filled, 0), f"{order.age_s:.1f} s"
-        table.add_row(order.id, order.side, order.quantity, order.symbol, price, order.state, filled, age)
-    return table
+    rows: list[dict[str, str | Text]] = [
+        {
+            "order": Text(order.id, style="dim"),
+            "side": order.side,
+            "quantity": order.quantity,
+            "instrument": order.symbol,
+            "limit": order.price or "market",
+            "state": order.state,
+            "filled": percent(order.filled, 0),
+            "age": Text(f"{order.age_s:.1f} s", style="dim"),
+        }
+        for order in view.orders
+    ]
+    return Fitting(rows, give_way=("age", "filled", "limit", "quantity"))
 
 
 def told(notes: Iterable[tuple[int, Note]]) -> Text:
@@ -223,8 +309,8 @@ def told(notes: Iterable[tuple[int, Note]]) -> Text:
 def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str | None = None, end: str = "") -> Panel:
     """The whole live view; ``end`` says how to leave it."""
     parts: list[RenderableType] = [
-        header(view, label),
-        Legs(view),
+        Header(view, label),
+        legs(view),
         *([accounts(view)] if view.accounts else []),
         *([strategies(view)] if view.strategies else []),
         Panel(orders(view), title="orders", title_align="left", border_style="dim"),
@@ -233,12 +319,14 @@ def live(view: View, notes: Sequence[tuple[int, Note]], title: str, label: str |
     return Panel(Group(*parts), title=title, title_align="left", subtitle=end, subtitle_align="right")
 
 
-def stance(view: View, symbol: str | None) -> RenderableType:
+def stance(view: View, symbol: str | None, past: str | None = None) -> RenderableType:
     """Where things stand at this moment and why nothing is done, or what: drifts, triggers, what a correction would be
-    and what stands against it."""
+    and what stands against it. ``past`` says why no agent is at work, so that nothing is ahead."""
     unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
-    head = Text.assemble((f"As of {clock(view.at)} UTC: ", "dim"), (view.state, "bold"))
+    head = Text.assemble((f"As of {moment(view.at)}: ", "dim"), (view.state, "bold"))
     stands = [Text(_stands(leg, unit)) for leg in view.legs if symbol in (None, leg.symbol)]
+    if past is not None:
+        return Group(Text(past, style="bold yellow"), head, *stands)
     lines = [] if view.outlook is None else _ahead(view.outlook, symbol)
     if view.declined:
         lines.append(f"Left as it is: {view.declined}.")
@@ -295,17 +383,23 @@ def strategies(view: View) -> RenderableType:
     """One row for each strategy; nothing where there are none."""
     if not view.strategies:
         return Text()
-    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
-    for name in ("strategy", "state", "capital", "has", "equity", "earned", "Sharpe", "drawdown"):
-        table.add_column(name, justify="left" if name in ("strategy", "state") else "right", no_wrap=True)
+    rows: list[dict[str, str | Text]] = []
     for one in view.strategies:
         error = "" if one.sharpe_error is None else f" ±{one.sharpe_error:.1f}"
-        ratio = "–" if one.sharpe is None else f"{one.sharpe:.2f}{error}"
-        table.add_row(
-            one.name, one.state, percent(one.capital), percent(one.share), money(one.equity), money(one.pnl), ratio,
-            percent(one.drawdown),
-        )  # fmt: skip
-    return table
+        rows.append(
+            {
+                "strategy": one.name,
+                "state": one.state,
+                "capital": percent(one.capital),
+                "has": percent(one.share),
+                "equity": money(one.equity),
+                "earned": money(one.pnl),
+                "Sharpe": "–" if one.sharpe is None else f"{one.sharpe:.2f}{error}",
+                "drawdown": percent(one.drawdown),
+            }
+        )
+    right = ("capital", "has", "equity", "earned", "Sharpe", "drawdown")
+    return Fitting(rows, right=right, give_way=("drawdown", "Sharpe", "has", "earned"))
 
 
 def date(at: int) -> str:
@@ -320,33 +414,35 @@ def verdict(found: Verdict) -> str:
     return f"{saves}: {worth}."
 
 
-def plan(todo: Plan, refusals: dict[int, Refusal], view: View) -> Table:
+def plan(todo: Plan, refusals: dict[int, Refusal], view: View) -> Fitting:
     """What a correction would do now: every instrument, its trade, cost, and where it leads."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("instrument", no_wrap=True)
-    for name in ("share", "target", "drift", "band", "after"):
-        table.add_column(name, justify="right")
-    table.add_column("trade")
-    table.add_column("value", justify="right")
-    table.add_column("cost", justify="right")
-    table.add_column("gate")
     unit = sum(abs(leg.target) for leg in view.legs if leg.target is not None) or 1.0
     by_index = {leg.instrument: leg for leg in todo.legs}
     skipped = {skip.instrument: skip.reason for skip in todo.skips}
+    rows: list[dict[str, str | Text]] = []
     for index, leg in enumerate(view.legs):
         trade = by_index.get(index)
         refusal = refusals.get(index)
+        gate = f"{refusal.gate}: {refusal.reason}" if refusal else skipped.get(index, "passes" if trade else "")
         verb = "" if trade is None else ("buy" if trade.lots > 0 else "sell") + (" (reduce)" if trade.reduce else "")
-        table.add_row(
-            leg.symbol,
-            percent(None if leg.weight is None else leg.weight / unit),
-            "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
-            percent(leg.drift, signed=True),
-            bands(leg),
-            percent(todo.goals[index] / unit),
-            verb or "–",
-            money(trade.notional) if trade else "",
-            money(trade.cost.total) if trade and trade.cost else "",
-            f"{refusal.gate}: {refusal.reason}" if refusal else skipped.get(index, "passes" if trade else ""),
+        rows.append(
+            {
+                "instrument": leg.symbol,
+                "share": percent(None if leg.weight is None else leg.weight / unit),
+                "target": "hold" if leg.hold else percent(None if leg.target is None else leg.target / unit),
+                "drift": percent(leg.drift, signed=True),
+                "band": bands(leg),
+                "after": percent(todo.goals[index] / unit),
+                "trade": verb or "–",
+                "value": money(trade.notional) if trade else "",
+                "cost": money(trade.cost.total if trade.cost else None) if trade else "",
+                "gate": gate,
+            }
         )
-    return table
+    return Fitting(
+        rows,
+        right=("share", "target", "drift", "band", "after", "value", "cost"),
+        give_way=("band", "target", "share", "drift"),
+        folded="gate",
+        caption=OF_GROSS,
+    )

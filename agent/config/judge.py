@@ -11,7 +11,7 @@ import msgspec
 
 from agent.config.checks import is_name, nearest, on_this_machine
 from agent.config.lines import Place
-from agent.config.portfolio import PASSPHRASED, account_of, plain
+from agent.config.portfolio import PASSPHRASED, Account, account_of, plain
 from agent.config.problems import Problems
 from agent.config.render import leverage_follows, percent
 from agent.core.carry import CarryRules
@@ -37,13 +37,10 @@ def judge(clean: dict[str, Any], problems: Problems) -> None:
     mode, several = clean.get("mode", "paper"), clean.get("accounts", {})
     if several and "account" in clean:
         problems.add(("account",), "stands beside [accounts]", "give it a name there, and drop it here")
-    opened: dict[tuple[Any, ...], str] = {}
     for name, account in several.items():
         _judge_key(mode, ("accounts", name), account, problems)
         _judge_entry(("accounts", name), account, problems)
-        which = account.get("venue"), account.get("key"), account.get("settle"), account.get("rest_url")
-        if "key" in account and (other := opened.setdefault(which, name)) != name:
-            problems.add(("accounts", name, "key"), f"opens the account {other} already", ONE_LEFT, account["key"])
+    _judge_opened(several, problems)
     if not several:
         _judge_key(mode, ("account",), clean.get("account", {}), problems)
         _judge_entry(("account",), clean.get("account", {}), problems)
@@ -370,6 +367,12 @@ def _judge_pairs(pairs: Sequence[dict[str, Any]], targets: Targets, problems: Pr
             _judge_traded((*place, name), given[name], targets, problems)
         if pair.over == pair.into:
             problems.add((*place, "into"), "is the same instrument as over", "name two")
+        elif account_of(pair.over) != account_of(pair.into):
+            wrong = f"is on another account than {pair.over}, and no margin moves from one account into another"
+            cure = (
+                f"name one on {account_of(pair.over)}, or leave it to the weights, which are of all accounts together"
+            )
+            problems.add((*place, "into"), wrong, cure, pair.into)
         if seen.setdefault((pair.over, pair.into), number) != number:
             problems.add(place, f"is about {pair.over} and {pair.into}, as one above", "keep one of them")
         if pair.reach(1.0, 0.0) < 1 - ROUNDING:
@@ -428,6 +431,24 @@ def _judge_places(targets: Targets, accounts: dict[str, dict[str, Any]], problem
             _judge_coin_account(name, coin, targets, problems)
 
 
+def _judge_opened(accounts: dict[str, dict[str, Any]], problems: Problems) -> None:
+    """Whether no margin is opened twice: it would be counted twice. A key at another address is another account's."""
+    opened: dict[tuple[str | None, ...], Account] = {}
+    names: dict[tuple[str | None, ...], str] = {}
+    for name, given in accounts.items():
+        if "key" not in given or problems.at("accounts", name, "venue"):
+            continue
+        account = msgspec.convert(given, Account)
+        which = account.pool, account.key, account.rest_url
+        other = opened.setdefault(which, account)
+        if names.setdefault(which, name) == name:
+            continue
+        wrong = f"opens the account {names[which]} already"
+        if (account.venue, account.settle) != (other.venue, other.settle):
+            wrong += ", whose margin is one whatever is traded there"
+        problems.add(("accounts", name, "key"), wrong, ONE_LEFT, account.key)
+
+
 def _judge_coin_account(name: str, coin: str, targets: Targets, problems: Problems) -> None:
     """Whether one of several accounts, held in a coin, trades the one contract of that coin."""
     symbols = [symbol for symbol in targets.symbols if account_of(symbol) == name]
@@ -437,6 +458,9 @@ def _judge_coin_account(name: str, coin: str, targets: Targets, problems: Proble
     if targets.strategies:
         wrong = f"do not go with accounts.{name}: an account held in a coin belongs to no strategy"
         problems.add(("targets", "strategies"), wrong, "name the weights of the whole, or drop that account")
+    if targets.basis == "margin":
+        wrong = f"does not go with accounts.{name}: the weight in an account held in {coin} counts the coin itself"
+        problems.add(("targets", "basis"), wrong, 'write basis = "notional", or drop that account', targets.basis)
 
 
 def _judge_key(mode: str, place: Place, account: dict[str, Any], problems: Problems) -> None:

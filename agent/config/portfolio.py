@@ -21,6 +21,8 @@ from agent.core.triggers import Triggers
 
 PASSPHRASED: Final = ("weex",)
 """The venues at which a key has a passphrase besides its secret."""
+UNIFIED: Final = ("bybit", "bybit-inverse")
+"""Two ways to look at one account: all that is traded there, in whatever coin, draws on one margin."""
 
 
 def account_of(symbol: str) -> str:
@@ -61,6 +63,13 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     """What follows when others trade twice within ten minutes: nothing but safety until a restart; or adopt it."""
     settle: str | None = None
     """The coin that the account is held in, such as BTC, where contracts are margined in coins."""
+
+    @property
+    def pool(self) -> str:
+        """Which margin of its owner it is: that of its venue, or of its coin there, where each coin has its own."""
+        if self.venue in UNIFIED:
+            return UNIFIED[0]
+        return f"{self.venue} {self.settle or ''}".rstrip()
 
 
 class Feed(Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,6 +112,18 @@ class Portfolio(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def seats(self) -> dict[str, Account]:
         """The accounts by their names; one alone has none."""
         return self.accounts or {"": self.account}
+
+    @property
+    def references(self) -> dict[str, str]:
+        """The references to secrets, by the keys that hold them."""
+        tables = {f"accounts.{name}" if name else "account": account for name, account in self.seats.items()}
+        found = {
+            f"{table}.{key}": getattr(account, key)
+            for table, account in tables.items()
+            for key in ("key", "secret", "passphrase")
+        }
+        found["feed.token"] = self.feed.token
+        return {key: reference for key, reference in found.items() if reference is not None}
 
     def symbols_at(self, name: str) -> tuple[str, ...]:
         """The instruments of an account, as its venue spells them, in the order of the file."""

@@ -29,7 +29,10 @@ HIDDEN: Final = frozenset(
 
 
 class Problem(Struct, frozen=True):
-    """One thing that is wrong with a portfolio file. ``value`` is None where there is none or it is not shown."""
+    """One thing that is wrong with a portfolio file, at ``path``, which is empty where nobody knows it.
+
+    ``value`` is None where there is none or it is not shown.
+    """
 
     path: str
     line: int | None

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from agent.core import margin
+from agent.core.book import Account, Book
 from agent.core.correction import GIVE_UP_NS, Correction
-from agent.core.drift import Drift
 from agent.core.guard import Guard
 from agent.core.orders import Blotter, S
 from agent.core.planner import Limits
@@ -31,11 +31,8 @@ class Alarm:
         self._book = guards[0].book
         self._limits = limits
         self._longest_ns = max(S, min(cool_down_ns, GIVE_UP_NS))
-        self._rest_until = 0
-        self._vain = 0
-        """How many corrections in a row have traded nothing."""
-        self._began: tuple[int, int] | None = None
-        """When what safety goes by began, by our clock, and the time of the newest price then, by the venue's."""
+        self._liquidation = [Lookout([guard.account]) for guard in guards]
+        self._leverage = Lookout(self._book.accounts)
 
     def dangers(self, now: int) -> dict[int, str]:
         """The accounts that liquidation is too near, and why. Those are left out of which margin tables are missing, or
@@ -54,41 +51,83 @@ class Alarm:
         seats = zip(self._book.rows, self._book.seats, strict=True)
         return tuple(row.lots if account in accounts else None for row, account in seats)
 
-    def due(self, drift: Drift, correction: Correction | None, now: int) -> Reason | None:
-        """What safety asks for beyond the ``correction`` that is under way, if that is for its sake already."""
-        if now < self._rest_until:
-            return None
+    def due(self, leverage: float | None, correction: Correction | None, now: int) -> Reason | None:
+        """What safety asks for beyond the ``correction`` that is under way, if that is for its sake already.
+
+        ``leverage`` is that of the portfolio; None while it is not known.
+        """
         under_way = correction.reason if correction else None
-        danger, over = self.dangers(now), drift.leverage > self._limits.leverage
-        if not danger and not over:
-            self._began = None
-        elif not self._confirmed(now):
-            return None
-        elif danger:
-            relief, begun = self.lots(danger), under_way.relief if under_way else None
+        found, over = self.dangers(now), leverage is not None and leverage > self._limits.leverage
+        near = [
+            index
+            for index, lookout in enumerate(self._liquidation)
+            if lookout.fires(self._book, self._blotter, now, present=index in found)
+        ]
+        fires = self._leverage.fires(self._book, self._blotter, now, present=over)
+        if near:
+            relief, begun = self.lots(near), under_way.relief if under_way else None
             if begun is not None:  # what it began with stands, and an account that has come into danger since joins it
                 if all(lots is None or was is not None for lots, was in zip(relief, begun, strict=True)):
                     return None
                 relief = tuple(was if was is not None else lots for lots, was in zip(relief, begun, strict=True))
-            return Reason(cause=", ".join(danger.values()), urgent=True, relief=relief)
-        elif under_way is None or not under_way.urgent:
-            return Reason(cause=f"leverage {drift.leverage:.2f}x is over the limit", urgent=True)
+            return Reason(cause=", ".join(found[index] for index in near), urgent=True, relief=relief)
+        if fires and (under_way is None or not under_way.urgent):
+            return Reason(cause=f"leverage {leverage:.2f}x is over the limit", urgent=True)
         return None
 
     def rest(self, correction: Correction, now: int) -> None:
-        """A correction for safety is over: the longer it comes to nothing, the longer the next one waits."""
-        self._vain = 0 if correction.traded else self._vain + 1
-        rest = min(S << min(self._vain, 16), self._longest_ns) if correction.orders else self._longest_ns
+        """A correction for safety is over: the longer it comes to nothing, the longer the next one waits that would do
+        the same on the same accounts."""
+        relief = correction.reason.relief
+        seats = set(self._book.seats)
+        if relief is not None:
+            seats = {seat for seat, lots in zip(self._book.seats, relief, strict=True) if lots is not None}
+            for seat in seats:
+                self._liquidation[seat].rest(correction, now, self._longest_ns)
+        if len(seats) == len(self._liquidation):
+            self._leverage.rest(correction, now, self._longest_ns)
+
+    @property
+    def dues(self) -> list[int]:
+        """When to look again whether what has begun is confirmed."""
+        lookouts = (*self._liquidation, self._leverage)
+        return [one.began[0] + WHOLE_NS for one in lookouts if one.began is not None]
+
+
+class Lookout:
+    """Looks out for one danger, that of ``accounts``: whether it is confirmed, and whether to rest after a correction
+    that came to nothing."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self.began: tuple[int, int] | None = None
+        """When it began, by our clock, and the time of the newest price then, by the venue's."""
+        self._accounts = accounts
+        self._rest_until = 0
+        self._vain = 0
+        """How many corrections in a row have traded nothing."""
+
+    def fires(self, book: Book, blotter: Blotter, now: int, *, present: bool) -> bool:
+        """Whether it is there, confirmed, and not resting."""
+        if now < self._rest_until:
+            return False
+        if not present:
+            self.began = None
+            return False
+        return self._confirmed(book, blotter, now)
+
+    def rest(self, correction: Correction, now: int, longest_ns: int) -> None:
+        """A correction of these accounts is over."""
+        rows = [index for account in self._accounts for index in account.rows]
+        self._vain = 0 if any(index in correction.traded for index in rows) else self._vain + 1
+        sent = any(index in correction.orders for index in rows)
+        rest = min(S << min(self._vain, 16), longest_ns) if sent else longest_ns
         self._rest_until = now + (rest if self._vain else 0)
 
-    def wake_at(self) -> int | None:
-        """When to look again whether what has begun is confirmed."""
-        return None if self._began is None else self._began[0] + WHOLE_NS
-
-    def _confirmed(self, now: int) -> bool:
-        """Whether what safety goes by is no mere mixture: of old and new prices, or of a wallet that a trade of ours
-        has moved already and a position that it has not."""
-        told = [row.mark.at for row in self._book.rows if row.lots and row.mark is not None]
-        since, newest = self._began = self._began or (now, max(told, default=0))
-        whole = settled(self._book, self._blotter) and all(at >= newest for at in told)
-        return whole or now >= since + WHOLE_NS
+    def _confirmed(self, book: Book, blotter: Blotter, now: int) -> bool:
+        """Whether it is no mere mixture: of old and new prices, or of a wallet that a trade of ours has moved already
+        and a position that it has not."""
+        rows = [row for account in self._accounts for row in account.rows.values()]
+        told = [row.mark.at for row in rows if row.lots and row.mark is not None]
+        since, newest = self.began = self.began or (now, max(told, default=0))
+        quiet = all(settled(account, book, blotter) for account in self._accounts)
+        return (quiet and all(at >= newest for at in told)) or now >= since + WHOLE_NS

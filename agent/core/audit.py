@@ -206,10 +206,19 @@ class Audit:
         """Questions without an answer since they were required, as far as anything waits for one."""
         return list(dict.fromkeys(poll.ask.what for poll in self._missing()))
 
+    def unanswered(self) -> dict[str | None, list[What]]:
+        """What is missing, by the reason; by None where there is none."""
+        found: dict[str | None, list[What]] = {}
+        for poll in self._missing():
+            whats = found.setdefault(poll.trouble, [])
+            if poll.ask.what not in whats:
+                whats.append(poll.ask.what)
+        return found
+
     def troubles(self) -> list[str]:
-        """What is missing, with the reason where there is one."""
-        told = (f"{poll.ask.what}: {poll.trouble}" if poll.trouble else str(poll.ask.what) for poll in self._missing())
-        return list(dict.fromkeys(told))
+        """The same in words, a reason each."""
+        told = ((", ".join(whats), reason) for reason, whats in self.unanswered().items())
+        return [f"{names}: {reason}" if reason else names for names, reason in told]
 
     def _missing(self) -> list[Poll]:
         return [

@@ -35,7 +35,7 @@ from agent.core.events import (
     Volume,
 )
 from agent.core.instruments import Instrument, Tier, maintenance
-from agent.core.prices import Doubt, agrees, is_price, judged, told_at
+from agent.core.prices import LEAP, Doubt, agrees, is_price, judged, places, told_at
 
 CONFIRM_NS = 6_000_000_000
 """A snapshot that contradicts what we were told must be repeated after this long before it is believed: venues answer
@@ -44,6 +44,8 @@ DAY_NS = 86_400_000_000_000
 HIDDEN = 0.05
 """The part of the margin of the account's positions that those we know need not explain: prices move between two
 answers. What is smaller than that may be left out unnoticed; a larger part would let more be bought twice."""
+IN_USE = 0.5
+"""The same where their margin is only known as what is not free: how the venue counts that is not known any better."""
 LEAST = 0.01
 """The least that an account is taken to be worth, in the quote currency."""
 UNLISTED = 0.01
@@ -323,10 +325,12 @@ class Account:
         needed, total = self._needed(), self._total
         if total is None or needed is None:
             return
+        if self._by_mark and needed:
+            total -= max(0.0, self.margin.equity - self.margin.wallet)  # their profit, which may not count as free
         stated = {(one.instrument, one.side): one.maintenance for one in self._reserves}
         unexplained = total - sum({**needed, **stated}.values())
         one_price = self.margin.reserves is not None and needed.keys() <= stated.keys() and not self._collaterals
-        part = UNLISTED if one_price else HIDDEN
+        part = IN_USE if self._by_mark else UNLISTED if one_price else HIDDEN
         self.hidden = unexplained if unexplained > part * total else 0.0
 
     def borne_out(self, index: int) -> bool:
@@ -357,6 +361,8 @@ class Account:
         """What the venue says that all positions take: as maintenance margin, or else as initial margin."""
         if self.margin is None:
             return None
+        if self._by_mark:
+            return self.margin.in_use
         return self.margin.held if self._by_entry else self.margin.maintenance
 
     @property
@@ -364,8 +370,13 @@ class Account:
         """Whether initial margin is all that the venue states of positions."""
         return self.margin is not None and self.margin.maintenance is None and self.margin.held is not None
 
+    @property
+    def _by_mark(self) -> bool:
+        """Whether what is not free is all that the venue states of it."""
+        return self.margin is not None and self.margin.in_use is not None
+
     def _needed(self) -> dict[tuple[int, Side], float] | None:
-        """What each position takes of `_total`: maintenance margin at its mark, or initial margin at its entry.
+        """What each position takes of `_total`: maintenance margin at its mark, or initial margin at its entry or mark.
 
         None where a table, a setting or a price is not known, or strangers take margin as well: then the venue's total
         is no witness.
@@ -375,7 +386,10 @@ class Account:
             for side, holding in row.holdings.items():
                 if not holding.lots:
                     continue
-                share = _initial(row, holding) if self._by_entry else _maintenance(row, holding)
+                if self._by_mark:
+                    share = _initial(row, holding, None if row.mark is None else row.mark.price)
+                else:
+                    share = _initial(row, holding, holding.entry) if self._by_entry else _maintenance(row, holding)
                 if share is None:
                     return None
                 needed[index, side] = share
@@ -493,20 +507,23 @@ class Book:
     def _list(self, row: Row, instrument: Instrument, now: int) -> None:
         """Take an instrument's grid. What is held is counted anew in its lots, and has to be told once more."""
         before, row.instrument = row.instrument, instrument
-        if before is None or before.step == instrument.step:
+        if before is None or before.unit == instrument.unit:
             return
-        for side, holding in row.holdings.items():
-            if holding.lots:
-                holding.lots = int(holding.lots * before.step / instrument.step)
-                self.disputed[instrument.index, side] = (None, now)
+        self._doubt(instrument.index, now)
+        for holding in row.holdings.values():
+            whole = holding.lots * before.step * before.multiplier
+            holding.lots = int(whole / (instrument.step * instrument.multiplier))
         row.owed = 0
 
     def _mark(self, fact: Mark, now: int) -> None:
         row = self.rows[fact.instrument]
         if not is_price(fact.price) or (row.mark is not None and fact.at < row.mark.at):
             return
-        row.doubt = judged(fact, row.doubt, row.mark, now)
-        if row.doubt is None or agrees(fact, row.quote, row.quote_seen, now):
+        held = any(holding.lots for holding in row.holdings.values())
+        row.doubt = judged(fact, row.doubt, row.mark, now, held=held)
+        if row.doubt is not None and row.doubt.unit:
+            self._doubt(fact.instrument, now)
+        elif row.doubt is None or agrees(fact, row.quote, row.quote_seen, now):
             self._believe(row, fact, now)
 
     def _quote(self, fact: Quote, now: int) -> None:
@@ -514,11 +531,23 @@ class Book:
         if not (is_price(fact.bid) and is_price(fact.ask) and fact.bid <= fact.ask):
             return
         row.quote, row.quote_seen = fact, told_at(fact.at, now, self.of(fact.instrument).clock)
-        if row.doubt is not None and agrees(row.doubt.mark, fact, row.quote_seen, now):
+        if row.doubt is not None and not row.doubt.unit and agrees(row.doubt.mark, fact, row.quote_seen, now):
             self._believe(row, row.doubt.mark, now)
 
     def _believe(self, row: Row, mark: Mark, now: int) -> None:
         row.mark, row.mark_seen, row.doubt = mark, told_at(mark.at, now, self.of(mark.instrument).clock), None
+
+    def _doubt(self, index: int, now: int) -> None:
+        """What is held may be of another unit, and has to be told once more."""
+        for side, holding in self.rows[index].holdings.items():
+            if holding.lots:
+                self.disputed.setdefault((index, side), (None, now))
+
+    def _redenominates(self, row: Row, lots: int, before: int) -> bool:
+        """Whether a position has moved by a power of ten, and the price that is in doubt the other way."""
+        if row.doubt is None or row.mark is None or not (power := places(lots, before)):
+            return False
+        return power == -places(row.doubt.mark.price, row.mark.price, LEAP)
 
     def _apply_terms(self, row: Row, fact: Tiers | Fees | Interval | Leverage | Volume) -> None:
         match fact:
@@ -539,10 +568,16 @@ class Book:
         row = self.rows[fact.instrument]
         holding = row.holdings.setdefault(fact.side, Holding())
         if fact.at >= holding.known_at:
-            row.owed -= fact.lots - holding.lots
-            row.unheard = row.unheard or fact.lots != holding.lots
             account = self.of(fact.instrument)
             account.moved_at = max(account.moved_at, fact.at)
+            both = self._redenominates(row, fact.lots, holding.lots)
+            if places(fact.lots, holding.lots) and fact.lots - holding.lots != row.owed and not both:
+                self._confirmed((fact.instrument, fact.side), fact.lots, now, left_out=False)
+                return  # no trade explains it: it may be of another unit than the price, so it has to be told again
+            if both and row.doubt is not None:
+                self._believe(row, row.doubt.mark, now)
+            row.owed -= fact.lots - holding.lots
+            row.unheard = row.unheard or fact.lots != holding.lots
             holding.lots, holding.entry, holding.known_at = fact.lots, fact.entry, fact.at
             holding.isolated = fact.isolated
             self.disputed.pop((fact.instrument, fact.side), None)
@@ -600,7 +635,7 @@ class Book:
         lots = {side: told[side].lots if side in told else 0 for side in (*row.holdings, *told)} or {Side.NET: 0}
         explained = row.owed and not row.unheard and sum(lots.values()) - row.lots == row.owed
         doubtful = bool(row.owed) and not explained
-        agreed = True
+        agreed, both = True, False
         for side, claim in lots.items():
             holding, row_told = row.holdings.get(side), told.get(side)
             if holding is not None:
@@ -611,6 +646,7 @@ class Book:
                     continue
                 if differs and holding.lots != claim:
                     account.found_out(row, now)
+                    both = both or self._redenominates(row, claim, holding.lots)
                 row.owed -= claim - holding.lots
             self.disputed.pop((index, side), None)
             at = max(asked_at, row_told.at if row_told else 0)
@@ -620,6 +656,8 @@ class Book:
             row.holdings[side] = holding
         if agreed:
             row.owed, row.snapshot_at, row.agreed_at = 0, asked_at, now
+            if row.doubt is not None and row.doubt.unit and (both or now - row.doubt.since >= CONFIRM_NS):
+                self._believe(row, row.doubt.mark, now)
         self._reckon(index, now)
 
     def _confirmed(self, key: tuple[int, Side], lots: int, now: int, *, left_out: bool) -> bool:
@@ -657,10 +695,10 @@ def _maintenance(row: Row, holding: Holding) -> float | None:
     return maintenance(row.tiers, abs(row.instrument.value(holding.lots, row.mark.price)))
 
 
-def _initial(row: Row, holding: Holding) -> float | None:
-    """The initial margin of a position: the wallet of its own, or its value at its entry by its leverage setting."""
+def _initial(row: Row, holding: Holding, price: float | None) -> float | None:
+    """The initial margin of a position: the wallet of its own, or its value at a price by its leverage setting."""
     if holding.isolated is not None:
         return holding.isolated
-    if row.instrument is None or holding.entry is None or row.leverage is None:
+    if row.instrument is None or price is None or row.leverage is None:
         return None
-    return abs(row.instrument.value(holding.lots, holding.entry)) / row.leverage
+    return abs(row.instrument.value(holding.lots, price)) / row.leverage

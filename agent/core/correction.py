@@ -37,8 +37,10 @@ class Correction:
         """Where the portfolio stood when it was first planned: leverage modes ``cap`` and ``off`` keep to what was not
         on hold then."""
         self.progress_at = now
-        self.orders = 0
-        self.traded = 0.0
+        self.orders: dict[int, int] = {}
+        """By instrument: how many were sent."""
+        self.traded: dict[int, float] = {}
+        """By instrument: the value of what has traded."""
         self._round: dict[int, None] = {}
         self._strikes: dict[int, int] = {}
         self._rest_until: dict[int, int] = {}
@@ -81,12 +83,12 @@ class Correction:
     def sent(self, order: Order, now: int) -> None:
         """An order of this correction is on its way."""
         self._round[order.instrument] = None
-        self.orders += 1
+        self.orders[order.instrument] = self.orders.get(order.instrument, 0) + 1
         self.progress_at = now
 
-    def filled(self, value: float, now: int) -> None:
+    def filled(self, instrument: int, value: float, now: int) -> None:
         """Something has traded for ``value``."""
-        self.traded += value
+        self.traded[instrument] = self.traded.get(instrument, 0.0) + value
         self.progress_at = now
 
     def ended(self, order: Order, now: int) -> None:

@@ -161,6 +161,35 @@ def measure(
     )
 
 
+def standing(book: Book, held: Collection[str]) -> Drift | None:
+    """What is held, where not all is known that drift is counted from: as it is, and not astray from anything.
+
+    Equity is that of the accounts of which it is known, and only what lies on those counts. None if there is none;
+    ``held`` are the symbols on hold.
+    """
+    equities = [account.equity for account in book.accounts]
+    known = [equity for equity in equities if equity is not None]
+    if not known:
+        return None
+    equity = max(sum(known), LEAST)
+    weights = [
+        0.0 if equities[seat] is None or row.notional is None else row.notional / equity
+        for row, seat in zip(book.rows, book.seats, strict=True)
+    ]
+    goals = [None if row.symbol in held else weight for row, weight in zip(book.rows, weights, strict=True)]
+    return Drift(
+        equity=equity,
+        leverage=gross(weights),
+        leverage_free=gross(weights),
+        gross_target=gross(weights),
+        weights=weights,
+        targets=goals,
+        aims=goals,
+        drifts=[0.0] * len(weights),
+        bands=[1.0] * len(weights),
+    )
+
+
 def trim(goals: Sequence[float | None], coins: Sequence[float], parts: Sequence[float]) -> list[float | None]:
     """What funding leaves of each goal: a part of what is wanted in contracts, which alone pay it."""
     found = zip(goals, coins, parts, strict=True)

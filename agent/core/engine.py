@@ -121,8 +121,6 @@ class Engine:
         self.plan: Plan | None = None
         self.state = "starting"
         self.seq = 0
-        self._doubted = True
-        """Something was told about the account since its positions were last reckoned up."""
         self.wake_at = 0
         """When it wants to look again if nothing is heard."""
         self._next_hold_note = 0
@@ -152,7 +150,7 @@ class Engine:
             self._take(fact, now)
         for guard in self.guards:
             if guard.halts.fresh():
-                self.blotter.cancel_resting(now, guard.account.rows, increases_only=True)
+                self.blotter.cancel_resting(now, guard.account.rows, increases_only=guard.halts.others is None)
         self.economist.observe(self.book, now)
         requests: list[Request] = []
         reopen: list[str] = []
@@ -202,7 +200,7 @@ class Engine:
         guard = self.guards[fact.account]
         guard.take(fact, now)
         if isinstance(fact, ACCOUNT):
-            self.mandate.doubted = self._doubted = True
+            self.mandate.doubted = guard.doubted = True
         if isinstance(fact, Owner):
             self._compare_owners(guard, fact.name)
         match fact:
@@ -317,7 +315,7 @@ class Engine:
         self._guard(order.instrument).strangers.traded(order.instrument, lots if order.lots > 0 else -lots)
         self.tally.traded(order, value, now)
         if self.correction is not None:
-            self.correction.filled(value, now)
+            self.correction.filled(order.instrument, value, now)
 
     def _finished(self, order: Order, now: int) -> None:
         if order.filled_lots < abs(order.lots):
@@ -459,8 +457,9 @@ class Engine:
         unready = self.unready() or (None if drift else self.mandate.missing(self.book))
         if unready or drift is None:
             self._enter(f"waiting for {unready}")
-            return self._rescue(drift, now) if drift is not None else []
-        quiet, busy = settled(self.book, self.blotter), self.correction is not None
+            return self._rescue(drift, now)
+        quiet = all(settled(guard.account, self.book, self.blotter) for guard in self.guards)
+        busy = self.correction is not None
         if self.mandate.tend(self.book, drift, now, quiet=quiet, busy=busy):
             drift = self.mandate.drift(self.book, leverage, now) or drift
         left_alone = [guard for guard in self.guards if guard.left_alone(now)]
@@ -472,7 +471,6 @@ class Engine:
         if self.aside(now) and self.correction is not None and not self.correction.reason.urgent:
             self._note("done", "left off: others are at work on the account")
             self._end(now)
-            self.blotter.cancel_resting(now, self.book.every)
         if self.idle is None:
             self._pull_triggers(drift, now)
         if self.correction and self.correction.outrun(drift):
@@ -487,22 +485,24 @@ class Engine:
         self._enter(self.posture)
         return orders
 
-    def _rescue(self, drift: Drift, now: int) -> list[Order]:
-        """Safety alone, while a stream or an answer is missing: what is held and what it is worth is known lately."""
-        if self.idle or self.drift is None or all(guard.readiness.blind(now) for guard in self.guards):
+    def _rescue(self, drift: Drift | None, now: int) -> list[Order]:
+        """Safety alone, while a stream or an answer is missing: on each account of which it is known what is held there
+        and what it is worth. Leverage is that of all, so it is not judged before all of that was known once."""
+        standing = drift or self.mandate.standing(self.book)
+        if self.idle or standing is None or all(guard.readiness.blind(now) for guard in self.guards):
             return []
-        self.drift = drift
-        if urgent := self.alarm.due(drift, self.correction, now):
+        self.drift = drift or self.drift
+        if urgent := self.alarm.due(drift.leverage if drift else None, self.correction, now):
             self._start(urgent, now)
         if self.correction is None or not self.correction.reason.urgent:
             return []
-        return self._correct(self.correction, drift, now)
+        return self._correct(self.correction, standing, now)
 
     def _reckon(self) -> None:
         """See whether positions have moved by more than trades explain, once all that was told has come to rest."""
-        if self._doubted and settled(self.book, self.blotter):
-            self._doubted = False
-            for guard in self.guards:
+        for guard in self.guards:
+            if guard.doubted and settled(guard.account, self.book, self.blotter):
+                guard.doubted = False
                 for index, before, after in guard.strangers.reckon():
                     guard.terms.jumped(index, before, after)
 
@@ -547,7 +547,7 @@ class Engine:
 
     def _pull_triggers(self, drift: Drift, now: int) -> None:
         """Start a correction if there is a reason. Safety does not wait for confirmation, cool-down or blackout."""
-        if urgent := self.alarm.due(drift, self.correction, now):
+        if urgent := self.alarm.due(drift.leverage, self.correction, now):
             self._start(urgent, now)
         if self.aside(now):
             return
@@ -597,7 +597,8 @@ class Engine:
 
     def _correct(self, correction: Correction, drift: Drift, now: int) -> list[Order]:
         reason = correction.reason
-        correction.begun = correction.begun or drift
+        if reason.relief is None:  # which leads to no targets, and may know no more than what is held
+            correction.begun = correction.begun or drift
         maker = self.policy.execution.style == "maker" and not reason.urgent
         todo = self.course.plan(drift, reason, now, maker=maker)
         if reason.urgent:
@@ -657,7 +658,7 @@ class Engine:
                 continue
             orders.append(self._send(correction.affordable(leg), now, maker=maker and correction.may_rest(leg)))
             correction.sent(orders[-1], now)
-        if orders and correction.orders == len(orders):
+        if orders and sum(correction.orders.values()) == len(orders):
             said = words.plan(self.book, todo, self._verdict(correction, drift, todo))
             self._notes.insert(first_word, Note(kind="plan", text=said))
         return orders
@@ -726,11 +727,13 @@ class Engine:
 
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
         self._say_unreachable(todo)
-        outcome = f"traded {correction.traded:,.0f} in {correction.orders} orders" if correction.orders else "no trade"
-        stands = f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x"
+        traded, orders = sum(correction.traded.values()), sum(correction.orders.values())
+        said = [f"traded {traded:,.0f} in {orders} orders" if orders else "no trade"]
+        if drift is self.drift:
+            said.append(f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x")
         if correction.reason.relief is not None and (away := margin.nearest(self.book)) is not None:
-            stands += f", liquidation is {away:.1%} away"
-        self._note("done", f"{outcome}; {stands}")
+            said.append(f"liquidation is {away:.1%} away")
+        self._note("done", f"{said[0]}; {', '.join(said[1:])}")
         self.mandate.share_out(self.book, "done")
         self._end(now)
 
@@ -831,7 +834,7 @@ class Engine:
             *self.reasons.dues,
             *self.mandate.dues(now),
             self._next_hold_note,
-            self.alarm.wake_at(),
+            *self.alarm.dues,
         )
         times += [at for at in waits if at is not None and at > now]
         if self.correction is not None:

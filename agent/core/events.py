@@ -200,6 +200,9 @@ class Margin(Event, frozen=True):
     """The positions that the same answer lists, as far as the portfolio file names them; None where it lists none."""
     held: float | None = None
     """The initial margin of positions at their entries, without that of orders; None where it is not told apart."""
+    in_use: float | None = None
+    """Equity that is neither free nor kept for orders, where a venue says no more of margin: the initial margin of
+    positions at their marks, and maybe their profit besides."""
 
 
 class Flow(Event, frozen=True):

@@ -66,6 +66,8 @@ class Guard:
         self.book = book
         self.account = book.accounts[index]
         self.account.most_leverage = seat.leverage
+        self.doubted = True
+        """Something was told about the account since its positions were last reckoned up."""
         self.audit = Audit(seat.abilities, self.account.rows, index, f"{seat.tag}{epoch}", policy.timing)
         quiet_ns = round(policy.timing.quiet_s * S)
         self.readiness = Readiness(self.account, self.audit, seat.abilities.sockets, quiet_ns)

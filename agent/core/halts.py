@@ -47,14 +47,15 @@ class Halts:
         return tuple(self._told)
 
     def fresh(self) -> bool:
-        """Whether there is a new halt since this was asked last: what rests is to be cancelled."""
+        """Whether something new stands in the way since this was asked last: what rests is to be cancelled."""
         fresh, self._fresh = self._fresh, False
         return fresh
 
     def stand_back(self, why: str) -> bool:
         """Nothing but safety is traded from here on; False if it was so already, for the same reason."""
-        known, self.others = self.others == why, why
-        return not known
+        new, self.others = self.others != why, why
+        self._fresh = self._fresh or new
+        return new
 
     def block(self, index: int, why: str, symbol: str) -> None:
         """Nothing but safety is traded on an instrument from here on. The first reason stands."""

@@ -12,7 +12,7 @@ from agent.core import words
 from agent.core.book import Book
 from agent.core.carry import Carry, Turn
 from agent.core.decisions import Memory, Policy
-from agent.core.drift import Drift, measure
+from agent.core.drift import Drift, measure, standing
 from agent.core.events import Filled, Flow
 from agent.core.ledger import DAY_NS
 from agent.core.orders import Order
@@ -67,6 +67,10 @@ class Mandate:
             return None
         parts = self.carry.scales(book, self.contracts(book) or [])
         return measure(book, self.targets, self.policy.bands, leverage, wishes=self.wishes, parts=parts)
+
+    def standing(self, book: Book) -> Drift | None:
+        """What is held, while there is no drift; see `agent.core.drift.standing`."""
+        return standing(book, self.targets.held)
 
     def contracts(self, book: Book) -> list[float | None] | None:
         """The weight that is wanted in contracts, see `Book.coins`: what pays funding."""

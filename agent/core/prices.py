@@ -6,7 +6,7 @@ for a minute is a minute old. And one that leaps is not believed by itself, beca
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, log10
 
 from msgspec import Struct
 
@@ -27,6 +27,8 @@ class Doubt(Struct, frozen=True):
     mark: Mark
     since: int
     why: str
+    unit: bool = False
+    """It may be the price of another unit of something that is held: of no use until the position was told anew."""
 
 
 def told_at(at: int, now: int, clock: Clock | None) -> int:
@@ -56,17 +58,29 @@ def near(price: float, other: float, part: float) -> bool:
     return abs(price - other) <= part * min(price, other)
 
 
+def places(value: float, other: float, part: float = 1e-9) -> int:
+    """By which power of ten prices or quantities differ, give or take a ``part``, as after a redenomination; 0 if by
+    none, or if the signs differ."""
+    if not value or not other or (value > 0) != (other > 0):
+        return 0
+    power = log10(abs(value)) - log10(abs(other))
+    return round(power) if abs(power - round(power)) <= log10(1 + part) else 0
+
+
 def agrees(mark: Mark, quote: Quote | None, seen: int | None, now: int) -> bool:
     """Whether a mark is borne out by a quote that is just as new."""
     fresh = seen is not None and now - seen < REPEATED_NS
     return quote is not None and fresh and near(mark.price, (quote.bid + quote.ask) / 2, LEAP)
 
 
-def judged(mark: Mark, doubt: Doubt | None, last: Mark | None, now: int) -> Doubt | None:
-    """The doubt about a mark, if any: none once the same leap has been repeated for long enough."""
+def judged(mark: Mark, doubt: Doubt | None, last: Mark | None, now: int, *, held: bool) -> Doubt | None:
+    """The doubt about a mark, if any: none once the same leap has been repeated for long enough, unless it may be that
+    of the unit of what is ``held``."""
     why = oddity(mark, last)
     if why is None:
         return None
+    unit = held and last is not None and places(mark.price, last.price, LEAP) != 0
     if doubt is None or not near(mark.price, doubt.mark.price, LEAP):
-        return Doubt(mark=mark, since=now, why=why)
-    return None if now - doubt.since >= REPEATED_NS else Doubt(mark=mark, since=doubt.since, why=doubt.why)
+        return Doubt(mark=mark, since=now, why=why, unit=unit)
+    repeated = now - doubt.since >= REPEATED_NS and not unit
+    return None if repeated else Doubt(mark=mark, since=doubt.since, why=doubt.why, unit=unit)

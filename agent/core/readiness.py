@@ -75,6 +75,8 @@ def behind(account: Account, blotter: Blotter) -> bool:
     return any(row.known_at < blotter.needed(index) for index, row in account.rows.items())
 
 
-def settled(book: Book, blotter: Blotter) -> bool:
-    """Whether positions and wallets are as of one moment: nothing under way, nothing in doubt."""
-    return not (blotter.live() or book.disputed or any(behind(account, blotter) for account in book.accounts))
+def settled(account: Account, book: Book, blotter: Blotter) -> bool:
+    """Whether its positions and wallets are as of one moment: nothing under way, nothing in doubt."""
+    live = any(order.instrument in account.rows for order in blotter.live())
+    disputed = any(index in account.rows for index, _ in book.disputed)
+    return not (live or disputed or behind(account, blotter))

@@ -14,12 +14,11 @@ from agent.core.events import Fact, Leverage, Listed, Mode, Owner, Rights, Tiers
 from agent.core.halts import Halts
 from agent.core.instruments import Instrument, Tier
 from agent.core.orders import S
+from agent.core.prices import places
 
 DAY_NS = 24 * 3600 * S
 NOTICE_DAYS = (14, 7, 1)
 """So long before the end of a key's right to trade it is spoken of."""
-REDENOMINATED = 10
-"""A quantity that jumps by such a power of ten was not traded: its unit has changed."""
 TRIES = 3
 """So many times the rights of a key are waited for."""
 
@@ -83,9 +82,7 @@ class Terms:
 
     def jumped(self, index: int, before: Decimal, after: Decimal) -> None:
         """A quantity has moved without a trade: by a power of ten it is the contract that has changed."""
-        small, large = sorted((abs(before), abs(after)))
-        factor = large / small if small and (before > 0) == (after > 0) else Decimal(0)
-        if factor >= REDENOMINATED and factor == Decimal(10) ** factor.adjusted():
+        if places(float(after), float(before)):
             self._alter(index, f"its position went from {before:f} to {after:f} at once, as when it is redenominated")
 
     def refuse(self, why: str) -> None:

@@ -18,7 +18,7 @@ from agent.core.desk import Act, Answer, Closed, Desk, Frame, Input, Opened, Sil
 from agent.core.engine import Engine
 from agent.core.guard import Seat, tags_of
 from agent.core.orders import Order, S
-from agent.core.venue import Batch, Call, Credentials, Open, Place, Reply, Say, Secret, Shut
+from agent.core.venue import Ask, Batch, Call, Credentials, Open, Place, Reply, Say, Secret, Shut, What
 
 START = 1_790_000_000 * S
 DELAY_NS = S // 50
@@ -141,8 +141,7 @@ class Places:
         match act:
             case Call():
                 site = self.sites[self._names[act.tag % len(self._names)]]
-                deaf = site.name in self._deaf and isinstance(act.request, Place | Batch)
-                if site.away or deaf:
+                if site.away or (site.name in self._deaf and about_an_order(act.request)):
                     self._later(Silence(act.tag, True, "no answer"), PATIENCE_NS)
                     return
                 parts = urlsplit(act.url)
@@ -195,3 +194,10 @@ class Places:
             site.venue.disconnect(session)
             del site.sessions[socket]
             self._later(Closed(socket, "reset"))
+
+
+def about_an_order(request: object) -> bool:
+    """Whether a call sends an order or asks about one."""
+    return isinstance(request, Place | Batch) or (
+        isinstance(request, Ask) and request.what in (What.ORDER, What.ORDERS)
+    )

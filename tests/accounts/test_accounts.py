@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from adapters.simulator import Account
 from agent.core.decisions import Policy
 from agent.core.drift import Bands
-from agent.core.events import Owner
+from agent.core.events import Listed, Owner
 from agent.core.planner import Limits
 from agent.core.targets import Targets
 from agent.core.triggers import Triggers
@@ -94,11 +94,9 @@ def test_a_venue_that_never_answered_is_waited_for_because_what_both_are_worth_i
 
 
 def test_an_order_of_unknown_fate_on_one_venue_holds_up_no_increase_on_the_other() -> None:
-    on = both("1.2", "65")
+    on = both("1.2", "65").run(1.2)
     on.away_on_orders("bybit")
-    while not on.engine.blotter.live():
-        on.run(0.1)
-    on.run(5)
+    on.run(6)
     assert [order.symbol for order in on.engine.blotter.live()] == ["bybit:ETHUSDT"]
     btc, eth = held(on)
     assert btc * 60_000 == pytest.approx(100_000, rel=0.02)
@@ -191,3 +189,39 @@ def test_one_account_under_two_names_is_refused() -> None:
     assert owner is not None
     on.engine.step([Owner(owner, account=1)], on.now)
     assert on.engine.guards[1].terms.unfit == f"it is the account that binance is, {owner}: keep it under one name"
+
+
+def test_one_account_alone_may_have_a_name_as_well() -> None:
+    alone = replace(POLICY, targets=Targets(weights={"bybit:ETHUSDT": 1.0}, leverage=1.0))
+    on = Places(alone, {"bybit": Account(balance=50_000, positions={"ETHUSDT": "35"})}, PRICES).run(40)
+    (size,) = on.sites["bybit"].exchange.snapshot(on.sites["bybit"].account).positions.values()
+    assert float(size) * 2_000 == pytest.approx(50_000, rel=0.02)
+    assert {order.symbol for order in on.orders} == {"bybit:ETHUSDT"}
+
+
+def test_where_all_accounts_are_left_alone_nothing_but_safety_begins() -> None:
+    on = both("1.667", "50").run(20)
+    on.engine.guards[0].halts.stand_back("others trade there")
+    on.leave("bybit")
+    on.run(60)
+    assert on.engine.guards[1].readiness.away
+    on.move("binance", "BTCUSDT", 0.7)
+    on.run(60)
+    assert not on.orders
+    assert on.engine.aside(on.now) == "others trade there"
+    on.tell("rebalance")
+    on.run(5)
+    assert not on.orders
+    assert on.said("warning")[-1] == "nothing is corrected now: others trade there"
+
+
+def test_a_listing_of_one_account_says_nothing_of_what_the_others_trade() -> None:
+    on = both("1.667", "50").run(20)
+    instrument = on.engine.book.rows[0].instrument
+    assert instrument is not None
+    on.notes.clear()
+    decision = on.engine.step([Listed((instrument,), account=0)], on.now)
+    assert not [note for note in decision.notes if note.kind in ("warning", "halt")]
+    other = on.engine.book.rows[1].instrument
+    assert other is not None
+    assert other.trading

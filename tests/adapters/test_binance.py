@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters.binance import LIMITS, Binance
+from adapters.binance import Binance
+from adapters.binance_terms import LIMITS
 from adapters.offset import DRIFT_PPM
 from agent.core.events import Clock, Down, Fault, Lost, Quote, Refused, Unanswered, Unarmed, Unset, Up
 from agent.core.venue import (

@@ -405,10 +405,12 @@ def test_an_account_that_can_t_be_traded_as_it_is_set_up_is_said_to_be_so() -> N
 def test_a_wallet_is_the_balance_without_what_is_open() -> None:
     dialect = build()
     rows = [{"asset": "USDT", "balance": "5696.49", "availableBalance": "5413.06", "unrealizePnl": "-34.55"}]
+    rows[0]["frozen"] = "81.28"
     margin, balance = asked(dialect, Ask(What.ACCOUNT), rows)
     assert isinstance(margin, Margin)
     assert (margin.wallet, margin.equity, margin.maintenance) == (5731.04, 5696.49, None)
     assert margin.initial == pytest.approx(283.43)
+    assert (margin.held, margin.in_use) == (None, 202.15), "what rests keeps the rest"
     assert balance == Balance("USDT", 5731.04, margin.asked_at)
     push(dialect, "account", {"coin": "USDT"})
     assert dialect.acts() == [Ask(What.ACCOUNT)]
@@ -443,7 +445,7 @@ def test_a_burst_of_news_about_the_wallet_is_one_question_in_two_seconds() -> No
     assert dialect.acts() == [Ask(What.ACCOUNT)]
     assert dialect.wake_at is None
     push(dialect, "account", {"coin": "USDT"}, now=NOW + 3 * S)
-    rows = [{"asset": "USDT", "balance": "1", "availableBalance": "1", "unrealizePnl": "0"}]
+    rows = [{"asset": "USDT", "balance": "1", "availableBalance": "1", "frozen": "0", "unrealizePnl": "0"}]
     answered(dialect, call_for(dialect, Ask(What.ACCOUNT), NOW + 3 * S), rows)
     dialect.on_wake(NOW + 4 * S)
     assert dialect.acts() == [], "an answer to another question has told meanwhile"

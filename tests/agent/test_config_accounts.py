@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.build import tag_of
+from agent.claim import Claimed
+from agent.cli.build import claim_of, dialects_of, tag_of
 from agent.config import ConfigError, Portfolio, parse, render
+from agent.core.events import Owner
 from agent.core.guard import placed, tags_of
+from agent.core.venue import Credentials, Secret
+from agent.replay import desk_of
+from agent.tape import Header
+from tests.agent.config_kit import problem
 
 TEXT = """
 mode = "live"
@@ -27,6 +33,18 @@ weights = { "one:BTCUSDT" = 0.4, "two:ETHUSDT" = 0.4, "one:SOLUSDT" = 0.2 }
 equity = 9000
 positions = { "two:ETHUSDT" = 1.5 }
 """
+PAIR = '[[pairs]]\nover = "one:BTCUSDT"\ninto = "{into}"\ntarget = 0.5\n'
+
+
+def accounts(first: str, second: str, more: str = "") -> str:
+    """A file of accounts ``one`` and ``two``: of each the venue, its symbol, and the coin it is held in, if any."""
+    said, weights = 'mode = "live"\n', []
+    for name, account in (("one", first), ("two", second)):
+        venue, symbol, *coin = account.split()
+        said += f'[accounts.{name}]\nvenue = "{venue}"\nkey = "env:{name.upper()}"\nsecret = "env:SECRET"\n'
+        said += "".join(f'settle = "{one}"\n' for one in coin)
+        weights.append(f'"{name}:{symbol}" = 0.5')
+    return f"{said}[targets]\nweights = {{ {', '.join(weights)} }}\n{more}"
 
 
 def read(text: str = TEXT) -> Portfolio:
@@ -81,10 +99,67 @@ def test_a_key_that_stands_in_the_file_is_not_shown() -> None:
     assert "kQ7dummy" not in str(error.value)
 
 
-def test_one_key_is_not_two_accounts() -> None:
-    text = TEXT.replace('venue = "bybit"', 'venue = "binance"').replace("env:TWO", "env:ONE")
-    with pytest.raises(ConfigError, match=r"accounts\.two\.key = .*: opens the account one already"):
-        read(text)
+ONE_MARGIN = [
+    ("binance BTCUSDT", "binance ETHUSDT"),
+    ("bybit ETHUSDT", "bybit-inverse BTCUSD BTC"),
+    ("bybit-inverse ETHUSD ETH", "bybit-inverse BTCUSD BTC"),
+]
+MARGINS_APART = [
+    ("binance BTCUSDT", "bybit BTCUSDT"),
+    ("binance BTCUSDT", "binance-coinm BTCUSD_PERP BTC"),
+    ("binance-coinm ETHUSD_PERP ETH", "binance-coinm BTCUSD_PERP BTC"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), ONE_MARGIN)
+def test_one_key_to_one_margin_is_refused_whatever_is_traded_there(first: str, second: str) -> None:
+    found = problem(accounts(first, second).replace("env:TWO", "env:ONE"))
+    assert (found.key, found.value) == ("accounts.two.key", '"env:ONE"')
+    more = "" if "bybit" not in first else ", whose margin is one whatever is traded there"
+    assert found.wrong == f"opens the account one already{more}"
+
+
+@pytest.mark.parametrize(("first", "second"), MARGINS_APART)
+def test_one_key_to_margins_apart_is_claimed_once(first: str, second: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONE", f"the key of {first} and {second}")
+    portfolio = read(accounts(first, second).replace("env:TWO", "env:ONE"))
+    end = claim_of(portfolio)
+    with pytest.raises(Claimed):
+        claim_of(portfolio)
+    end()
+    claim_of(portfolio)()
+
+
+@pytest.mark.parametrize(("first", "second"), ONE_MARGIN + MARGINS_APART)
+def test_two_keys_of_one_owner_are_refused_where_they_are_of_one_margin(first: str, second: str) -> None:
+    portfolio = read(accounts(first, second))
+    header = Header(version="", epoch=1, mode="live", symbols=(), config="", tag="aa")
+
+    def unfit(*owners: str) -> str | None:
+        engine = desk_of(portfolio, dialects_of(portfolio, Credentials(Secret("k"), Secret("s"))), header).engine
+        engine.step([Owner(name, account=account) for account, name in enumerate(owners)], 1)
+        return engine.unfit
+
+    one = "two:it is the account that one is, 7: keep it under one name"
+    assert unfit("7", "7") == (one if (first, second) in ONE_MARGIN else None)
+    assert unfit("7", "8") is None
+
+
+def test_margin_is_not_moved_from_one_account_into_another() -> None:
+    found = problem(TEXT + PAIR.format(into="two:ETHUSDT"))
+    assert (found.key, found.value) == ("pairs[0].into", '"two:ETHUSDT"')
+    assert found.wrong == "is on another account than one:BTCUSDT, and no margin moves from one account into another"
+    assert found.cure.startswith("name one on one")
+    assert len(read(TEXT + PAIR.format(into="one:SOLUSDT")).pairs) == 1
+
+
+def test_shares_of_margin_do_not_go_beside_an_account_that_is_held_in_a_coin() -> None:
+    shares = 'basis = "margin"\nutilisation = 0.3\n'
+    found = problem(accounts("binance ETHUSDT", "binance-coinm BTCUSD_PERP BTC", shares))
+    assert (found.key, found.value) == ("targets.basis", '"margin"')
+    assert found.wrong == "does not go with accounts.two: the weight in an account held in BTC counts the coin itself"
+    assert found.cure == 'write basis = "notional", or drop that account'
+    assert read(accounts("binance ETHUSDT", "bybit BTCUSDT", shares)).targets.basis == "margin"
 
 
 def test_each_account_marks_its_orders_by_tags_that_differ_and_last() -> None:

@@ -53,7 +53,7 @@ def test_the_live_view_shows_mode_weights_orders_and_reasons() -> None:
 def test_what_is_not_known_is_a_dash_and_never_a_zero() -> None:
     seen = view()
     unknown = replace(seen, equity=None, leverage=None, maintenance=None, missing=("account: timeout",))
-    shown = text(screen.header(unknown))
+    shown = text(screen.Header(unknown))
     assert "equity –" in shown
     assert "leverage –" in shown
     assert "no answer yet about account: timeout" in shown
@@ -64,9 +64,9 @@ def test_a_leg_on_hold_says_so_and_one_without_a_target_yet_does_not() -> None:
     seen = view()
     first, *rest = seen.legs
     held = replace(seen, legs=(replace(first, hold=True, target=None), *rest))
-    assert "hold" in text(screen.Legs(held))
+    assert "hold" in text(screen.legs(held))
     early = replace(seen, legs=(replace(first, target=None), *rest))
-    assert "hold" not in text(screen.Legs(early))
+    assert "hold" not in text(screen.legs(early))
 
 
 def test_amounts_are_readable() -> None:
@@ -77,7 +77,41 @@ def test_amounts_are_readable() -> None:
 
 
 def test_in_a_narrow_terminal_columns_give_way_and_none_is_cut() -> None:
-    wide, narrow = text(screen.Legs(view()), 150), text(screen.Legs(view()), 100)
-    assert "profit" in wide
-    assert "profit" not in narrow
-    assert "…" not in wide + narrow
+    seen = view()
+    kept = {width: text(screen.legs(seen), width) for width in (150, 100, 76, 40)}
+    for part in ("instrument", "share", "drift", "BTCUSDT", "65.0%", "+15.0%"):
+        assert all(part in shown for shown in kept.values()), part
+    assert [width for width, shown in kept.items() if "funding" in shown] == [150]
+    assert [width for width, shown in kept.items() if "profit" in shown] == [150, 100]
+    assert [width for width, shown in kept.items() if "mark" in shown] == [150, 100]
+    assert [width for width, shown in kept.items() if ON in shown] == [150, 100, 76]
+    assert not any("…" in shown for shown in kept.values())
+
+
+@pytest.mark.parametrize("width", [80, 120, 150])
+def test_all_that_is_shown_fits_the_terminal_and_nothing_is_cut_but_long_reasons(width: int) -> None:
+    seen = view()
+    named = replace(seen, legs=tuple(replace(leg, symbol=f"binance:{leg.symbol}") for leg in seen.legs))
+    for shown in (screen.live(named, [], "title"), screen.Header(named)):
+        lines = text(shown, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert "…" not in "".join(lines)
+        for part in ("leverage", "liquidation at a move of", "turnover"):
+            assert part in " ".join(" ".join(lines).split()), part
+
+
+def test_what_is_of_the_past_is_dated_and_promises_nothing() -> None:
+    seen = view()
+    at_work, past = text(screen.stance(seen, None)), text(screen.stance(seen, None, "No agent is at work here"))
+    for shown in (at_work, past):
+        assert screen.moment(seen.at) in shown
+        assert "BTCUSDT: share 65.0%" in shown
+    assert "looks again" in at_work
+    assert "looks again" not in past
+    assert "fires" not in past
+    assert past.startswith("No agent is at work here")
+
+
+def test_how_long_ago_something_was_is_told_in_its_largest_unit() -> None:
+    told = [screen.ago(seconds) for seconds in (3.2, 119, 120, 7199, 7200, 172_800)]
+    assert told == ["3 s ago", "119 s ago", "2 min ago", "120 min ago", "2 h ago", "2 days ago"]

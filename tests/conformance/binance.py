@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.json import encode
 
-from adapters.binance import REPLIES
+from adapters.binance_terms import REPLIES
 from adapters.signing import signer
 from agent.core.events import (
     Absent,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-from adapters.binance import REPLIES
 from adapters.binance_coin import BinanceCoin
+from adapters.binance_terms import REPLIES
 from adapters.simulator import Account
 from agent.core.events import (
     Accepted,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from math import inf, nan
 
 import pytest
@@ -413,6 +414,42 @@ def test_where_no_maintenance_margin_is_stated_the_initial_one_of_positions_is_t
     assert (book.rows[0].lots, book.disputed) == (0, {})
 
 
+def not_free(in_use: float, at: int, profit: float = 0.0) -> Margin:
+    """Totals of a venue that states no margin of positions at all."""
+    return Margin(10_000.0, 10_000.0 + profit, 0.0, None, 10_000.0, at, in_use=in_use)
+
+
+def test_where_no_margin_of_positions_is_stated_what_is_not_free_is_the_witness() -> None:
+    book = known(100)
+    book.apply(Leverage(instrument=0, leverage=20), T)
+    for number in range(1, 5):
+        at = T + number * CONFIRM_NS
+        book.apply(not_free(300.0, at - 1), at - 1)
+        book.apply(snapshot(asked_at=at), at)
+        assert (book.rows[0].lots, book.accounts[0].hidden) == (100, 0.0)
+    book.apply(not_free(0.0, at + 1), at + 1)
+    book.apply(snapshot(asked_at=at + 2), at + 2)
+    assert (book.rows[0].lots, book.disputed) == (0, {})
+
+
+def test_an_account_of_which_something_is_not_free_is_not_flat() -> None:
+    book = known(0)
+    book.apply(not_free(40.0, T + S, profit=100.0), T + S)
+    assert book.accounts[0].hidden == 40.0
+    book.apply(not_free(0.0, T + 2 * S), T + 2 * S)
+    assert book.accounts[0].hidden == 0
+
+
+@pytest.mark.parametrize(("in_use", "profit", "hidden"), [(590, 0, 0), (610, 0, 310), (800, 500, 0), (1_300, 500, 500)])
+def test_half_of_what_is_not_free_must_be_that_of_positions_known_or_their_profit(
+    in_use: float, profit: float, hidden: float
+) -> None:
+    book = known(100)
+    book.apply(Leverage(instrument=0, leverage=20), T)
+    book.apply(not_free(in_use, T + S, profit), T + S)
+    assert book.accounts[0].hidden == pytest.approx(hidden)
+
+
 def test_a_little_margin_need_not_be_explained_and_more_must() -> None:
     book = known(100)
     book.apply(Tiers(instrument=0, tiers=(Tier(0.0, 1e9, 0.01, 0.0, 50),)), T)
@@ -694,3 +731,78 @@ def test_what_a_row_holds_is_nothing_once_the_instrument_is_known_and_unknown_be
     book = book_of({"BTCUSDT": 0.3})
     assert book.held(0, Side.NET) == 300
     assert book.held(0, Side.SHORT) == 0
+
+
+# Another unit
+
+
+def leapt(book: Book, price: float, at: int) -> None:
+    """A price leaps, and the quote bears it out."""
+    book.apply(Mark(instrument=0, price=price, index=price, at=at), at)
+    book.apply(Quote(0, price - 1, 5.0, price + 1, 5.0, at), at)
+    book.apply(Mark(instrument=0, price=price, index=price, at=at), at)
+
+
+def stands(book: Book) -> tuple[int, float | None, float | None]:
+    row = book.rows[0]
+    return row.lots, None if row.mark is None else row.mark.price, book.equity
+
+
+def test_a_price_of_another_unit_is_believed_with_the_position_of_that_unit_and_not_before() -> None:
+    for streamed in (True, False):
+        book = known(100)
+        for second in range(1, 9):
+            leapt(book, 6_000.0, T + second * S)
+        assert stands(book) == (100, 60_000.0, 10_000.0)
+        assert book.disputed
+        at = T + 10 * S
+        if streamed:
+            book.apply(position(1_000, at, entry=6_000.0), at)
+        else:
+            book.apply(snapshot(position(1_000, at, entry=6_000.0), asked_at=at), at)
+            assert stands(book) == (100, 60_000.0, 10_000.0)
+            at += CONFIRM_NS
+            book.apply(snapshot(position(1_000, at, entry=6_000.0), asked_at=at), at)
+        assert stands(book) == (1_000, 6_000.0, 10_000.0)
+
+
+def test_a_position_of_another_unit_waits_for_its_price_or_until_it_was_told_again() -> None:
+    book = known(100)
+    book.apply(position(1_000, T + S, entry=6_000.0), T + S)
+    assert stands(book) == (100, 60_000.0, 10_000.0)
+    leapt(book, 6_000.0, T + 2 * S)
+    at = T + S + CONFIRM_NS
+    book.apply(snapshot(position(1_000, at, entry=6_000.0), asked_at=at), at)
+    assert stands(book) == (1_000, 6_000.0, 10_000.0)
+    book.apply(position(100, at + S, entry=6_000.0), at + S)
+    assert book.rows[0].lots == 1_000
+    book.apply(snapshot(position(100, at + S, entry=6_000.0), asked_at=at + 9 * S), at + 9 * S)
+    assert book.rows[0].lots == 100, "somebody has sold"
+
+
+def test_a_trade_explains_a_position_that_is_ten_times_as_large() -> None:
+    book = known(100)
+    book.apply(trade(900, T + S), T + S)
+    book.apply(position(1_000, T + S), T + S)
+    assert (book.rows[0].lots, book.disputed) == (1_000, {})
+
+
+def test_a_price_that_has_fallen_to_a_tenth_is_believed_once_the_position_has_stood_beside_it() -> None:
+    book = known(100)
+    leapt(book, 6_000.0, T + S)
+    for at, price in ((T + 2 * S, 60_000.0), (T + S + CONFIRM_NS, 6_000.0)):
+        leapt(book, 6_000.0, at)
+        book.apply(snapshot(position(100, T), asked_at=at), at)
+        assert stands(book)[1] == price
+    assert not book.disputed
+
+
+def test_a_contract_of_another_size_is_worth_what_it_was_until_the_position_is_told_anew() -> None:
+    book = known(100)
+    book.apply(Listed(instruments=(replace(instrument(), multiplier=Decimal(10)),)), T + S)
+    assert (book.rows[0].lots, book.rows[0].notional) == (10, 6_000.0)
+    assert book.disputed
+    book.apply(snapshot(position(10, T + 2 * S), asked_at=T + 2 * S), T + 2 * S)
+    assert (book.rows[0].notional, book.disputed) == (6_000.0, {})
+    book.apply(Listed(instruments=(replace(instrument(), multiplier=Decimal(1_000)),)), T + 3 * S)
+    assert book.disputed, "it is less than a lot now, and not nothing"

@@ -87,7 +87,7 @@ def test_while_anything_is_under_way_or_in_doubt_it_is_not_settled(doubt: str) -
     else:
         blotter.affected(0, START + S)
         assert behind(book.accounts[0], blotter)
-    assert not settled(book, blotter)
+    assert not settled(book.accounts[0], book, blotter)
 
 
 def test_a_mark_is_enough_of_a_price() -> None:

@@ -285,6 +285,14 @@ def test_funding_is_paid_by_who_holds_what_was_settled() -> None:
     assert [owner.funding for owner in sleeves.ledger.owners] == pytest.approx([-6.0, 1.98, 0.0])
 
 
+def test_of_several_accounts_funding_is_of_what_is_held_on_its_own() -> None:
+    """What is settled at the same time on another account has its own flow."""
+    book = Book(["a:BTCUSDT", "b:BTCUSDT"], [0, 1])
+    rates(book, (0.001, START + HOURS_8), (0.002, START + HOURS_8))
+    assert settling(book.accounts[0], START + HOURS_8) == {0: 0.001}
+    assert settling(book.accounts[1], START + HOURS_8) == {1: 0.002}
+
+
 def test_a_settlement_is_known_by_its_time_before_or_after_the_next_rate_is_told() -> None:
     book = account()
     rates(book, (0.001, START + HOURS_8), (0.002, START + HOURS_8 // 2))

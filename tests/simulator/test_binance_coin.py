@@ -8,7 +8,6 @@ import pytest
 from adapters.simulator import VENUES, Account, Client, Exchange, StillMarket
 from adapters.simulator.binance import ROUTES as USDM
 from adapters.simulator.binance_coin import ROUTES, BinanceCoin
-from adapters.simulator.binance_faults import kind_of
 
 PRICES = {"BTCUSD_PERP": 50_000, "ETHUSD_PERP": 2_500}
 BTC = "BTCUSD_PERP"
@@ -26,12 +25,13 @@ def rows(one: Client, path: str, **params: object) -> Any:
 
 
 def test_every_path_has_its_kind() -> None:
+    kind = client().binance.kind
     assert {path.split("/")[1] for _, path in ROUTES} == {"dapi", "sapi", "api"}
     for method, path in ROUTES:
         if path.startswith("/dapi/v1/") and (method, twin := path.replace("/dapi", "/fapi")) in USDM:
-            assert kind_of(method, path) == kind_of(method, twin)
+            assert kind(method, path) == kind(method, twin)
     for path in ("account", "balance", "positionRisk"):
-        assert kind_of("GET", f"/dapi/v1/{path}") == kind_of("GET", f"/fapi/v3/{path}") != "other"
+        assert kind("GET", f"/dapi/v1/{path}") == kind("GET", f"/fapi/v3/{path}") != "other"
 
 
 def test_what_the_other_product_has_alone_is_not_there() -> None:

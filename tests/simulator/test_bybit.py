@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Close, Exchange, StillMarket
+from adapters.simulator import DEMO_KEY, DEMO_SECRET, Account, Close, Exchange, StillMarket, wire
 from adapters.simulator.bybit import Bybit
 from adapters.simulator.bybit_streams import Session
 from adapters.simulator.client import START
@@ -28,7 +28,7 @@ class Client:
         self.exchange = Exchange(StillMarket({"BTCUSDT": 80_000, "ETHUSDT": 2_500}), [self.account])
         self.bybit = Bybit(self.exchange, lag_ms=lag_ms, **limits)
         self.now = START
-        self.frames: list[tuple[Session, Any]] = []
+        self.frames: list[tuple[wire.Session, Any]] = []
         self.wait()
 
     def wait(self, ms: int = 0) -> None:

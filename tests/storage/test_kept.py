@@ -21,7 +21,7 @@ UNKIND = (RequestFault("lose", chance=0.1), RequestFault("lose reply", chance=0.
 
 def watched(seed: int, faults: Faults, path: Path) -> tuple[Kept, Watchman]:
     world = prepare(seed, faults)
-    watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
+    watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine, world.venue.topic)
     world.decided = watchman.decided
     return Kept(world, path), watchman
 

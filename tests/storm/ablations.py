@@ -14,7 +14,7 @@ from unittest.mock import patch
 from msgspec import Struct
 from msgspec.structs import replace
 
-from adapters import answers, binance
+from adapters import answers, binance, binance_terms, conversation
 from adapters.simulator import Faults, FrameFault, Incident, RequestFault
 from agent.core import book, deadman, desk, limits, orders, risk, strangers
 from agent.core import events as fact
@@ -204,7 +204,7 @@ def take_no_answer_for_a_denial() -> Iterator[type[Desk]]:
         return plain(request, verdict, code, reason)
 
     plain = answers.outcome
-    with patch.object(binance, "outcome", outcome):
+    with patch.object(binance, "outcome", outcome), patch.object(conversation, "outcome", outcome):
         yield Desk
 
 
@@ -229,7 +229,7 @@ def take_a_failed_cancel_for_done() -> Iterator[type[Desk]]:
         return plain(request, verdict, code, reason)
 
     plain = answers.outcome
-    with patch.object(binance, "outcome", outcome):
+    with patch.object(binance, "outcome", outcome), patch.object(conversation, "outcome", outcome):
         yield Desk
 
 
@@ -263,7 +263,7 @@ def send_while_one_is_unknown() -> Iterator[type[Desk]]:
 @missed_by(scenes.an_id_that_is_there_already)
 def take_a_twin_for_a_refusal() -> Iterator[type[Desk]]:
     """An id that the venue knows already is taken for a plain refusal of ours."""
-    with patch.dict(binance.REPLIES, {-4116: fact.Fault.OTHER}):
+    with patch.dict(binance_terms.REPLIES, {-4116: fact.Fault.OTHER}):
         yield Desk
 
 

@@ -336,7 +336,7 @@ def a_budget_that_shrinks(seed: int, _: type[Desk]) -> None:
 
 def watched(world: World) -> Watchman:
     """A watchman for a world."""
-    watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine)
+    watchman = Watchman(world.exchange, world.account, world.policy.targets, lambda: world.engine, world.venue.topic)
     world.decided, world.left = watchman.decided, watchman.left
     world.heard = lambda arrived: watchman.heard(arrived, world.now)
     return watchman

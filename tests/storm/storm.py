@@ -131,7 +131,7 @@ def storm(
     if desk is not Desk:
         world.desk = desk([world.desk.channels[0].dialect], world.engine, salt=f"storm{seed}")
     watchman = Watchman(
-        world.exchange, world.account, world.policy.targets, lambda: world.engine, world.local, world.venue.topic
+        world.exchange, world.account, world.policy.targets, lambda: world.engine, world.venue.topic, world.local
     )
 
     def leaving(call: Call) -> None:

@@ -81,14 +81,15 @@ def test_the_storms_of_bingx_notice_that_an_answer_is_believed_which_proves_noth
         assert any(breaks(seed) for seed in range(15, 15 + BITE_WITHIN))
 
 
-def test_a_position_that_answers_of_bingx_leave_out_again_and_again_is_still_there() -> None:
+@pytest.mark.parametrize(("venue", "seed", "witness"), [("bingx", 1, "_by_entry"), ("weex", 3, "_by_mark")])
+def test_a_position_that_answers_leave_out_again_and_again_is_still_there(venue: str, seed: int, witness: str) -> None:
     def forgetful(seed: int) -> Faults:
         empty = RequestFault("empty", on="positions", chance=0.7, from_s=12)
         return Faults(seed=seed, delay_ms=20.0, requests=(empty,))
 
-    storm(1, weather=forgetful, venue="bingx")
-    with patch.object(Account, "_by_entry", new=False), pytest.raises(Violation):
-        storm(1, weather=forgetful, venue="bingx")
+    storm(seed, weather=forgetful, venue=venue)
+    with patch.object(Account, witness, new=False), pytest.raises(Violation):
+        storm(seed, weather=forgetful, venue=venue)
 
 
 def test_every_kind_of_fault_has_struck() -> None:

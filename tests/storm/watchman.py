@@ -13,7 +13,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from adapters.simulator import DEMO_KEY, Account, Exchange, binance_faults
+from adapters.simulator import DEMO_KEY, Account, Exchange
 from adapters.simulator.wire import UNREADABLE, Topic
 from agent.core.decisions import Decision
 from agent.core.desk import Answer, Frame, Input
@@ -50,8 +50,8 @@ class Watchman:
         account: Account,
         targets: Targets,
         engine: Callable[[], Engine],
+        topic: Callable[[bytes], Topic],
         names: Mapping[str, str] | None = None,
-        topic: Callable[[bytes], Topic] | None = None,
     ) -> None:
         self.exchange = exchange
         self.account = account
@@ -61,7 +61,7 @@ class Watchman:
         """The exchange's own names of its symbols, by the venue's."""
         self._spelt = {name: symbol for symbol, name in self.names.items()}
         self._engine = engine
-        self._topic = topic or binance_faults.topic_of
+        self._topic = topic
         self.low: dict[str, Decimal] = {}
         self.high: dict[str, Decimal] = {}
         self._marks: dict[str, list[tuple[int, Decimal]]] = {symbol: [] for symbol in self.symbols}

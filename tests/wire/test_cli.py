@@ -9,19 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from adapters.simulator import Account, Exchange, SeededMarket, serve
+from adapters.simulator import Account, Exchange, Faults, FrameFault, SeededMarket, serve
+from agent.cli.build import dialects_of
+from agent.cli.preview import Preview, preview
+from agent.config import parse
 from agent.journal import Journal
+from tests.agent.cli_kit import said
 from tests.wire.test_demo import trimtab
 
-GOOD = """\
-mode = "observe"
-[account]
-key = "file:KEYFILE"
-secret = "file:KEYFILE"
+TARGETS = """\
 [targets]
 leverage = 3
 weights = { BTCUSDT = "50%", ETHUSDT = "30%", SOLUSDT = "20%" }
 """
+GOOD = f"""\
+mode = "observe"
+[account]
+key = "file:KEYFILE"
+secret = "file:KEYFILE"
+{TARGETS}"""
 
 
 def write(folder: Path, text: str, mode: int = 0o600) -> Path:
@@ -51,10 +57,27 @@ def test_a_bad_file_is_refused_with_its_place_and_cure(wrong: str, place: str, c
     path = write(tmp_path, wrong)
     ended = trimtab("run", str(path), state=tmp_path)
     assert ended.returncode == 78, ended.stdout + ended.stderr
+    assert str(path) in ended.stderr
     assert place in ended.stderr
     assert cure in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "a-very-secret-value" not in ended.stderr + ended.stdout
+    code, _, error = said("check", str(path))
+    assert (code, error.split()) == (78, ended.stderr.split()), "check says what run would"
+
+
+def test_a_secret_that_is_not_there_is_told_with_the_file_and_the_key_that_ask_for_it(tmp_path: Path) -> None:
+    text = GOOD.replace('secret = "file:KEYFILE"', 'secret = "env:TRIMTAB_NOWHERE"')
+    path = write(tmp_path, text)
+    for command in ("plan", "doctor"):
+        code, _, error = said(command, str(path))
+        assert code == 78
+        assert f"{path}: account.secret = env:TRIMTAB_NOWHERE: this variable is not set; export" in error
+    path = write(tmp_path, 'mode = "paper"\n[feed]\nlisten = "127.0.0.1:0"\ntoken = "file:/nowhere"\n' + TARGETS)
+    path.write_text(f'state = "{tmp_path / "state"}"\n{path.read_text()}')
+    code, _, error = said("run", str(path))
+    assert code == 78
+    assert f"{path}: feed.token = file:/nowhere: can't be read" in error
 
 
 def test_live_takes_two_deliberate_acts(tmp_path: Path) -> None:
@@ -125,7 +148,40 @@ listen = "{server.rest_url.removeprefix("http://")}"
     assert "After these trades: margin " in shown.stdout
     assert 0.4 < planned["after"]["liquidation"] < 0.7
     assert planned["after"]["liquidation_symbol"] == "BTCUSDT"
+    assert planned["view"]["mode"] == "paper", "as the file says"
     assert not exchange.ledger.orders
+
+
+async def previewed(fault: FrameFault, patience_s: float) -> Preview:
+    """What is planned on paper at a local exchange that has this fault."""
+    exchange = Exchange(SeededMarket(1, ("BTCUSDT", "ETHUSDT")), [Account()])
+    async with await serve(exchange, faults=Faults(frames=(fault,))) as server:
+        text = f"""\
+[account]
+rest_url = "{server.rest_url}"
+stream_url = "{server.ws_url}"
+[targets]
+weights = {{ BTCUSDT = 0.6, ETHUSDT = 0.4 }}
+"""
+        portfolio = parse(text, Path("portfolio.toml"))
+        dialects = dialects_of(portfolio)
+        return await preview(portfolio, dialects, asyncio.Event(), to_target=False, patience_s=patience_s)
+
+
+async def test_plan_waits_for_the_prices_that_costs_are_reckoned_from() -> None:
+    late = FrameFault(do="mute", on="quote", until_s=3)
+    found = await previewed(late, patience_s=30)
+    assert found.lacks == ()
+    assert found.verdict is not None
+    assert [leg.cost is not None for leg in found.plan.legs] == [True, True]
+
+
+async def test_plan_says_what_never_came_and_shows_the_rest() -> None:
+    never = FrameFault(do="mute", on="quote", symbol="ETHUSDT")
+    found = await previewed(never, patience_s=5)
+    assert found.lacks == ("bid and ask of ETHUSDT",)
+    assert found.verdict is None
+    assert [leg.cost is not None for leg in found.plan.legs] == [True, False]
 
 
 def test_init_writes_a_file_that_checks(tmp_path: Path) -> None:

@@ -87,17 +87,17 @@ def test_why_and_status_tell_the_story(played: tuple[dict[str, Any], Path]) -> N
         "sell",
         "fill",
         "done",
-        "looks again at",
-        "tolerance",
+        "No agent is at work here: it ended at ",
     ):
         assert word in told.stdout
     about_eth = trimtab("why", "ETHUSDT", "--state", result["records"], state=state)
     assert "buy" in about_eth.stdout
     shown = trimtab("status", "--state", result["records"], state=state)
     assert "BTCUSDT" in shown.stdout
-    assert "stopping" in shown.stdout
+    assert "No agent is at work here: it ended at " in shown.stdout
     view = json.loads(trimtab("status", "--state", result["records"], "--json", state=state).stdout)
     assert view["unresolved"] == 0
+    assert (view["running"], view["folder"]) == (False, result["records"])
 
 
 def test_no_secret_reaches_the_records(played: tuple[dict[str, Any], Path]) -> None:

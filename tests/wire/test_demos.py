@@ -10,7 +10,7 @@ import pytest
 from adapters.simulator import VENUES
 from tests.wire.test_demo import demo, trimtab
 
-SEVERAL = ("binance,bybit", "bingx,binance-coinm")
+SEVERAL = ("binance,bybit", "bingx,binance-coinm", "bybit,bybit-inverse")
 
 
 @pytest.mark.parametrize("venue", [*VENUES, *SEVERAL])

@@ -97,7 +97,9 @@ async def test_the_key_must_be_fit(
 async def test_a_key_that_is_not_taken() -> None:
     found = await look(Account(balance=10_000), secret="wrong")
     assert (found.verdict, found.suffices) == ("paper", False)
-    assert "rejects the key" in graded(found, "refused")
+    assert "rejects the key" in found.findings[0].text, "the cause comes first"
+    assert "key and secret are whole" in graded(found, "refused")
+    assert not graded(found, "unknown"), "what follows from it is not told beside it"
 
 
 async def test_an_account_without_money_and_targets_too_large_for_its_settings() -> None:
@@ -149,7 +151,20 @@ async def test_each_of_several_accounts_is_looked_at() -> None:
 async def test_a_symbol_that_is_not_listed() -> None:
     found = await look(Account(balance=10_000), weights="BTCUSDT = 0.6, DOGGUSDT = 0.4", patience_s=3)
     assert (found.verdict, found.suffices) == ("nothing", False)
-    assert "binance does not list DOGGUSDT" in graded(found, "refused")
+    assert "binance does not list DOGGUSDT" in found.findings[0].text, "the cause comes first"
+    assert not graded(found, "unknown"), "what follows from it is not told beside it"
+
+
+async def test_a_venue_that_is_not_there_is_one_finding() -> None:
+    async with await serve(Exchange(SeededMarket(1, SYMBOLS), [Account()])) as server:
+        text = file(server)  # of an address at which nobody listens any more
+    portfolio = parse(text, Path("portfolio.toml"))
+    dialects = dialects_of(portfolio, Credentials(Secret(DEMO_KEY), Secret(DEMO_SECRET)))
+    found = await examine(portfolio, dialects, asyncio.Event(), tag="te", keyed=True, patience_s=3)
+    assert (found.verdict, found.suffices) == ("nothing", False)
+    (unknown,) = [one.text for one in found.findings if one.grade == "unknown"]
+    assert "no answer about time, instruments: no connection" in unknown
+    assert "see that this machine can reach the venue" in unknown
 
 
 def run(server: Server, folder: Path, **text: str) -> tuple[int, dict[str, Any], str]:

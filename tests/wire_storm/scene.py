@@ -230,7 +230,7 @@ class Scene:
         self.execution = Execution(style=dice.choice(("taker", "maker")), patience_s=3.0)
         self.lives: list[Life] = []
         self.gateway.advance(START_NS)  # from now on the account has its positions
-        self.watchman = Watchman(self.exchange, self.account, self.targets, self._engine)
+        self.watchman = Watchman(self.exchange, self.account, self.targets, self._engine, self.venue.topic)
         self.server.check = self._check
         self.gateway.written, self.gateway.alarm = self._written, self._raise
         self.broken: asyncio.Future[None] = self.loop.create_future()
