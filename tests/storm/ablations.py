@@ -386,7 +386,7 @@ def size_from_old_prices() -> Iterator[type[Desk]]:
 @missed_by(in_weather(FrameFault("spike", on="mark", by=1.09, chance=0.2)))
 def believe_a_mark_that_leaps_alone() -> Iterator[type[Desk]]:
     """A mark is believed however far from the last one it is."""
-    with patch.object(book, "judged", lambda *_: None):
+    with patch.object(book, "judged", lambda *_, **__: None):
         yield Desk
 
 
