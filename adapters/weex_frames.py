@@ -83,7 +83,7 @@ class Frame(Struct, frozen=True):
     last: Id = field(name="u", default=0)
     bids: list[Level] = field(name="b", default_factory=list)
     asks: list[Level] = field(name="a", default_factory=list)
-    rows: Raw = field(name="d", default=Raw(b"[]"))
+    rows: Raw = field(name="d", default=Raw(b""))
 
 
 class Ticker(Struct, frozen=True):

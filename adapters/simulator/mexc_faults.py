@@ -188,14 +188,16 @@ def _alter(whole: dict[str, Any], do: str, by: float, name: str) -> bool:
 
 
 def _misprice(channel: str, data: dict[str, Any], do: str, by: float) -> bool:
-    if channel == "push.depth.full" and do == "crossed":
-        data["bids"], data["asks"] = data["asks"], data["bids"]
-        return bool(data["bids"] and data["asks"])
-    names = [name for name in _PRICES.get(channel, ()) if name in data]
     if channel == "push.depth.full":
-        for level in (*data["bids"], *data["asks"]):
-            level[0] = _wrong(level[0], do, by)
-        return bool(data["bids"] or data["asks"])
+        if not (data.get("bids") and data.get("asks")):  # another fault may have taken one away
+            return False
+        if do == "crossed":
+            data["bids"], data["asks"] = data["asks"], data["bids"]
+        else:
+            for level in (*data["bids"], *data["asks"]):
+                level[0] = _wrong(level[0], do, by)
+        return True
+    names = [name for name in _PRICES.get(channel, ()) if name in data]
     if do == "crossed":
         if channel != "push.ticker":
             return False

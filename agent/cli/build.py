@@ -124,7 +124,7 @@ def claim_of(portfolio: Portfolio) -> Callable[[], None]:
     for account in portfolio.seats.values() if portfolio.mode == "live" else ():
         assert account.key is not None, "the file was checked"
         local = account.rest_url is not None and on_this_machine(urlsplit(account.rest_url).hostname or "")
-        where = f"{account.venue} {account.rest_url}" if local else account.venue
+        where = f"{account.door} {account.rest_url}" if local else account.door
         accounts[where, resolve(account.key).reveal()] = None  # one key opens the margin of every coin
     with ExitStack() as claims:
         for where, key in accounts:

@@ -67,9 +67,12 @@ class Account(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def pool(self) -> str:
         """Which margin of its owner it is: that of its venue, or of its coin there, where each coin has its own."""
-        if self.venue in UNIFIED:
-            return UNIFIED[0]
-        return f"{self.venue} {self.settle or ''}".rstrip()
+        return self.door if self.venue in UNIFIED else f"{self.venue} {self.settle or ''}".rstrip()
+
+    @property
+    def door(self) -> str:
+        """What its key opens: a venue, with all the accounts that its owner has there."""
+        return UNIFIED[0] if self.venue in UNIFIED else self.venue
 
 
 class Feed(Struct, frozen=True, forbid_unknown_fields=True):

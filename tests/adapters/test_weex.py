@@ -473,6 +473,14 @@ def test_a_fill_waits_for_the_name_of_its_order() -> None:
     assert again.filled_lots == 300_000, "what comes twice counts once"
 
 
+@pytest.mark.parametrize("name", ["orders", "fill", "positions", "account"])
+def test_an_event_about_the_account_without_rows_is_told_and_one_of_no_rows_says_nothing(name: str) -> None:
+    (told,) = build().on_frame("private", json.dumps({"e": name, "E": AT, "v": 1}).encode(), NOW)
+    assert isinstance(told, Unknown)
+    assert told.private
+    assert push(build(), name) == []
+
+
 def test_a_fill_that_nobody_names_has_the_stream_opened_anew() -> None:
     dialect = build()
     push(dialect, "fill", fill())

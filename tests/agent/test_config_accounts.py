@@ -130,6 +130,20 @@ def test_one_key_to_margins_apart_is_claimed_once(first: str, second: str, monke
     claim_of(portfolio)()
 
 
+def test_one_margin_is_claimed_by_its_key_whatever_each_of_two_agents_trades_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ONE", "TWO"):
+        monkeypatch.setenv(name, f"the key {name}")
+    linear = read(accounts("bybit BTCUSDT", "mexc BTC_USDT"))
+    inverse = read(accounts("bybit-inverse BTCUSD BTC", "bingx BTC-USDT"))
+    end = claim_of(linear)
+    with pytest.raises(Claimed):
+        claim_of(inverse)
+    end()
+    claim_of(inverse)()
+
+
 @pytest.mark.parametrize(("first", "second"), ONE_MARGIN + MARGINS_APART)
 def test_two_keys_of_one_owner_are_refused_where_they_are_of_one_margin(first: str, second: str) -> None:
     portfolio = read(accounts(first, second))

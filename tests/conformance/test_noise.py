@@ -3,64 +3,15 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
 
-from agent.cli import build
-from agent.core.orders import Style
-from agent.core.venue import Ask, Call, Dialect, Reply, Request, What
-from tests.conformance.noise import requests, safe, settled
-from tests.conformance.talk import Talk
+from agent.core.venue import Call, Reply
+from tests.conformance.noise import call_for, requests, safe, seeds, settled
 from tests.conformance.venues import VENUES
-
-
-class Seeds(Struct):
-    """Frames, unpacked, and answers of a conversation."""
-
-    talk: Talk
-    frames: list[tuple[str, bytes]]
-    answers: list[tuple[Request, int, bytes]]
-
-    def dialect(self) -> Dialect:
-        """One that knows the instruments and what it needs to send an order, and nothing else."""
-        talk = self.talk
-        made = build.VENUES[talk.described.name].dialect(
-            symbols=talk.symbols, credentials=talk.credentials, depth=True, **talk.own
-        )
-        known = (What.INSTRUMENTS, *talk.described.before)
-        asked = {str(request): (request, body) for request, _, body in reversed(talk.answers)}
-        for request, body in asked.values():
-            if isinstance(request, Ask) and request.what in known:
-                made.on_reply(call_for(made, request, talk.now), Reply(200, {}, body), talk.now)
-        made.acts()
-        return made
-
-
-@cache
-def seeds(name: str) -> Seeds:
-    """No two of the same length on a socket or to a question."""
-    talk = Talk(VENUES[name])
-    for what in sorted(talk.dialect.abilities.answers):
-        talk.ask(Ask(what, 0, "never-sent"))
-    talk.place(talk.order("0.1", 80_500))
-    resting = talk.order("0.1", 79_000, style=Style.POST)
-    talk.place(resting)
-    talk.cancel(resting)
-    frames = {(socket, len(frame)): (socket, talk.venue.text(frame)) for socket, frame in talk.frames}
-    answers = {(str(request), len(body)): (request, status, body) for request, status, body in talk.answers}
-    return Seeds(talk, list(frames.values()), list(answers.values()))
-
-
-def call_for(dialect: Dialect, request: Request, now: int) -> Call:
-    call = dialect.perform(request, now)
-    assert isinstance(call, Call)
-    return call
-
 
 TEXTS = ("NaN", "-1", "0", "1e400", "", "1e-30", "Infinity", "FILLED", "STRANGE", "9" * 5000)
 VALUES: st.SearchStrategy[Any] = st.sampled_from([*TEXTS, -1, 0, 2**80, 1.5, None, True, [], {}]) | st.text(max_size=8)

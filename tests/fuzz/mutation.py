@@ -46,6 +46,10 @@ SHAPES: Final = (b"null", b"true", b"false", b"{}", b"[]", b"[[]]", b'{"":0}', b
 DEPTHS: Final = (3, 100, 2_000, 20_000)
 
 
+class Broken(Exception):
+    """What must be true of every input is not true of this one."""
+
+
 class Specimen(Struct, frozen=True):
     """Something that is understood, in its tokens; ``words`` says where those stand that mean something."""
 

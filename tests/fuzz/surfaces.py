@@ -43,15 +43,12 @@ from agent.core.venue import (
 from agent.core.view import look
 from agent.journal import Records, Unusable
 from tests.fuzz.corpus import ID, about, recorded
-from tests.fuzz.mutation import TOKEN, Specimen, mutant, specimen
+from tests.fuzz.dialects import QUIET, Spoken
+from tests.fuzz.mutation import TOKEN, Broken, Specimen, mutant, specimen
 from tests.storm.storm import SYMBOLS, prepare, swarm
 from tests.storm.world import START
 
 NOW: Final = START + 60 * S
-
-
-class Broken(Exception):
-    """What must be true of every input is not true of this one."""
 
 
 class Surface(Protocol):
@@ -439,10 +436,11 @@ def journal_orders(share: int) -> Texts:
 def all_surfaces(folder: Path) -> list[Surface]:
     """Everything that is fuzzed, with its share of a thousand inputs; ``folder`` is for files."""
     return [
-        Frames("public", 140),
-        Frames("market", 140),
-        Frames("private", 260),
-        Answers(300),
+        Frames("public", 115),
+        Frames("market", 115),
+        Frames("private", 210),
+        Answers(250),
+        *(Spoken(venue, 30) for venue in QUIET),
         Engine(40),
         portfolio_file(10, folder),
         feed_document(30),

@@ -19,8 +19,9 @@ from tests.faults.striking import Struck
 from tests.fuzz import campaign
 from tests.fuzz.campaign import Tally, no_longer_than, run_unit
 from tests.fuzz.corpus import recorded
-from tests.fuzz.mutation import CHANGES, LARGEST, mutant, specimen
-from tests.fuzz.surfaces import NOW, Broken, Engine, Rows, Surface, all_surfaces, dialect, judge_private
+from tests.fuzz.dialects import QUIET, Spoken
+from tests.fuzz.mutation import CHANGES, LARGEST, Broken, mutant, specimen
+from tests.fuzz.surfaces import NOW, Engine, Rows, Surface, all_surfaces, dialect, judge_private
 
 UNITS = 5
 
@@ -110,6 +111,14 @@ def test_every_way_to_break_a_text_changes_it() -> None:
 def test_no_mutant_is_larger_than_it_may_be() -> None:
     dice, whole = random.Random(1), specimen(b'{"a": 1}' * 10_000)
     assert max(len(mutant(dice, whole, whole)) for _ in range(500)) <= LARGEST
+
+
+@pytest.mark.parametrize("venue", QUIET)
+def test_a_dialect_that_lets_its_private_frames_go_by_is_noticed(venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    surface = Spoken(venue, 1000)
+    monkeypatch.setattr(type(surface.dialect), "on_frame", lambda *_: [])
+    [finding] = run_unit(0, [surface], size=100).findings
+    assert "in silence" in finding.what
 
 
 def test_a_private_frame_that_goes_by_in_silence_is_noticed() -> None:

@@ -308,6 +308,15 @@ def test_every_forgery_finds_a_place_and_others_are_left_alone(client: Client) -
     assert {b"BTC_USDT" in other for other in swapped if other is not None} == {False}
 
 
+def test_a_book_that_a_fault_has_taken_a_side_from_is_priced_wrong_no_further(client: Client) -> None:
+    whole = b'{"channel":"push.depth.full","symbol":"BTC_USDT","ts":1,"data":{"asks":[[2,1,1]],"bids":[[1,1,1]]}}'
+    spoilt = client.venue.forge(whole, "lost field", by=0, symbol="ETHUSDT")
+    assert spoilt is not None
+    assert client.venue.forge(whole, "spike", by=1.5, symbol="ETHUSDT") is not None
+    assert client.venue.forge(spoilt, "spike", by=1.5, symbol="ETHUSDT") is None
+    assert client.venue.forge(spoilt, "crossed", by=1.5, symbol="ETHUSDT") is None
+
+
 def test_a_login_can_end_unseen(client: Client) -> None:
     session = client.login()
     assert client.venue.expire(session, client.now, told=False)

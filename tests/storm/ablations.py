@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from adapters import answers, binance, binance_terms, conversation
 from adapters.simulator import Faults, FrameFault, Incident, RequestFault
-from agent.core import deadman, desk, limits, orders, risk, strangers
+from agent.core import book, deadman, desk, limits, orders, risk, strangers
 from agent.core import events as fact
 from agent.core.audit import Audit
 from agent.core.book import Book
@@ -380,6 +380,13 @@ def size_from_old_prices() -> Iterator[type[Desk]]:
         patch.object(risk, "ALWAYS", but(risk.ALWAYS, risk.fresh_price)),
         patch.object(risk, "INCREASES", but(risk.INCREASES, risk.all_prices_fresh)),
     ):
+        yield Desk
+
+
+@missed_by(in_weather(FrameFault("spike", on="mark", by=1.09, chance=0.2)))
+def believe_a_mark_that_leaps_alone() -> Iterator[type[Desk]]:
+    """A mark is believed however far from the last one it is."""
+    with patch.object(book, "judged", lambda *_, **__: None):
         yield Desk
 
 

@@ -59,6 +59,12 @@ def test_no_storm_breaks_a_promise_at_another_venue(venue: str) -> None:
     assert all(outcome.drift <= 1 for outcome in outcomes)
 
 
+def test_a_plan_may_go_by_a_mark_whose_successor_was_lost_in_a_leap() -> None:
+    """In this one SOL falls by 8.8 % at once, which is told of the other two: its old mark makes the account, which is
+    short of it, poorer than it is."""
+    storm(1068, venue="mexc")
+
+
 def test_the_storms_of_bingx_notice_that_an_answer_is_believed_which_proves_nothing() -> None:
     def sure(status: int, code: int | None, text: str) -> Fault | Reaction:
         verdict = verdict_of(status, code, text)

@@ -7,13 +7,14 @@ was. One watchman stays for a whole storm, however often the agent is restarted 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from hashlib import blake2b
 
 import msgspec
 
 from adapters.simulator import DEMO_KEY, Account, Exchange
-from adapters.simulator.wire import Topic
+from adapters.simulator.wire import UNREADABLE, Topic
 from agent.core.decisions import Decision
 from agent.core.desk import Answer, Frame, Input
 from agent.core.engine import Engine
@@ -22,8 +23,8 @@ from agent.core.orders import Order, S, State
 from agent.core.targets import Targets
 from agent.core.venue import Ask, Call, Place, Reply, What
 
-OLD_PRICES = Decimal("0.06")
-"""How far a planned target may be from any that the exchange's own prices ever gave."""
+NEAR = Decimal("0.06")
+"""How far a planned target may be from any that the exchange's own books give at prices it has had."""
 A_SECOND = Decimal("0.03")
 """How far an order may lead from its plan's goal: lots are kept for a second while the prices of a storm run on."""
 
@@ -63,6 +64,9 @@ class Watchman:
         self._topic = topic
         self.low: dict[str, Decimal] = {}
         self.high: dict[str, Decimal] = {}
+        self._marks: dict[str, list[tuple[int, Decimal]]] = {symbol: [] for symbol in self.symbols}
+        """By symbol: the exchange's own marks of late, each with the exchange's time in milliseconds until which it
+        held, the newest last."""
         self.overshoot = Decimal(0)
         """Lots that a position has been outside of its hull, at the worst."""
         self.intended: dict[str, None] = {}
@@ -144,9 +148,10 @@ class Watchman:
         self._now = now
         match arrived:
             case Frame(socket="market", data=data):
-                topic = self._topic(data)
-                if topic.what == "mark":
-                    self.marks_at[self._spelt[topic.symbol]] = now
+                with suppress(*UNREADABLE):  # what a fault has spoilt tells nothing
+                    topic = self._topic(data)
+                    if topic.what == "mark" and topic.symbol in self._spelt:
+                        self.marks_at[self._spelt[topic.symbol]] = now
             case Answer(call=tag, reply=reply) if (call := self._calls.pop(tag, None)) is not None:
                 self._reply(call, reply, now)
             case _:
@@ -217,7 +222,8 @@ class Watchman:
             self.never_placed[order.id] = None
 
     def _widen(self) -> None:
-        """The hull is that of start and *planned* targets: at the prices the agent had, which may be a little old.
+        """The hull is that of start and *planned* targets: at the prices the agent had, which may be as old as its
+        limits allow, each by itself: in a storm a second is ten minutes.
 
         A cost-aware plan may lead to the other side of a target, never out of the tolerance around it; what funding
         eats into has a smaller target.
@@ -225,7 +231,8 @@ class Watchman:
         engine = self._engine()
         drift = engine.drift
         assert drift is not None
-        leapt = self._leapt(engine)
+        self._remember()
+        poorest, richest = self._equities()
         for index, symbol in enumerate(self.symbols):
             row, target = engine.book.rows[index], drift.targets[index]
             aim = drift.aims[index]
@@ -234,19 +241,39 @@ class Watchman:
             assert aim is not None
             planned = self._sized(symbol, target, drift.equity, row.mark.price)
             low, high = self.low.get(symbol, planned), self.high.get(symbol, planned)
-            slack = (OLD_PRICES + leapt) * abs(planned)
-            if not low - slack <= planned <= high + slack:
-                raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{low:.4f}, {high:.4f}]")
+            least, most = self._knowable(symbol, poorest, richest)
+            least, most, slack = min(low, least), max(high, most), NEAR * abs(planned)
+            if not least - slack <= planned <= most + slack:
+                raise Violation(f"{symbol}: a target of {planned:.4f} was planned, far from [{least:.4f}, {most:.4f}]")
             goal = self._goal(engine, index, aim)
             end = self._end(engine, index)
             kept = goal if end is None or abs(end - goal) > A_SECOND * abs(goal) else end
             seen = (low, high, planned, self._sized(symbol, aim, drift.equity, row.mark.price), goal, kept)
             self.low[symbol], self.high[symbol] = min(seen), max(seen)
 
-    def _leapt(self, engine: Engine) -> Decimal:
-        """How far the prices have moved since the agent heard of them: in a storm a second is ten minutes."""
-        known = [(symbol, row.mark) for symbol, row in zip(self.symbols, engine.book.rows, strict=True)]
-        return max(abs(Decimal(told.price) / self._mark(symbol) - 1) for symbol, told in known if told is not None)
+    def _remember(self) -> None:
+        """Keep the exchange's marks for as long as the agent may go by them."""
+        now, age = self.exchange.now_ms, self._engine().policy.limits.data_age_s
+        for symbol, marks in self._marks.items():
+            mark = self._mark(symbol)
+            if marks and marks[-1][1] == mark:
+                marks.pop()
+            marks.append((now, mark))
+            while marks[0][0] < now - age * 1000:
+                del marks[0]
+
+    def _equities(self) -> tuple[Decimal, Decimal]:
+        """The least and the most that the account is worth, by what it holds now, at marks of late."""
+        poorest = richest = self.account.wallet
+        for held in self.account.held():
+            worth = [held.unrealised(mark) for _, mark in self._marks[self._spelt[held.symbol]]]
+            poorest, richest = poorest + min(worth), richest + max(worth)
+        return poorest, richest
+
+    def _knowable(self, symbol: str, poorest: Decimal, richest: Decimal) -> tuple[Decimal, Decimal]:
+        """The least and the most that its target is at any equity and mark of late."""
+        targets = [self._target(symbol, one, mark) for one in (poorest, richest) for _, mark in self._marks[symbol]]
+        return min(targets), max(targets)
 
     def _goal(self, engine: Engine, index: int, aim: float) -> Decimal:
         """Where a plan leads if that is inside the tolerance, in quantity; the aim otherwise."""
@@ -283,6 +310,13 @@ class Watchman:
         one = self.exchange.instruments[self.names[symbol]]
         return (Decimal(weight) - one.inverse) * Decimal(equity) / one.value(Decimal(1), Decimal(price))
 
+    def _target(self, symbol: str, equity: Decimal, mark: Decimal) -> Decimal:
+        """The position that the targets ask for, in quantity; ``equity`` is in what the account is held in."""
+        share = self.targets.weights[symbol]
+        assert share != "hold"
+        worth = equity * mark if self.exchange.instruments[self.names[symbol]].inverse else equity
+        return self._sized(symbol, share * self.targets.leverage, worth, mark)
+
     def _mark(self, symbol: str) -> Decimal:
         return self.exchange.matcher.mark(self.names[symbol])
 
@@ -290,11 +324,9 @@ class Watchman:
         """Exposure stays in the hull of start and targets, give or take a lot; nothing is sent twice."""
         self._look(self._now)
         equity = self.account.wallet + self.account.unrealised(self.exchange.matcher.mark)
-        for symbol, share in self.targets.weights.items():
-            assert share != "hold"
-            mark = self._mark(symbol)
-            worth = equity * mark if self.exchange.instruments[self.names[symbol]].inverse else equity
-            target = self._sized(symbol, share * self.targets.leverage, worth, mark)
+        self._remember()
+        for symbol in self.symbols:
+            target = self._target(symbol, equity, self._mark(symbol))
             held = self.held(symbol)
             low = self.low[symbol] = min(self.low.get(symbol, held), target)
             high = self.high[symbol] = max(self.high.get(symbol, held), target)
