@@ -72,7 +72,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     data_age_s: float = 5.0
     """Oldest mark price an order may be sized from."""
     price_gap: float = 0.1
-    """Largest distance between mark and index, as a fraction of the index."""
+    """Largest distance of the mark from the index, as a fraction of that, and of the quote from the mark."""
     spread: float = 0.01
     """Widest distance of bid and ask at which an order is sent, as a fraction of the price between; safety pays any."""
     kill_file: str | None = None
