@@ -113,7 +113,8 @@ class Server:
         self._sockets: dict[int, _Socket] = {}
         self._replies: dict[int, asyncio.Future[Reply | None]] = {}
         self._runner: web.AppRunner | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
         self._is_closed = False
 
     @property
@@ -181,10 +182,11 @@ class Server:
         loop = asyncio.get_running_loop()
         at = loop.time() + max(0.001, min(ahead_s, self.longest_sleep_s))
         if self._timer is not None:
-            if self._timer.when() <= at:
+            if self._timer_at <= at:
                 return
             self._timer.cancel()
         self._timer = None if self._is_closed else loop.call_at(at, self._beat)
+        self._timer_at = at
 
     def _beat(self) -> None:
         self._timer = None

@@ -1,7 +1,8 @@
 """The face on sockets: it opens, carries, cuts, and closes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiohttp
 import pytest
@@ -48,6 +49,20 @@ async def test_requests_and_frames_pass(http: aiohttp.ClientSession) -> None:
             await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 9})
             answer = await socket.receive_json()
             assert answer == {"result": ["btcusdt@markPrice@1s"], "id": 9}
+
+
+async def test_a_loop_that_is_late_gives_a_handle_without_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uvloop's does, whose ``call_at`` of what is past is a ``call_soon``."""
+    async with await serve(Exchange(SeededMarket(1))) as server:
+        loop = asyncio.get_running_loop()
+        on_time = loop.call_at
+
+        def late(at: float, call: Callable[..., object], *args: Any, **context: Any) -> asyncio.Handle:
+            return loop.call_soon(call) if call == server._beat else on_time(at, call, *args, **context)
+
+        monkeypatch.setattr(loop, "call_at", late)
+        await asyncio.sleep(2 * server.longest_sleep_s)
+        server.settle()
 
 
 async def test_a_lost_reply_is_a_lost_connection(http: aiohttp.ClientSession) -> None:
