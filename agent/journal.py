@@ -249,6 +249,7 @@ class Journal(Records):
             if memory is not None:
                 self._remember(memory, now)
             if urgent:
+                self._fence()  # the files may have been taken away since the transaction began
                 self._db.execute("COMMIT")
             self._link, self._digest = row[0], digest
 

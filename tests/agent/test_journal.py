@@ -278,6 +278,16 @@ def test_a_full_disk_fails_closed(journal: Journal, path: Path) -> None:
     reader.close()
 
 
+def test_files_taken_away_while_something_waits_for_a_flush_are_missed_before_an_order_leaves(
+    journal: Journal, path: Path
+) -> None:
+    journal.append(NOW, 1, record("waits"), [], urgent=False)
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(JournalFailed, match="No such file"):
+        journal.append(NOW, 2, record("send"), [order("a")], urgent=True)
+
+
 def test_a_decision_twice_is_refused(journal: Journal) -> None:
     journal.append(NOW, 1, record("a"), [], urgent=False)
     with pytest.raises(AssertionError):
