@@ -728,12 +728,13 @@ class Engine:
     def _finish(self, correction: Correction, drift: Drift, todo: Plan, now: int) -> None:
         self._say_unreachable(todo)
         traded, orders = sum(correction.traded.values()), sum(correction.orders.values())
-        said = [f"traded {traded:,.0f} in {orders} orders" if orders else "no trade"]
-        if drift is self.drift:
-            said.append(f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x")
+        outcome = f"traded {traded:,.0f} in {orders} orders" if orders else "no trade"
+        stands = []
+        if drift is self.drift:  # else no more is known than what is held
+            stands.append(f"largest drift is now {drift.worst:.1%}, leverage {drift.leverage:.2f}x")
         if correction.reason.relief is not None and (away := margin.nearest(self.book)) is not None:
-            said.append(f"liquidation is {away:.1%} away")
-        self._note("done", f"{said[0]}; {', '.join(said[1:])}")
+            stands.append(f"liquidation is {away:.1%} away")
+        self._note("done", "; ".join([outcome, *([", ".join(stands)] if stands else [])]))
         self.mandate.share_out(self.book, "done")
         self._end(now)
 
